@@ -1,0 +1,1 @@
+"""The compiled hot path; each module has a readable twin in rater."""

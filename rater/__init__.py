@@ -1,0 +1,1 @@
+"""Real-time rating and charging for Asterisk."""

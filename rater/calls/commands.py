@@ -1,0 +1,58 @@
+"""What comes out of the core. Adapters carry these out; the core never awaits an outcome, it gets a signal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rater.ids import LegId
+from rater.verdict import Reason
+
+CAUSE_NORMAL = 16
+CAUSE_BUSY = 17
+CAUSE_REJECTED = 21
+CAUSE_CONGESTION = 34
+CAUSE_NOT_SUBSCRIBED = 50
+
+
+class Party(StrEnum):
+    BILLED = "billed"
+    """The leg itself: the channel towards the trunk."""
+    CALLER = "caller"
+    """The channel that dials; before the answer the timer is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerGate:
+    """Give the waiting dialplan its verdict; when allowed, arm the caller's timer with `seconds` first."""
+
+    leg: LegId
+    reason: Reason
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArmTimer:
+    """Have the switch end the channel `after_ms` from now, whatever happens to us. Replaces an earlier timer."""
+
+    leg: LegId
+    party: Party
+    after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the leg now. Before the answer the caller hears the cause."""
+
+    leg: LegId
+    cause: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The leg is settled; the adapter may drop what it kept of it."""
+
+    leg: LegId
+
+
+SwitchCommand = AnswerGate | ArmTimer | HangUp | Forget

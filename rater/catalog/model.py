@@ -1,0 +1,145 @@
+"""The catalogue as the charging plane sees it: one immutable, versioned snapshot.
+
+Files are its first publisher; a back office may be another. Nothing here reads a file or a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from rater.charging.model import Terms
+from rater.ids import AccountId, LineId, PlanId, Shard, SwitchId, TrunkId
+from rater.money import Quote
+from rater.verdict import Reason
+
+
+SHARD_ZERO = Shard(0)
+
+
+class Modality(StrEnum):
+    PREPAID = "prepaid"
+    POSTPAID = "postpaid"
+    ALLOWANCE = "allowance"
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """Most simultaneous legs; None: no limit."""
+
+    both: int | None = None
+    outbound: int | None = None
+    inbound: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """`opening_micro` is posted once, when the account is first loaded. `credit_limit_micro` ≥ 0: how far under
+    zero a postpaid balance may go."""
+
+    id: AccountId
+    plan: PlanId
+    modality: Modality
+    shard: Shard = SHARD_ZERO
+    name: str = ""
+    active: bool = True
+    opening_micro: int = 0
+    credit_limit_micro: int = 0
+    limits: CallLimits = field(default_factory=CallLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`endpoint` and `account_code` are what the switch knows the line by; `area` goes before short numbers."""
+
+    id: LineId
+    account: AccountId
+    endpoint: str
+    account_code: str = ""
+    area: str = ""
+    active: bool = True
+    limits: CallLimits = field(default_factory=CallLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """`pattern`: shell pattern on channel names of the switch, such as ``PJSIP/trunk-*``."""
+
+    id: TrunkId
+    switch: SwitchId | None
+    pattern: str
+    max_calls: int | None = None
+
+
+class PayerSource(StrEnum):
+    ACCOUNT_CODE = "accountcode"
+    ENDPOINT = "endpoint"
+    VARIABLE = "variable"
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchRules:
+    """How to read one switch: where the payer stands, in this order; never the caller id.
+    `payer_variable`: the channel variable for PayerSource.VARIABLE."""
+
+    id: SwitchId
+    payer: tuple[PayerSource, ...] = (PayerSource.ACCOUNT_CODE, PayerSource.ENDPOINT, PayerSource.VARIABLE)
+    payer_variable: str = "RATER_ACCOUNT"
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """The answer of rating: a quote, and what explains it.
+
+    `number` is normalised E.164 without plus where the dial plan has one; `steps` names each rule applied.
+    `emergency`: passes always, free.
+    """
+
+    quote: Quote
+    number: str
+    prefix: str
+    destination: str
+    destination_class: str
+    plan: PlanId
+    version: int
+    emergency: bool = False
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Rating denies: `detail` says, for a person, what was looked for and not found."""
+
+    reason: Reason
+    number: str = ""
+    detail: str = ""
+    steps: tuple[str, ...] = ()
+
+
+class Catalog(Protocol):
+    """What the engine asks a snapshot. Look-ups are in memory and never block."""
+
+    @property
+    def version(self) -> int: ...
+    @property
+    def accounts(self) -> Mapping[AccountId, Account]: ...
+    @property
+    def lines(self) -> Mapping[LineId, Line]: ...
+    @property
+    def trunks(self) -> Mapping[TrunkId, Trunk]: ...
+    @property
+    def switches(self) -> Mapping[SwitchId, SwitchRules]: ...
+
+    def line_by_endpoint(self, endpoint: str) -> Line | None: ...
+
+    def line_by_account_code(self, account_code: str) -> Line | None: ...
+
+    def rate(self, plan: PlanId, number: str, *, area: str, at_ms: int) -> Rated | Refused:
+        """The price of calling `number` (as dialled) at that moment, under a plan, from an area."""
+        ...
+
+    def terms(self, account: AccountId, destination_class: str, at_ms: int) -> Terms:
+        """Floor, allowances for that class in the cycle that `at_ms` lies in, thresholds."""
+        ...

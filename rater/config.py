@@ -1,0 +1,190 @@
+"""The settings file, `config/rater.toml`, as checked types. Only the top layer reads it; every other part is
+handed its own piece.
+
+Environment variables named ``RATER_<SECTION>__<KEY>`` override the file (``RATER_REDIS__URL``). Secrets come from
+a file of mode 0600 or from an environment variable, never from the settings file itself.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from rater.errors import ConfigError
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Secret(_Part):
+    """Where a secret is found. Exactly one of the two, or neither when none is needed."""
+
+    file: Path | None = None
+    env: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Secret:
+        if self.file is not None and self.env is not None:
+            raise ValueError("give file or env, not both")
+        return self
+
+    def read(self) -> str:
+        """The secret's text. Raises ConfigError when it is missing or readable by others."""
+        if self.env is not None:
+            value = os.environ.get(self.env)
+            if value is None:
+                raise ConfigError(
+                    f"the environment variable {self.env} is not set",
+                    hint="Set it, or name a file instead: { file = '…' }.",
+                )
+            return value
+        if self.file is None:
+            return ""
+        try:
+            mode = self.file.stat().st_mode
+            text = self.file.read_text().strip()
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read the secret file {self.file}: {error.strerror}",
+                hint="Create it with mode 0600, owned by the user that runs rater.",
+            ) from error
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ConfigError(
+                f"the secret file {self.file} can be read by others", hint=f"Run: chmod 600 {self.file}"
+            )
+        return text
+
+
+class RedisSettings(_Part):
+    """`url`: an outside server; without it an embedded one keeps its data under `data_dir`."""
+
+    url: str | None = None
+    password: Secret = Secret()
+    data_dir: Path = Path("var/redis")
+    prefix: str = Field(default="rater", pattern=r"^[a-z][a-z0-9_.-]{0,31}$")
+    shards: int = Field(default=1, ge=1, le=1024)
+    timeout_ms: int = Field(default=500, ge=10, le=60_000)
+
+
+class SwitchSettings(_Part):
+    """One AMI connection. `fail`: what a gated call gets while no decision can be had."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    host: str = "127.0.0.1"
+    port: Port = 5038
+    tls: bool = False
+    tls_ca: Path | None = None
+    user: str = "rater"
+    secret: Secret = Secret()
+    login: Literal["md5", "plain"] = "md5"
+    mode: Literal["gate", "watch"] = "gate"
+    fail: Literal["open", "closed"] = "closed"
+    heartbeat_ms: int = Field(default=1000, ge=100, le=10_000)
+
+
+class ChargingSettings(_Part):
+    first_slice_s: int = Field(default=30, ge=1, le=3600)
+    long_slice_s: int = Field(default=60, ge=1, le=3600)
+    short_slice_s: int = Field(default=2, ge=1, le=60)
+    extend_ahead_ms: int = Field(default=5000, ge=200, le=60_000)
+    decision_timeout_ms: int = Field(default=1500, ge=50, le=10_000)
+
+
+class MqttSettings(_Part):
+    host: str | None = None
+    port: Port = 1883
+    tls: bool = False
+    tls_ca: Path | None = None
+    user: str | None = None
+    password: Secret = Secret()
+    prefix: str = Field(default="rater", pattern=r"^[^#+/\s][^#+\s]*$")
+    client_id: str = "rater"
+
+
+class MetricsSettings(_Part):
+    host: str = "127.0.0.1"
+    port: Port | None = 9469
+
+
+class LogSettings(_Part):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    json_lines: bool = False
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="RATER_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    redis: RedisSettings = RedisSettings()
+    switch: list[SwitchSettings] = []
+    charging: ChargingSettings = ChargingSettings()
+    mqtt: MqttSettings = MqttSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _distinct_switches(self) -> Settings:
+        ids = [switch.id for switch in self.switch]
+        if len(ids) != len(set(ids)):
+            raise ValueError("two switches have the same id")
+        return self
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Read and check the file (None: defaults and environment only). Raises ConfigError, naming each key.
+
+    Relative paths in the file count from the file's own folder.
+    """
+    raw: dict[str, object] = {}
+    if path is not None:
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read the settings {path}: {error.strerror}", hint="Name the file with --config."
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: {error}", hint="The file must be TOML in UTF-8.") from error
+    try:
+        settings = Settings.model_validate(raw) if not raw else Settings(**raw)  # type: ignore[arg-type]
+    except ValidationError as error:
+        where = str(path) if path is not None else "environment"
+        lines = [f"{where}: {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
+        raise ConfigError("\n".join(lines), hint="See docs/configuration.md for every key.") from error
+    return _anchored(settings, path.parent if path is not None else Path.cwd())
+
+
+def _anchored(settings: Settings, folder: Path) -> Settings:
+    """The same settings with every relative path made absolute."""
+
+    def anchor(value: object) -> object:
+        if isinstance(value, Path):
+            return value if value.is_absolute() else (folder / value).resolve()
+        if isinstance(value, BaseModel):
+            return value.model_copy(update={k: anchor(getattr(value, k)) for k in type(value).model_fields})
+        if isinstance(value, list):
+            return [anchor(item) for item in value]
+        return value
+
+    anchored = anchor(settings)
+    assert isinstance(anchored, Settings)
+    return anchored

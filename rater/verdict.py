@@ -1,0 +1,52 @@
+"""The one reason code that a verdict carries, in its fixed order of precedence.
+
+When several rules deny, the one that stands first here is reported. Rules that need no balance stand before the
+limits, and the limits before the money: a subscriber who may not call a place at all is told so first.
+"""
+
+from enum import IntEnum
+
+
+class Reason(IntEnum):
+    """Why a leg was allowed or denied. Values are stored and must never be renumbered."""
+
+    ALLOWED = 0
+    EMERGENCY = 1
+    """Allowed: an emergency number, free, exempt from every limit."""
+
+    MALFORMED_NUMBER = 10
+    UNKNOWN_PAYER = 11
+    ACCOUNT_INACTIVE = 12
+    LINE_INACTIVE = 13
+    UNKNOWN_NUMBER = 14
+    """Well formed, but no such number exists in the dial plan."""
+    BLOCKED_DESTINATION = 15
+    COLLECT_CALL = 16
+    NO_RATE = 17
+    """No prefix of the plan's deck has a rate in force."""
+
+    LINE_LIMIT = 30
+    ACCOUNT_LIMIT = 31
+    TRUNK_LIMIT = 32
+    CLASS_LIMIT = 33
+    RESELLER_LIMIT = 34
+    CALL_RATE_LIMIT = 35
+    SPEND_LIMIT = 36
+    MARGIN_FLOOR = 37
+
+    ALLOWANCE_EXHAUSTED = 50
+    INSUFFICIENT_CREDIT = 51
+
+    STORE_UNAVAILABLE = 70
+    STALE_LEADER = 71
+    NOT_READY = 72
+    """The daemon is resynchronising with the switch, or has no catalogue."""
+
+    @property
+    def allows(self) -> bool:
+        return self < 10
+
+    @property
+    def code(self) -> str:
+        """The lower-case name that metrics, events and channel variables carry."""
+        return self.name.lower()
