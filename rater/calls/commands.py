@@ -56,3 +56,49 @@ class Forget:
 
 
 SwitchCommand = AnswerGate | ArmTimer | HangUp | Forget
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveSlice:
+    """Ask limits and money; answered by `Reserved`."""
+
+    leg: LegId
+
+
+@dataclass(frozen=True, slots=True)
+class PersistAnswer:
+    """Write down when the leg was answered; no answer is awaited."""
+
+    leg: LegId
+    answered_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendSlice:
+    """Ask for more; answered by `Extended`. `renew_only`: keep the leases alive, take nothing more."""
+
+    leg: LegId
+    elapsed_s: int
+    renew_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SettleLeg:
+    """Charge and release; answered by `Settled`. `duration_s`: None when it was not answered. `emit`: whether it
+    ever was a leg, so that it leaves an event."""
+
+    leg: LegId
+    duration_s: int | None
+    emit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Send `Due` at that switch time; replaces an earlier wake-up of the leg."""
+
+    leg: LegId
+    at_ms: int
+
+
+ChargeCommand = ReserveSlice | PersistAnswer | ExtendSlice | SettleLeg
+Command = SwitchCommand | ChargeCommand | WakeAt

@@ -1,8 +1,9 @@
 """What goes into the core. Everything a session learns reaches it as one of these, time included.
 
-Two clocks appear. ``at_ms`` is the *switch's* time of the event, milliseconds since the epoch (AMI
-``timestampevents``, else arrival mapped from the monotonic clock; one of the two for the whole connection).
-``now_ms`` is the engine's own steady clock, on which wake-ups are set.
+Times are the *switch's*: ``at_ms`` is when the event happened, milliseconds since the epoch (AMI
+``timestampevents``, else arrival mapped from the monotonic clock; one of the two for the whole connection). What
+does not come from the switch (a reply, a wake-up) is handled at ``now_ms``, the engine's estimate of the switch's
+clock at that moment, which is handed to the session beside the signal.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rater.ids import AccountId, CallId, LegId, SwitchId, TrunkId
+from rater.ids import CallId, LegId, SwitchId, TrunkId
 from rater.verdict import Reason
 
 
@@ -136,8 +137,8 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreFailed:
-    """No answer in time: the outcome is being found out by repeating; the session must go on meanwhile."""
+class Lost:
+    """The store knows nothing of the leg (any more), or a newer leader writes for its switch."""
 
     leg: LegId
 
@@ -147,14 +148,13 @@ class Due:
     """A wake-up that the session asked for."""
 
     leg: LegId
-    now_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class MoneyArrived:
     """More may be had now: the account was credited, or another leg gave back."""
 
-    account: AccountId
+    leg: LegId
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,6 @@ class HangupRequested:
 
 
 Signal = (
-    Attempted | Dialled | Answered | Ended | Seen | Reserved | Extended | Settled | StoreFailed | Due
+    Attempted | Dialled | Answered | Ended | Seen | Reserved | Extended | Settled | Lost | Due | MoneyArrived
     | HangupRequested
 )  # fmt: skip

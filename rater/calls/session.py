@@ -1,0 +1,387 @@
+"""One leg's life, without I/O and without a clock: signals in, commands out.
+
+Theory of operation. A leg is *reserved* before anything else: limits and the first slice of money are asked of the
+store. While that is under way the world does not stand still; the leg may be dialled, answered or over before the
+answer is there, so those are noted and acted on when it comes.
+
+    RESERVING ──allowed──▶ HELD ──dialled──▶ RINGING ──answered──▶ TALKING ──ended──▶ SETTLING ──settled──▶ DONE
+        │                    └───────── ended ──────┴─▶ SETTLING                          ▲
+        └──denied──▶ DENIED ──ended──▶ DONE                     (RESERVING, ended: reserve is answered first) ┘
+
+HELD is a gated leg whose dialplan has its verdict but has not dialled yet.
+
+The switch's own timer is the only thing that must work when everything else is dead. Before the answer it sits on
+the caller's channel and is set anew while it rings, so that ringing costs no talk time; with the answer it moves
+to the billed leg, armed for exactly what is paid. Each extension moves it on. If no further slice can be had, the
+session tries again at half of what is left, down to `LAST_TRY_MS`: another leg may have given money back. When the
+paid end is past and the switch has not acted, the session hangs up itself.
+
+The end is charged from answer to hang-up by the switch's clock. An *estimated* end is the last proof of life, and
+no end is later than the paid slice.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from rater.calls.commands import (
+    CAUSE_BUSY,
+    CAUSE_CONGESTION,
+    CAUSE_NORMAL,
+    CAUSE_NOT_SUBSCRIBED,
+    CAUSE_REJECTED,
+    AnswerGate,
+    ArmTimer,
+    Command,
+    ExtendSlice,
+    Forget,
+    HangUp,
+    Party,
+    PersistAnswer,
+    ReserveSlice,
+    SettleLeg,
+    WakeAt,
+)
+from rater.calls.signals import (
+    Answered,
+    Dialled,
+    Disposition,
+    Due,
+    Ended,
+    Extended,
+    Grade,
+    HangupRequested,
+    Lost,
+    Mode,
+    MoneyArrived,
+    Reserved,
+    Seen,
+    Settled,
+    Signal,
+)
+from rater.events.rated import LegFacts
+from rater.ids import LegId
+from rater.money import duration_s
+from rater.verdict import Reason
+
+DISARMED_MS = 86_400_000
+"""A timer cannot be taken off, only set far away."""
+LAST_TRY_MS = 300
+OVERDUE_MS = 500
+"""How long after the paid end the switch's timer is trusted to act."""
+CUT_WINDOW_MS = 400
+"""An end this close to the end of the last slice is the timer's doing."""
+
+
+class State(IntEnum):
+    RESERVING = 0
+    HELD = 1
+    RINGING = 2
+    TALKING = 3
+    SETTLING = 4
+    DENIED = 5
+    DONE = 6
+
+
+def denial_cause(reason: Reason) -> int:
+    """The Q.850 cause that tells the caller's telephone why (ITU-T Q.850 table 1)."""
+    if reason in (Reason.LINE_LIMIT, Reason.ACCOUNT_LIMIT):
+        return CAUSE_BUSY
+    if reason in (Reason.TRUNK_LIMIT, Reason.STORE_UNAVAILABLE, Reason.NOT_READY, Reason.STALE_LEADER):
+        return CAUSE_CONGESTION
+    if reason in (Reason.INSUFFICIENT_CREDIT, Reason.ALLOWANCE_EXHAUSTED, Reason.BLOCKED_DESTINATION):
+        return CAUSE_NOT_SUBSCRIBED
+    return CAUSE_REJECTED
+
+
+class Session:
+    """`facts` is filled in as the leg lives. `fails_open`: what a gated call gets when no decision comes in time.
+    `decide_by_ms`, `extend_ahead_ms`: spans, see the settings."""
+
+    __slots__ = (
+        "_extending",
+        "_fails_open",
+        "ahead_ms",
+        "answered_at_ms",
+        "decide_by_ms",
+        "ended",
+        "facts",
+        "final",
+        "gate_waits",
+        "granted_s",
+        "horizon_s",
+        "leg",
+        "mode",
+        "seen_at_ms",
+        "state",
+    )
+
+    def __init__(
+        self,
+        facts: LegFacts,
+        *,
+        mode: Mode,
+        horizon_s: int,
+        fails_open: bool = False,
+        decide_by_ms: int = 1500,
+        extend_ahead_ms: int = 5000,
+    ) -> None:
+        self.leg = LegId(facts.id)
+        self.facts = facts
+        self.mode = mode
+        self.state = State.RESERVING
+        self.gate_waits = mode is Mode.GATE
+        self.granted_s = 0
+        self.final = False
+        self.horizon_s = horizon_s
+        self.answered_at_ms: int | None = None
+        self.ended: Ended | None = None
+        self.seen_at_ms = facts.attempted_at_ms
+        self.decide_by_ms = decide_by_ms
+        self.ahead_ms = extend_ahead_ms
+        self._extending = False
+        self._fails_open = fails_open
+
+    # -- birth ---------------------------------------------------------------------------------------------------
+
+    def begin(self, now_ms: int) -> list[Command]:
+        """The first commands of a new leg."""
+        return [ReserveSlice(self.leg), WakeAt(self.leg, now_ms + self.decide_by_ms)]
+
+    def resume(self, *, granted_s: int, final: bool, answered_at_ms: int | None, seen_at_ms: int) -> None:
+        """Take up a stored leg after a restart. Nothing is sent until the switch has shown whether it lives."""
+        self.gate_waits = False
+        self.granted_s = granted_s
+        self.final = final
+        self.answered_at_ms = answered_at_ms
+        self.seen_at_ms = seen_at_ms
+        if answered_at_ms is not None:
+            self.state = State.TALKING
+        else:
+            self.state = State.RINGING if self.facts.dialled_at_ms is not None else State.HELD
+
+    # -- one signal ----------------------------------------------------------------------------------------------
+
+    def handle(self, signal: Signal, now_ms: int) -> list[Command]:
+        """What follows from `signal` at the switch time `now_ms`. A signal that no longer matters yields nothing."""
+        match signal:
+            case Dialled():
+                return self._dialled(signal)
+            case Answered():
+                return self._answered(signal, now_ms)
+            case Ended():
+                return self._ended(signal)
+            case Reserved():
+                return self._reserved(signal, now_ms)
+            case Extended():
+                return self._extended(signal, now_ms)
+            case Due():
+                return self._due(now_ms)
+            case MoneyArrived():
+                return self._money_arrived(now_ms)
+            case Seen():
+                return self._seen(signal, now_ms)
+            case Settled():
+                self.state = State.DONE
+                return [Forget(self.leg)]
+            case Lost():
+                return self._lost()
+            case HangupRequested():
+                self.facts.cut = "operator"
+                return [HangUp(self.leg, CAUSE_NORMAL)]
+            case _:
+                return []
+
+    @property
+    def paid_until_ms(self) -> int:
+        """When the paid slices end; only once answered."""
+        assert self.answered_at_ms is not None
+        return self.answered_at_ms + self.granted_s * 1000
+
+    # -- the switch ----------------------------------------------------------------------------------------------
+
+    def _dialled(self, signal: Dialled) -> list[Command]:
+        if self.facts.dialled_at_ms is None:
+            self.facts.dialled_at_ms = signal.at_ms
+            self.facts.trunk = signal.trunk
+            self.facts.channel_id = signal.channel_id
+            if self.state is State.HELD:
+                self.state = State.RINGING
+        return []
+
+    def _answered(self, signal: Answered, now_ms: int) -> list[Command]:
+        if self.answered_at_ms is not None or self.state > State.TALKING:
+            return []
+        self.answered_at_ms = self.facts.answered_at_ms = signal.at_ms
+        self.facts.answer_grade = signal.grade.value
+        self.seen_at_ms = max(self.seen_at_ms, signal.at_ms)
+        return self._talk(now_ms) if self.state in (State.HELD, State.RINGING) else []
+
+    def _talk(self, now_ms: int) -> list[Command]:
+        """Answered and paid: the timer moves from the caller to the billed leg."""
+        assert self.answered_at_ms is not None
+        self.state = State.TALKING
+        return [
+            *self._arm_billed(now_ms),
+            ArmTimer(self.leg, Party.CALLER, DISARMED_MS),
+            PersistAnswer(self.leg, self.answered_at_ms),
+            self._wake(now_ms),
+        ]
+
+    def _arm_billed(self, now_ms: int) -> list[Command]:
+        left_ms = self.paid_until_ms - now_ms
+        if left_ms <= 0:
+            return self._cut_overdue()
+        return [ArmTimer(self.leg, Party.BILLED, left_ms)]
+
+    def _ended(self, signal: Ended) -> list[Command]:
+        if self.ended is not None:
+            return []
+        self.ended = signal
+        if self.state is State.RESERVING:
+            return []
+        if self.state is State.DENIED:
+            self.state = State.DONE
+            return [Forget(self.leg)]
+        return self._settle()
+
+    def _settle(self) -> list[Command]:
+        """The one place where a duration is made."""
+        ended = self.ended
+        assert ended is not None
+        self.state = State.SETTLING
+        facts = self.facts
+        ended_at_ms = max(ended.at_ms, facts.attempted_at_ms)
+        talked_s = None
+        if self.answered_at_ms is not None:
+            if ended.grade is Grade.ESTIMATED:
+                ended_at_ms = max(self.answered_at_ms, min(max(ended.at_ms, self.seen_at_ms), self.paid_until_ms))
+            talked_ms = max(0, ended_at_ms - self.answered_at_ms)
+            talked_s = duration_s(talked_ms)
+            self._note_cut(ended_at_ms)
+        facts.ended_at_ms = ended_at_ms
+        facts.cause = ended.cause
+        facts.grade = ended.grade.value
+        answered = self.answered_at_ms is not None
+        facts.disposition = (Disposition.ANSWERED if answered else ended.disposition).value
+        was_leg = facts.dialled_at_ms is not None and (answered or facts.direction == "out")
+        return [SettleLeg(self.leg, talked_s, emit=was_leg)]
+
+    def _note_cut(self, ended_at_ms: int) -> None:
+        if self.facts.cut or self.facts.grade == Grade.ESTIMATED.value:
+            return
+        if self.final and abs(ended_at_ms - self.paid_until_ms) <= CUT_WINDOW_MS:
+            self.facts.cut = "max_length" if self.granted_s >= self.horizon_s else "credit"
+
+    def _seen(self, signal: Seen, now_ms: int) -> list[Command]:
+        self.seen_at_ms = max(self.seen_at_ms, signal.at_ms)
+        if self.state is State.TALKING:
+            return [*self._arm_billed(now_ms), self._wake(now_ms)]
+        if self.state in (State.HELD, State.RINGING):
+            return self._arm_caller(now_ms)
+        return []
+
+    # -- the store -----------------------------------------------------------------------------------------------
+
+    def _reserved(self, signal: Reserved, now_ms: int) -> list[Command]:
+        if self.state is not State.RESERVING:
+            return []
+        self.facts.reason = signal.reason.code
+        if not signal.reason.allows:
+            return self._denied(signal.reason)
+        self.granted_s = signal.granted_s
+        self.final = signal.final
+        waits, self.gate_waits = self.gate_waits, False
+        if self.ended is not None:
+            return self._settle()
+        commands: list[Command] = []
+        if waits:
+            commands.append(AnswerGate(self.leg, signal.reason, signal.granted_s))
+        if self.answered_at_ms is not None:
+            return commands + self._talk(now_ms)
+        self.state = State.RINGING if self.facts.dialled_at_ms is not None else State.HELD
+        # The gate's answer sets the caller's timer itself, before the dialplan goes on.
+        return commands + (self._arm_caller(now_ms) if not waits else [self._wake_ringing(now_ms)])
+
+    def _denied(self, reason: Reason) -> list[Command]:
+        waits, self.gate_waits = self.gate_waits, False
+        if self.ended is not None:
+            self.state = State.DONE
+            return [Forget(self.leg)]
+        self.state = State.DENIED
+        if self.mode is Mode.GATE and waits:
+            return [AnswerGate(self.leg, reason, 0)]
+        self.facts.cut = reason.code
+        return [HangUp(self.leg, denial_cause(reason))]
+
+    def _extended(self, signal: Extended, now_ms: int) -> list[Command]:
+        self._extending = False
+        if self.state not in (State.TALKING, State.HELD, State.RINGING):
+            return []
+        grew = signal.granted_s > self.granted_s
+        self.granted_s = signal.granted_s
+        if self.state is not State.TALKING:
+            return []
+        self.final = signal.final
+        return [*(self._arm_billed(now_ms) if grew else []), self._wake(now_ms)]
+
+    def _money_arrived(self, now_ms: int) -> list[Command]:
+        if self.state is State.TALKING and self.final:
+            return self._extend(now_ms)
+        return []
+
+    def _lost(self) -> list[Command]:
+        """Nothing of ours is left to charge: a newer leader has the leg, or it was settled. Hands off."""
+        self.state = State.DONE
+        return [Forget(self.leg)]
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def _due(self, now_ms: int) -> list[Command]:
+        if self.state is State.RESERVING:
+            return self._undecided()
+        if self.state in (State.HELD, State.RINGING):
+            return [*self._arm_caller(now_ms), ExtendSlice(self.leg, 0, renew_only=True)]
+        if self.state is not State.TALKING:
+            return []
+        if now_ms >= self.paid_until_ms + OVERDUE_MS:
+            return [*self._cut_overdue(), WakeAt(self.leg, now_ms + 5000)]
+        if now_ms >= self.paid_until_ms:
+            return [WakeAt(self.leg, self.paid_until_ms + OVERDUE_MS)]
+        return self._extend(now_ms)
+
+    def _undecided(self) -> list[Command]:
+        """The store is late. The gate gets what it is configured to get; the leg itself waits for the answer."""
+        if not self.gate_waits:
+            return []
+        self.gate_waits = False
+        if self._fails_open:
+            return [AnswerGate(self.leg, Reason.ALLOWED, 0)]
+        return [AnswerGate(self.leg, Reason.STORE_UNAVAILABLE, 0)]
+
+    def _extend(self, now_ms: int) -> list[Command]:
+        if self._extending:
+            return []
+        assert self.answered_at_ms is not None
+        self._extending = True
+        elapsed_s = max(0, now_ms - self.answered_at_ms) // 1000
+        return [ExtendSlice(self.leg, min(elapsed_s, self.granted_s)), self._wake(now_ms)]
+
+    def _wake(self, now_ms: int) -> WakeAt:
+        """The next look: ahead of the paid end, nearer and nearer to it when nothing more could be had."""
+        left_ms = self.paid_until_ms - now_ms
+        if left_ms > 2 * LAST_TRY_MS:
+            ahead_ms = left_ms // 2 if self.final else min(self.ahead_ms, left_ms // 2)
+            return WakeAt(self.leg, self.paid_until_ms - max(ahead_ms, LAST_TRY_MS))
+        return WakeAt(self.leg, max(self.paid_until_ms + OVERDUE_MS, now_ms + 1))
+
+    def _arm_caller(self, now_ms: int) -> list[Command]:
+        return [ArmTimer(self.leg, Party.CALLER, self.granted_s * 1000), self._wake_ringing(now_ms)]
+
+    def _wake_ringing(self, now_ms: int) -> WakeAt:
+        return WakeAt(self.leg, now_ms + max(500, self.granted_s * 500))
+
+    def _cut_overdue(self) -> list[Command]:
+        if not self.facts.cut:
+            self.facts.cut = "max_length" if self.granted_s >= self.horizon_s else "credit"
+        return [HangUp(self.leg, CAUSE_NORMAL)]
