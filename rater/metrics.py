@@ -1,0 +1,294 @@
+"""What Prometheus sees of a process. Engine and publisher report here by plain methods; a scrape reads.
+
+The hot path pays for a dictionary and an integer: nothing here takes a lock or formats a text until somebody
+scrapes. Scrapes run in a thread of their own, so each collection starts from copies that C makes in one go.
+
+Labels are few and bounded: switch, direction, mode, reason, script, shard, currency and the like. A number or an
+account never becomes a label: both would grow without end, and both are personal. Names and meanings are listed in
+docs/metrics.md, a public contract.
+"""
+
+from __future__ import annotations
+
+import platform
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app, start_http_server
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from rater.errors import ConfigError
+from rater.money import MICRO
+
+LATENCY_BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
+
+_Counts = defaultdict[tuple[str, ...], int]
+_Values = dict[tuple[str, ...], float]
+
+
+class _Histogram:
+    """Counts per bucket, not yet cumulative; the last bucket has no upper bound."""
+
+    __slots__ = ("counts", "sum_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(LATENCY_BOUNDS_S) + 1)
+        self.sum_s = 0.0
+
+    def observe(self, value_s: float) -> None:
+        self.counts[bisect_left(LATENCY_BOUNDS_S, value_s)] += 1
+        self.sum_s += value_s
+
+    def buckets(self) -> list[tuple[str, float]]:
+        cumulative = 0
+        rows: list[tuple[str, float]] = []
+        for bound, count in zip((*map(str, LATENCY_BOUNDS_S), "+Inf"), self.counts[:], strict=True):
+            cumulative += count
+            rows.append((bound, cumulative))
+        return rows
+
+
+class Metrics:
+    """The numbers of one process. Counting methods add; the others replace the value for their labels."""
+
+    def __init__(self, *, component: str = "serve") -> None:
+        self._component = component
+        self._counters: dict[str, _Counts] = {name: defaultdict(int) for name in _COUNTERS}
+        self._gauges: dict[str, _Values] = {name: {} for name in _GAUGES}
+        self._decision = _Histogram()
+        self._store: dict[str, _Histogram] = {}
+        self._verdicts = self._counters["rater_verdicts"]
+        self._server: WSGIServer | None = None
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(_Families(self._families))
+        ProcessCollector(registry=self.registry)
+
+    # Decisions and legs
+
+    def verdict(self, mode: str, reason: str) -> None:
+        """One decision was taken."""
+        self._verdicts[mode, reason] += 1
+
+    def shadow(self, reason: str) -> None:
+        """One denial that shadow mode only reported."""
+        self._counters["rater_shadow_denials"][(reason,)] += 1
+
+    def decided(self, latency_s: float) -> None:
+        """Seconds from the bytes of the event to the bytes of the action."""
+        self._decision.observe(latency_s)
+
+    def legs(self, switch: str, direction: str, active: int) -> None:
+        self._gauges["rater_legs_active"][switch, direction] = active
+
+    def calls(self, switch: str, active: int) -> None:
+        self._gauges["rater_calls_active"][(switch,)] = active
+
+    def internal(self, switch: str, active: int) -> None:
+        """Line-to-line calls, which are counted and not charged."""
+        self._gauges["rater_internal_calls_active"][(switch,)] = active
+
+    def ended(self, disposition: str, grade: str) -> None:
+        self._counters["rater_legs_ended"][disposition, grade] += 1
+
+    def cut(self, cause: str) -> None:
+        """One leg was ended by us: ``credit``, ``operator``, ``max_length``."""
+        self._counters["rater_legs_cut"][(cause,)] += 1
+
+    # Money
+
+    def charged(self, currency: str, amount_micro: int) -> None:
+        self._counters["rater_charged_money"][(currency,)] += amount_micro
+
+    def reserved(self, currency: str, amount_micro: int) -> None:
+        """Money that live legs hold at present."""
+        self._gauges["rater_reserved_money"][(currency,)] = amount_micro / MICRO
+
+    def reserved_seconds(self, seconds: int) -> None:
+        """Allowance seconds that live legs hold at present."""
+        self._gauges["rater_reserved_seconds"][()] = seconds
+
+    def threshold(self, kind: str) -> None:
+        """One crossing, `kind` as in ThresholdKind."""
+        self._counters["rater_threshold_crossings"][(kind,)] += 1
+
+    # Switches
+
+    def switch_up(self, switch: str, up: bool) -> None:
+        self._gauges["rater_ami_up"][(switch,)] = up
+
+    def switch_lag(self, switch: str, lag_s: float) -> None:
+        """How late the newest event was handled, after the switch had stamped it."""
+        self._gauges["rater_ami_lag_seconds"][(switch,)] = lag_s
+
+    def frames(self, switch: str, good: int, bad: int) -> None:
+        """So many frames more were read since the last report; bad ones were dropped."""
+        self._counters["rater_ami_frames"][(switch,)] += good
+        self._counters["rater_ami_bad_frames"][(switch,)] += bad
+
+    def reconnected(self, switch: str) -> None:
+        self._counters["rater_ami_reconnects"][(switch,)] += 1
+
+    def leading(self, switch: str, leads: bool) -> None:
+        self._gauges["rater_leader"][(switch,)] = leads
+
+    # Store, outbox, catalogue
+
+    def store_up(self, up: bool) -> None:
+        self._gauges["rater_store_up"][()] = up
+
+    def store_latency(self, script: str, latency_s: float) -> None:
+        """Seconds from the write of a script's call to its answer."""
+        histogram = self._store.get(script)
+        if histogram is None:
+            histogram = self._store[script] = _Histogram()
+        histogram.observe(latency_s)
+
+    def outbox(self, shard: int, entries: int, age_s: float) -> None:
+        """Entries that the publisher's group has not acknowledged, and the age of the oldest of them."""
+        self._gauges["rater_outbox_entries"][(str(shard),)] = entries
+        self._gauges["rater_outbox_age_seconds"][(str(shard),)] = age_s
+
+    def catalog_version(self, version: int) -> None:
+        self._gauges["rater_catalog_version"][()] = version
+
+    def ready(self, ready: bool) -> None:
+        """Whether new calls are being decided. Also what ``/readyz`` answers."""
+        self._gauges["rater_ready"][()] = ready
+
+    # Publisher
+
+    def sink_up(self, sink: str, up: bool) -> None:
+        self._gauges["rater_publish_sink_up"][(sink,)] = up
+
+    def published(self, sink: str, kind: str, entries: int = 1) -> None:
+        """Entries that a sink took for good."""
+        self._counters["rater_publish_entries"][sink, kind] += entries
+
+    def publish_failed(self, sink: str) -> None:
+        """One attempt to deliver broke off; the entries stay and are tried again."""
+        self._counters["rater_publish_failures"][(sink,)] += 1
+
+    def dead_letter(self, shard: int) -> None:
+        """One entry that nobody can read was set aside."""
+        self._counters["rater_publish_dead_letters"][(str(shard),)] += 1
+
+    # Reading
+
+    def _families(self) -> Iterator[Metric]:
+        yield InfoMetricFamily("rater_build", "The version that runs.", {
+            "version": _version(), "component": self._component, "python": platform.python_version(),
+        })  # fmt: skip
+        for name, (text, labels) in _COUNTERS.items():
+            counter = CounterMetricFamily(name, text, labels=labels)
+            scale = MICRO if name == "rater_charged_money" else 1
+            for key, count in self._counters[name].copy().items():
+                counter.add_metric(key, count / scale)
+            yield counter
+        for name, (text, labels) in _GAUGES.items():
+            gauge = GaugeMetricFamily(name, text, labels=labels)
+            for key, value in self._gauges[name].copy().items():
+                gauge.add_metric(key, value)
+            yield gauge
+        yield _histogram("rater_decision_latency_seconds", "From the switch's event to our action.",
+                         {(): self._decision}, ())  # fmt: skip
+        yield _histogram("rater_store_latency_seconds", "From the call of a script to its answer.",
+                         {(name,): h for name, h in self._store.copy().items()}, ("script",))  # fmt: skip
+
+    def serve(self, host: str, port: int) -> int:
+        """Answer ``/metrics``, ``/healthz`` and ``/readyz`` from a thread; the port that was bound (`port` may
+        be 0). Raises ConfigError when it cannot be bound."""
+        try:
+            server, _ = start_http_server(port, addr=host, registry=self.registry)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot serve metrics on {host}:{port}: {error.strerror or error}",
+                hint="Choose another metrics port in the settings, or stop what listens there.",
+            ) from error
+        server.set_app(self._answer_with(make_wsgi_app(self.registry)))
+        self._server = server
+        return int(server.server_port)
+
+    def stop(self) -> None:
+        """Stop answering; harmless when not serving."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def _answer_with(self, metrics_app: Any) -> Any:
+        def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            path = environ.get("PATH_INFO", "/")
+            if path in ("/healthz", "/readyz"):
+                good = path == "/healthz" or bool(self._gauges["rater_ready"].get(()))
+                start_response("200 OK" if good else "503 Service Unavailable", [("Content-Type", "text/plain")])
+                return [b"ok\n" if good else b"not ready\n"]
+            return metrics_app(environ, start_response)  # type: ignore[no-any-return]  # an untyped WSGI app
+
+        return answer
+
+
+def _version() -> str:
+    try:
+        return version("rater")
+    except PackageNotFoundError:
+        return "uninstalled"
+
+
+class _Families(Collector):
+    def __init__(self, families: Callable[[], Iterator[Metric]]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families()
+
+
+def _histogram(
+    name: str, text: str, of: Mapping[tuple[str, ...], _Histogram], labels: tuple[str, ...]
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for key, histogram in of.items():
+        family.add_metric(key, buckets=histogram.buckets(), sum_value=histogram.sum_s)
+    return family
+
+
+_COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "rater_verdicts": ("Decisions taken.", ("mode", "reason")),
+    "rater_shadow_denials": ("Denials that shadow mode only reported.", ("reason",)),
+    "rater_legs_ended": ("Legs that ended.", ("disposition", "grade")),
+    "rater_legs_cut": ("Legs that rater ended.", ("cause",)),
+    "rater_charged_money": ("Money charged, in units of the currency.", ("currency",)),
+    "rater_threshold_crossings": ("Thresholds crossed.", ("kind",)),
+    "rater_ami_frames": ("AMI frames read.", ("switch",)),
+    "rater_ami_bad_frames": ("AMI frames dropped as unreadable.", ("switch",)),
+    "rater_ami_reconnects": ("AMI connections made again after a break.", ("switch",)),
+    "rater_publish_entries": ("Outbox entries delivered.", ("sink", "kind")),
+    "rater_publish_failures": ("Deliveries that broke off and are tried again.", ("sink",)),
+    "rater_publish_dead_letters": ("Outbox entries set aside as unreadable.", ("shard",)),
+}
+_GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "rater_legs_active": ("Live legs.", ("switch", "direction")),
+    "rater_calls_active": ("Live calls.", ("switch",)),
+    "rater_internal_calls_active": ("Live line-to-line calls, not charged.", ("switch",)),
+    "rater_reserved_money": ("Money held by live legs, in units of the currency.", ("currency",)),
+    "rater_reserved_seconds": ("Allowance seconds held by live legs.", ()),
+    "rater_ami_up": ("Whether the AMI connection is logged in.", ("switch",)),
+    "rater_ami_lag_seconds": ("How late the newest event was handled.", ("switch",)),
+    "rater_leader": ("Whether this process leads the switch.", ("switch",)),
+    "rater_store_up": ("Whether Redis answers.", ()),
+    "rater_outbox_entries": ("Outbox entries not yet acknowledged by the publisher.", ("shard",)),
+    "rater_outbox_age_seconds": ("Age of the oldest of them.", ("shard",)),
+    "rater_catalog_version": ("Version of the catalogue in use.", ()),
+    "rater_ready": ("Whether new calls are being decided.", ()),
+    "rater_publish_sink_up": ("Whether a sink takes deliveries.", ("sink",)),
+}
