@@ -163,7 +163,7 @@ class Session:
     # -- one signal ----------------------------------------------------------------------------------------------
 
     def handle(self, signal: Signal, now_ms: int) -> list[Command]:
-        """What follows from `signal` at the switch time `now_ms`. A signal that no longer matters yields nothing."""
+        """What follows from `signal` at switch time `now_ms`. What no longer matters yields nothing."""
         match signal:
             case Dialled():
                 return self._dialled(signal)
@@ -258,7 +258,8 @@ class Session:
                 ended_at_ms = max(self.answered_at_ms, min(max(ended.at_ms, self.seen_at_ms), self.paid_until_ms))
             talked_ms = max(0, ended_at_ms - self.answered_at_ms)
             talked_s = duration_s(talked_ms)
-            self._note_cut(ended_at_ms)
+            if ended.grade is not Grade.ESTIMATED:
+                self._note_cut(ended_at_ms)
         facts.ended_at_ms = ended_at_ms
         facts.cause = ended.cause
         facts.grade = ended.grade.value
@@ -268,9 +269,7 @@ class Session:
         return [SettleLeg(self.leg, talked_s, emit=was_leg)]
 
     def _note_cut(self, ended_at_ms: int) -> None:
-        if self.facts.cut or self.facts.grade == Grade.ESTIMATED.value:
-            return
-        if self.final and abs(ended_at_ms - self.paid_until_ms) <= CUT_WINDOW_MS:
+        if not self.facts.cut and self.final and abs(ended_at_ms - self.paid_until_ms) <= CUT_WINDOW_MS:
             self.facts.cut = "max_length" if self.granted_s >= self.horizon_s else "credit"
 
     def _seen(self, signal: Seen, now_ms: int) -> list[Command]:
@@ -361,7 +360,7 @@ class Session:
 
     def _extend(self, now_ms: int) -> list[Command]:
         if self._extending:
-            return []
+            return [self._wake(now_ms)]
         assert self.answered_at_ms is not None
         self._extending = True
         elapsed_s = max(0, now_ms - self.answered_at_ms) // 1000

@@ -75,6 +75,8 @@ class Attempted:
     at_ms: int
     arrived_ns: int = 0
     """time.monotonic_ns() when the bytes were read, for the decision latency."""
+    caller_channel_id: str = ""
+    """What the switch calls the dialling channel, so that a restarted daemon finds it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +170,16 @@ Signal = (
     Attempted | Dialled | Answered | Ended | Seen | Reserved | Extended | Settled | Lost | Due | MoneyArrived
     | HangupRequested
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLeg:
+    """No signal, but what the core knows of a leg when the switch's own list is compared with it."""
+
+    leg: LegId
+    call: CallId
+    channel_id: str
+    caller_channel_id: str
+    answered: bool
+    direction: Direction
+    seen_at_ms: int
