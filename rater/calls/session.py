@@ -235,7 +235,7 @@ class Session:
         return [ArmTimer(self.leg, Party.BILLED, left_ms)]
 
     def _ended(self, signal: Ended) -> list[Command]:
-        if self.ended is not None:
+        if self.ended is not None or self.state is State.DONE:
             return []
         self.ended = signal
         if self.state is State.RESERVING:
