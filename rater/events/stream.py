@@ -20,6 +20,14 @@ Result maps (integers; amounts in micro-units):
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from rater.errors import RaterError
+
 RATED = b"rated"
 DENIED = b"denied"
 THRESHOLD = b"threshold"
@@ -27,3 +35,47 @@ THRESHOLD = b"threshold"
 
 def outbox_key(prefix: str, shard: int) -> str:
     return f"{prefix}:{{{shard}}}:outbox"
+
+
+def dead_key(prefix: str, shard: int) -> str:
+    """The stream beside the outbox for entries that nobody could read: the entry's own fields, and ``reason``,
+    ``entry`` (its id in the outbox) and ``group`` (whose consumer gave up on it)."""
+    return f"{prefix}:{{{shard}}}:dead"
+
+
+class UnreadableEntry(RaterError):
+    """An outbox entry that breaks its own rules. It goes to the dead-letter stream; the outbox goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One outbox entry, decoded. `stream_id` is its place in the shard's stream, ``<milliseconds>-<n>``."""
+
+    shard: int
+    stream_id: str
+    kind: str
+    facts: Mapping[str, Any]
+    result: Mapping[str, Any]
+
+
+def decode_entry(shard: int, stream_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+    """The entry behind a stream's raw fields. Raises UnreadableEntry."""
+    kind = fields.get(b"k", b"")
+    if kind not in (RATED, DENIED, THRESHOLD):
+        raise UnreadableEntry(f"unknown kind {kind[:40]!r}")
+    return Entry(shard, stream_id.decode(), kind.decode(), _map(fields, b"f"), _map(fields, b"r"))
+
+
+def _map(fields: Mapping[bytes, bytes], name: bytes) -> Mapping[str, Any]:
+    data = fields.get(name)
+    if not data:
+        return {}
+    try:
+        value = msgpack.unpackb(data)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise UnreadableEntry(f"field {name.decode()} is no msgpack: {error}") from error
+    if value == []:  # how Lua packs an empty table
+        return {}
+    if not isinstance(value, dict):
+        raise UnreadableEntry(f"field {name.decode()} holds no map")
+    return value

@@ -1,0 +1,112 @@
+"""The other public records: a denied attempt, schema ``rater.denied/1``, and a crossed threshold, schema
+``rater.threshold/1``. `record_of` makes the record of any outbox entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rater.errors import AmountError
+from rater.events.rated import LegFacts, RatedEvent, rated_event, shared_fields
+from rater.events.record import Record, amount_fields, iso_ms, unreadable
+from rater.events.stream import Entry
+from rater.money import format_amount
+from rater.verdict import Reason
+
+
+class DeniedRecord(Record):
+    """An attempt that was not allowed. `reason` is the verdict's code; no balance is given where none was asked."""
+
+    schema_: Literal["rater.denied/1"] = Field(default="rater.denied/1", alias="schema")
+    id: str
+    call: str
+    switch: str
+    mode: str
+    direction: str
+    account: str
+    line: str
+    trunk: str
+    caller: str
+    dialled: str
+    number: str
+    prefix: str
+    destination: str
+    class_: str = Field(alias="class")
+    plan: str
+    catalog_version: int
+    emergency: bool
+    attempted_at: str
+    reason: str
+    detail: str
+    balance: str | None
+    balance_micro: int | None
+    reserved: str | None
+    reserved_micro: int | None
+    steps: tuple[str, ...]
+
+
+class ThresholdRecord(Record):
+    """One crossing. For ``money_below`` value, before and after are amounts, given as decimal text too; for
+    ``allowance_percent`` the value is in percent, before and after as the store counted them."""
+
+    schema_: Literal["rater.threshold/1"] = Field(default="rater.threshold/1", alias="schema")
+    id: str
+    account: str
+    threshold: str
+    kind: Literal["money_below", "allowance_percent"]
+    grant: str | None
+    value: str
+    value_raw: int
+    before: str
+    before_raw: int
+    after: str
+    after_raw: int
+    at: str
+
+
+PublicRecord = RatedEvent | DeniedRecord | ThresholdRecord
+
+
+def record_of(entry: Entry) -> PublicRecord:
+    """The public record of an outbox entry. Raises UnreadableEntry."""
+    if entry.kind == "rated":
+        return rated_event(entry.facts, entry.result)
+    if entry.kind == "denied":
+        return denied_record(entry.facts, entry.result)
+    return threshold_record(entry.result)
+
+
+def denied_record(facts_map: Mapping[str, Any], result: Mapping[str, Any]) -> DeniedRecord:
+    """Raises UnreadableEntry."""
+    try:
+        shared = shared_fields(LegFacts.from_map(facts_map))
+        if "reason" in result:
+            shared["reason"] = Reason(int(result["reason"])).code
+        amounts: dict[str, Any] = dict.fromkeys(("balance", "balance_micro", "reserved", "reserved_micro"))
+        if "balance_micro" in result:
+            amounts = amount_fields(result, "balance", "reserved")
+        return DeniedRecord(**shared, **amounts)
+    except (KeyError, TypeError, ValueError, AmountError) as error:
+        raise unreadable("denied", error) from error
+
+
+def threshold_record(result: Mapping[str, Any]) -> ThresholdRecord:
+    """Raises UnreadableEntry."""
+    try:
+        render = format_amount if result["kind"] == "money_below" else str
+        raw = {name: int(result[name]) for name in ("value", "before", "after")}
+        return ThresholdRecord(
+            id=result["id"],
+            account=result["account"],
+            threshold=result["threshold"],
+            kind=result["kind"],
+            grant=result.get("grant") or None,
+            at=iso_ms(int(result["at_ms"])),
+            **{name: render(value) for name, value in raw.items()},  # type: ignore[arg-type]  # texts, by name
+            **{f"{name}_raw": value for name, value in raw.items()},  # type: ignore[arg-type]  # integers, by name
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise unreadable("threshold", error) from error
