@@ -78,10 +78,10 @@ def admit(catalog: Catalog, attempt: Attempted, rules: SwitchRules, *, wall_ms: 
     if reason is not None or account is None:
         facts.reason = (reason or Reason.UNKNOWN_PAYER).code
         return Rejected(reason or Reason.UNKNOWN_PAYER, account, facts)
-    if isinstance(rated, Rated):
+    if isinstance(rated, Rated) and not emergency:
         quote = rated.quote
     else:
-        quote = Quote((Segment(0, 1, 0, 1),), "", INBOUND_CLASS, horizon_s=MAX_CALL_S)
+        quote = Quote((Segment(0, 1, 0, 1),), "", facts.destination_class, horizon_s=MAX_CALL_S)
     terms = catalog.terms(account.id, facts.destination_class, wall_ms)
     return Admitted(
         account=account,

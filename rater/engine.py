@@ -419,7 +419,9 @@ class Engine:
             self._metrics.verdict(record.session.mode.value, reason.code)
             return Reserved(leg, reason, reply.granted_s, reply.final)
         if reply.status is not Status.OK:
-            return None if isinstance(request, Answer) and reply.status is Status.GONE else Lost(leg)
+            # What was still under way when the leg was settled finds nothing any more, and need not.
+            overtaken = isinstance(request, Answer | Extend) and record.session.state is State.SETTLING
+            return None if overtaken and reply.status is Status.GONE else Lost(leg)
         if isinstance(request, Extend):
             return Extended(leg, reply.granted_s, reply.final)
         if isinstance(request, Settle):

@@ -1,13 +1,22 @@
-"""What the commands share: the options that all have, and how they print."""
+"""What the commands share: the options that all have, how they reach Redis, and how they print."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+
+from rater.config import RedisSettings, Settings, load_settings
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from rater.charging.redis_store import RedisStore
 
 DEFAULT_CONFIG = Path("config/rater.toml")
 
@@ -26,6 +35,65 @@ def config_path(given: Path | None) -> Path | None:
     if given is not None:
         return given
     return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
+
+
+def settings_of(given: Path | None) -> Settings:
+    """The settings that a command runs under. Raises ConfigError."""
+    return load_settings(config_path(given))
+
+
+def redis_url(redis: RedisSettings) -> str:
+    """The server named in the settings, else the embedded one's socket, which a running daemon serves."""
+    return redis.url or f"unix://{embedded_socket(redis)}"
+
+
+def embedded_socket(redis: RedisSettings) -> Path:
+    """Where the embedded server listens. Sockets have short names (108 bytes), so it stands in the data folder."""
+    return redis.data_dir / "redis.sock"
+
+
+@asynccontextmanager
+async def open_redis(settings: Settings) -> AsyncIterator[Redis]:
+    """A connection for what is not per call. Raises StoreUnavailable when there is no server."""
+    from redis.asyncio import Redis
+    from redis.exceptions import RedisError
+
+    from rater.errors import StoreUnavailable
+
+    url = redis_url(settings.redis)
+    client = Redis.from_url(url, password=settings.redis.password.read() or None)
+    try:
+        try:
+            await client.ping()
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(
+                f"no Redis answers at {url}: {error}",
+                hint="Start it, or `rater serve`, which runs the embedded one; `rater doctor` tells more.",
+            ) from error
+        yield client
+    finally:
+        await client.aclose()
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[RedisStore]:
+    """The charging store of these settings, started."""
+    from rater.charging.redis_store import RedisStore
+
+    async with open_redis(settings):
+        redis = settings.redis
+        store = RedisStore(
+            redis_url(redis),
+            password=redis.password.read() or None,
+            prefix=redis.prefix,
+            shards=redis.shards,
+            timeout_ms=redis.timeout_ms,
+        )
+        await store.start()
+        try:
+            yield store
+        finally:
+            await store.close()
 
 
 def print_json(value: Any) -> None:

@@ -1,0 +1,282 @@
+"""`rater serve`: one process that leads switches and charges their calls. Wires the parts; decides nothing itself.
+
+Per switch: take the leadership (a lease in the store, with a fencing token), adopt the stored live legs, connect,
+resynchronise, and from then on decide. Without leadership there is no connection; when it is lost the connection
+is dropped and the legs are left to the switch's timers and the new leader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from rater import control
+from rater.catalog.publish import load_current, watch
+from rater.charging.embedded import EmbeddedRedis
+from rater.charging.model import LegState, SlicePolicy
+from rater.charging.redis_store import RedisStore
+from rater.clock import SystemClock
+from rater.config import ChargingSettings, Settings, SwitchSettings
+from rater.engine import Engine, EnginePolicy
+from rater.errors import StoreError
+from rater.events.stream import outbox_key
+from rater.ids import AccountId, LegId, Shard, SwitchId
+from rater.metrics import Metrics
+from rater.switch.adapter import SwitchAdapter
+
+LEASE_MS = 3_000
+"""How long a dead leader keeps its switches; a live one renews three times in that span."""
+TICK_S = 0.02
+GAUGES_S = 1.0
+log = structlog.get_logger(__name__)
+
+
+def engine_policy(charging: ChargingSettings) -> EnginePolicy:
+    return EnginePolicy(
+        slice=SlicePolicy(charging.first_slice_s, charging.long_slice_s, charging.short_slice_s),
+        extend_ahead_ms=charging.extend_ahead_ms,
+        decision_timeout_ms=charging.decision_timeout_ms,
+    )
+
+
+async def serve(settings: Settings, *, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
+    """Run until `stop` is set. `ready` is set when every switch is led, connected and resynchronised.
+
+    Raises ConfigError for an unusable secret, StoreUnavailable when Redis cannot be reached at the start.
+    """
+    async with AsyncExitStack() as stack:
+        url = settings.redis.url
+        if url is None:
+            embedded = await stack.enter_async_context(embedded_redis(settings))
+            url = embedded.url
+        daemon = Daemon(settings, url)
+        await daemon.open(stack)
+        await daemon.run(stop, ready)
+
+
+@asynccontextmanager
+async def embedded_redis(settings: Settings) -> AsyncIterator[EmbeddedRedis]:
+    """The embedded server of these settings, for as long as the block lasts."""
+    server = EmbeddedRedis(settings.redis.data_dir)
+    await asyncio.to_thread(server.start)
+    try:
+        yield server
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+class Daemon:
+    """The parts of one process and the tasks that keep them going."""
+
+    def __init__(self, settings: Settings, redis_url: str) -> None:
+        self.settings = settings
+        self.holder = f"{socket.gethostname()}:{os.getpid()}"
+        self.metrics = Metrics()
+        redis, password = settings.redis, settings.redis.password.read() or None
+        self.store = RedisStore(
+            redis_url, password=password, prefix=redis.prefix, shards=redis.shards, timeout_ms=redis.timeout_ms
+        )
+        self.redis = Redis.from_url(redis_url, password=password)
+        self.redis_url = redis_url
+        self.engine = Engine(self.store, SystemClock(), self.metrics, engine_policy(settings.charging))
+        self.adapters: dict[SwitchId, SwitchAdapter] = {}
+        self._lost = {SwitchId(switch.id): asyncio.Event() for switch in settings.switch}
+        self._secrets = {switch.id: switch.secret.read() for switch in settings.switch}
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Connect to the store, load the catalogue, open the metrics port."""
+        self.store.on_latency = self.metrics.store_latency
+        self.store.on_available = self.metrics.store_up
+        await self.store.start()
+        stack.push_async_callback(self.store.close)
+        stack.push_async_callback(self.redis.aclose)
+        self.metrics.store_up(True)
+        snapshot = await load_current(self.redis, self.settings.redis.prefix)
+        if snapshot is None:
+            log.warning("no catalogue is published yet", hint="run: rater catalog load DIR")
+        else:
+            self._use_catalog(snapshot)
+        if self.settings.metrics.port is not None:
+            port = self.metrics.serve(self.settings.metrics.host, self.settings.metrics.port)
+            stack.callback(self.metrics.stop)
+            log.info("metrics", port=port)
+        loop = asyncio.get_running_loop()
+        self.engine.on_dirty = lambda: loop.call_soon(self.engine.flush) and None
+        self.engine.on_stale = lambda switch: self._lost[switch].set()
+
+    async def run(self, stop: asyncio.Event, ready: asyncio.Event | None) -> None:
+        """Everything at once until `stop`; the failure of any part ends the whole."""
+        tasks = [
+            asyncio.create_task(self._tick(), name="tick"),
+            asyncio.create_task(self._gauges(ready), name="gauges"),
+            asyncio.create_task(self._catalogs(), name="catalogue"),
+            asyncio.create_task(self._listen(), name="control"),
+            *(asyncio.create_task(self._lead(switch), name=switch.id) for switch in self.settings.switch),
+        ]
+        if self.settings.mqtt.host is not None:
+            tasks.append(asyncio.create_task(self._publisher(), name="publisher"))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                await task
+        finally:
+            for task in (stopping, *tasks):
+                task.cancel()
+            await asyncio.gather(stopping, *tasks, return_exceptions=True)
+            log.info("stopped; live calls go on under the switch's timers")
+
+    # -- one switch ----------------------------------------------------------------------------------------------
+
+    async def _lead(self, settings: SwitchSettings) -> None:
+        switch = SwitchId(settings.id)
+        while True:
+            epoch = await self._try_lead(switch)
+            if epoch is None:
+                await asyncio.sleep(LEASE_MS / 3000)
+                continue
+            log.info("leading", switch=switch, epoch=epoch)
+            self.metrics.leading(switch, True)
+            try:
+                await self._attached(settings, switch, epoch)
+            finally:
+                self.metrics.leading(switch, False)
+                self.metrics.switch_up(switch, False)
+                self.engine.detach(switch)
+                self.adapters.pop(switch, None)
+            log.warning("leadership lost", switch=switch)
+
+    async def _attached(self, settings: SwitchSettings, switch: SwitchId, epoch: int) -> None:
+        """Charge the switch's calls until the leadership is lost."""
+        lost = self._lost[switch]
+        lost.clear()
+        adapter = SwitchAdapter(
+            settings, self._secrets[settings.id], self.engine, self.metrics, is_ready=self._can_decide
+        )
+        self.adapters[switch] = adapter
+        self.engine.attach(switch, adapter, epoch=epoch, fails_open=settings.fail == "open")
+        self.engine.adopt(switch, await self._stored_legs(switch))
+        running = asyncio.create_task(adapter.run())
+        keeping = asyncio.create_task(self._keep_leading(switch))
+        losing = asyncio.create_task(lost.wait())
+        try:
+            done, _ = await asyncio.wait([running, keeping, losing], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {losing}:
+                await task
+        finally:
+            for task in (running, keeping, losing):
+                task.cancel()
+            await asyncio.gather(running, keeping, losing, return_exceptions=True)
+
+    async def _try_lead(self, switch: SwitchId) -> int | None:
+        try:
+            return await self.store.lead(switch, self.holder, LEASE_MS)
+        except (StoreError, RedisError, OSError) as error:
+            log.warning("cannot ask for the leadership", switch=switch, error=str(error))
+            return None
+
+    async def _keep_leading(self, switch: SwitchId) -> None:
+        """Ends when another has it. While the store is away nobody else can take it: go on."""
+        while True:
+            await asyncio.sleep(LEASE_MS / 3000)
+            try:
+                if await self.store.lead(switch, self.holder, LEASE_MS) is None:
+                    return
+            except (StoreError, RedisError, OSError) as error:
+                log.warning("cannot renew the leadership", switch=switch, error=str(error))
+
+    async def _stored_legs(self, switch: SwitchId) -> list[LegState]:
+        legs: list[LegState] = []
+        for shard in range(self.settings.redis.shards):
+            legs += await self.store.legs(Shard(shard), switch)
+        return legs
+
+    def _can_decide(self) -> bool:
+        return self.engine.catalog is not None and self.store.available
+
+    # -- the rest ------------------------------------------------------------------------------------------------
+
+    def _use_catalog(self, snapshot: Any) -> None:
+        self.engine.set_catalog(snapshot)
+        self.metrics.catalog_version(snapshot.version)
+        for adapter in self.adapters.values():
+            adapter.set_catalog(snapshot)
+        log.info("catalogue", version=snapshot.version)
+
+    async def _catalogs(self) -> None:
+        async for snapshot in watch(self.redis, self.settings.redis.prefix):
+            if self.engine.catalog is None or snapshot.version != self.engine.catalog.version:
+                self._use_catalog(snapshot)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.engine.tick()
+
+    async def _listen(self) -> None:
+        def woken(account: bytes) -> None:
+            self.engine.money_arrived(AccountId(account.decode()))
+
+        prefix = self.settings.redis.prefix
+        wakes = {f"{prefix}:{{{shard}}}:wake": woken for shard in range(self.settings.redis.shards)}
+        await control.listen(self.redis, prefix, wakes, self._answer)
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        if request.get("do") == "hangup":
+            leg = LegId(str(request.get("leg")))
+            if self.engine.hang_up(leg):
+                return {"leg": leg, "switch": leg.split(".", 1)[0], "sent": True}
+        return None
+
+    async def _gauges(self, ready: asyncio.Event | None) -> None:
+        while True:
+            everyone = len(self.adapters) == len(self.settings.switch)
+            synced = everyone and all(adapter.synced for adapter in self.adapters.values())
+            self.metrics.ready(synced and self._can_decide())
+            if ready is not None and synced and self._can_decide():
+                ready.set()
+            for switch, adapter in self.adapters.items():
+                self.metrics.internal(switch, adapter.internal_calls)
+            with contextlib.suppress(RedisError, OSError, StoreError):
+                await self._measure_store()
+            await asyncio.sleep(GAUGES_S if ready is None or ready.is_set() else 0.05)
+
+    async def _measure_store(self) -> None:
+        now_ms = SystemClock().wall_ms()
+        for shard in range(self.settings.redis.shards):
+            key = outbox_key(self.settings.redis.prefix, shard)
+            oldest = await self.redis.xrange(key, count=1)
+            age_s = max(0, now_ms - int(oldest[0][0].split(b"-")[0])) / 1000 if oldest else 0.0
+            self.metrics.outbox(shard, await self.redis.xlen(key), age_s)
+
+    async def _publisher(self) -> None:
+        """`rater publish` in a process of its own, so that a slow broker never slows a call; restarted if it ends."""
+        while True:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "rater.notify", stdin=asyncio.subprocess.PIPE
+            )
+            assert process.stdin is not None
+            part = self.settings.model_copy(
+                update={"redis": self.settings.redis.model_copy(update={"url": self.redis_url})}
+            )
+            process.stdin.write(part.model_dump_json().encode())
+            process.stdin.close()
+            try:
+                code = await process.wait()
+            except asyncio.CancelledError:
+                process.terminate()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), 5)
+                raise
+            log.warning("the publisher ended; starting it again", code=code)
+            await asyncio.sleep(2)
