@@ -1,0 +1,186 @@
+"""The switch's channels as the tracker knows them, and how their names are read. Pure.
+
+A channel is known by its uniqueid; its name serves for actions and for finding the other half of a Local
+channel (``Local/1@c-0000;1`` and ``;2``). Channels that hung up are remembered for a while: events of different
+channels may overtake each other, and a snapshot of the switch may name what is gone already.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from typing import TYPE_CHECKING
+
+from rater.calls.signals import Payer
+from rater.catalog.model import Trunk
+from rater.ids import SwitchId, TrunkId
+
+if TYPE_CHECKING:
+    from rater.switch.legs import Leg
+
+STATE_UP = "6"
+"""AST_STATE_UP: answered."""
+GONE_KEPT = 4096
+_NUMBER = re.compile(r"\+?[0-9*#]{1,32}", re.ASCII)
+_TECHNOLOGY = re.compile(r"(?:PJSIP|SIP|IAX2|DAHDI|OOH323|H323|Motif|Skinny|MGCP|USTM|Phone|Console|mISDN)/")
+_INSTANCE = re.compile(r"-[0-9a-f]+(?:;[12])?$")
+
+
+def is_number(text: str) -> bool:
+    """Whether it may be handed on as a dialled number."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def endpoint_of(name: str) -> str:
+    """``1001`` of ``PJSIP/1001-0000002f``; empty for a Local channel, behind which another one stands."""
+    technology, _, rest = name.partition("/")
+    return "" if technology == "Local" else _INSTANCE.sub("", rest)
+
+
+def number_of(dialled: str) -> str:
+    """The number in what `Dial` was given for one destination; empty when there is none.
+
+    ``NUMBER@trunk``, ``trunk/NUMBER``, ``trunk/sip:NUMBER@host:5060``; the technology may stand in front.
+    """
+    text = _TECHNOLOGY.sub("", dialled, count=1)
+    _, slash, last = text.rpartition("/")
+    if slash:
+        text = last
+    _, uri, user = text.partition("sip:")
+    if not uri:
+        _, uri, user = text.partition("sips:")
+    number = re.split(r"[@;!]", user if uri else text, maxsplit=1)[0]
+    return number if is_number(number) else ""
+
+
+def variable_of(lines: str, name: str) -> str:
+    """The value of `name` among ``NAME=value`` lines, as events carry channel variables."""
+    for line in lines.split("\n"):
+        key, equals, value = line.partition("=")
+        if equals and key == name:
+            return value
+    return ""
+
+
+class Trunks:
+    """Which channels lead to or from the public network."""
+
+    def __init__(self, switch: SwitchId, trunks: Iterable[Trunk]) -> None:
+        self._patterns = [
+            (re.compile(translate(trunk.pattern)), trunk.id) for trunk in trunks if trunk.switch in (None, switch)
+        ]
+
+    def of(self, name: str) -> TrunkId | None:
+        for pattern, trunk in self._patterns:
+            if pattern.match(name):
+                return trunk
+        return None
+
+
+@dataclass(slots=True, eq=False)
+class Channel:
+    """`account_code` is as it stands now, `own_account_code` as the channel was born with: `Dial` overwrites the
+    former on the channels it calls. Times are switch times; `seen_ns` is when we first read of it."""
+
+    uniqueid: str
+    name: str
+    trunk: TrunkId | None
+    linkedid: str = ""
+    account_code: str = ""
+    own_account_code: str = ""
+    exten: str = ""
+    """The extension it came in on."""
+    caller: str = ""
+    variable: str = ""
+    """The payer variable's value, where the switch sends it."""
+    seen_ns: int = 0
+    up_at_ms: int | None = None
+    hung_at_ms: int | None = None
+    cause: int = 0
+    dialled: bool = False
+    dialler: Channel | None = None
+    dial_status: str = ""
+    responsible: Payer | None = None
+    """Who sent it where it is now: a transferring line."""
+    leg: Leg | None = None
+    """The leg that this channel is."""
+    gate: Leg | None = None
+    """The leg that it asked for last, in the gate."""
+    asked: str = ""
+    """That question as it came, to tell a repeated event."""
+    legs_named: int = 0
+
+    @property
+    def is_local(self) -> bool:
+        return self.name.startswith("Local/")
+
+    @property
+    def endpoint(self) -> str:
+        return endpoint_of(self.name)
+
+
+class ChannelTable:
+    def __init__(self, trunks: Trunks) -> None:
+        self.trunks = trunks
+        self.live: dict[str, Channel] = {}
+        self.gone: OrderedDict[str, Channel] = OrderedDict()
+        self._by_name: dict[str, Channel] = {}
+
+    def find(self, uniqueid: str) -> Channel | None:
+        """Live, or gone not long ago."""
+        return self.live.get(uniqueid) or self.gone.get(uniqueid)
+
+    def named(self, name: str) -> Channel | None:
+        return self._by_name.get(name)
+
+    def add(self, uniqueid: str, name: str, seen_ns: int) -> Channel:
+        channel = Channel(uniqueid, name, self.trunks.of(name), seen_ns=seen_ns)
+        self.live[uniqueid] = channel
+        self._by_name[name] = channel
+        return channel
+
+    def rename(self, channel: Channel, name: str) -> None:
+        if name != channel.name:
+            self._unname(channel)
+            channel.name = name
+            channel.trunk = self.trunks.of(name)
+            self._by_name[name] = channel
+
+    def bury(self, channel: Channel) -> None:
+        """It hung up."""
+        self.live.pop(channel.uniqueid, None)
+        self._unname(channel)
+        self.gone[channel.uniqueid] = channel
+        if len(self.gone) > GONE_KEPT:
+            self.gone.popitem(last=False)
+
+    def set_trunks(self, trunks: Trunks) -> None:
+        self.trunks = trunks
+        for channel in self.live.values():
+            channel.trunk = trunks.of(channel.name)
+
+    def upstream(self, channel: Channel) -> Channel | None:
+        """The channel behind a Local one: whoever dialled its other half."""
+        if not channel.is_local:
+            return None
+        other = self._by_name.get(channel.name[:-1] + ("2" if channel.name.endswith("1") else "1"))
+        return other.dialler if other is not None else None
+
+    def origin(self, channel: Channel) -> Channel:
+        """The real channel at the head of a chain of Local ones; the last Local one when nobody dialled that."""
+        for _ in range(16):
+            above = self.upstream(channel)
+            if above is None:
+                break
+            channel = above
+        return channel
+
+    def sharing(self, linkedid: str) -> Sequence[Channel]:
+        return [channel for channel in self.live.values() if channel.linkedid == linkedid]
+
+    def _unname(self, channel: Channel) -> None:
+        if self._by_name.get(channel.name) is channel:
+            del self._by_name[channel.name]

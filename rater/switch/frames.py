@@ -1,0 +1,84 @@
+"""Picks the frame parser, and writes actions.
+
+``RATER_KERNEL`` chooses ``compiled`` (the default) or ``reference``. A compiled module that is missing is an error
+at start: nothing falls back to the slow twin unseen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from rater.errors import ConfigError
+from rater.switch import ami_parse
+from rater.switch.ami_parse import SELECTION, Frame
+
+ACTION_LINE_LIMIT = 1024
+"""A line this long, CR and LF included, Asterisk cuts in two."""
+ACTION_HEADER_LIMIT = 128
+"""As many headers as Asterisk reads of one action; it ignores the rest."""
+
+Action = Mapping[str, str]
+
+
+class Parser(Protocol):
+    """See `rater.switch.ami_parse.FrameParser`. The counters only grow."""
+
+    @property
+    def banner(self) -> str: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def unknown(self) -> int: ...
+    @property
+    def garbage(self) -> int: ...
+    @property
+    def tampered(self) -> int: ...
+    @property
+    def oversized(self) -> int: ...
+    @property
+    def pending_bytes(self) -> int: ...
+    def feed(self, data: bytes) -> list[Frame]: ...
+
+
+def _implementation(name: str) -> Callable[[Mapping[str, Iterable[str]]], Parser]:
+    if name == "reference":
+        return ami_parse.FrameParser
+    if name != "compiled":
+        raise ConfigError(f"RATER_KERNEL is {name!r}", hint="Set it to compiled or reference, or leave it out.")
+    try:
+        from rater_native.amiframe import FrameParser
+    except ImportError as error:
+        raise ConfigError(
+            f"the compiled frame parser cannot be loaded: {error}",
+            hint="Build it (pip install . or cythonize -i native/rater_native/amiframe.pyx), or set "
+            "RATER_KERNEL=reference to run the slow one knowingly.",
+        ) from error
+    return FrameParser
+
+
+def frame_parser(selection: Mapping[str, Iterable[str]] = SELECTION) -> Parser:
+    """A new parser, for one connection. Raises ConfigError when the chosen one is not there."""
+    return _implementation(os.environ.get("RATER_KERNEL", "compiled"))(selection)
+
+
+def serialize(action: Action) -> bytes:
+    """The action as Asterisk reads it. Raises ValueError for what could become more than one header or be cut.
+
+    A key or value with CR, LF or NUL would start another header or action; a line of `ACTION_LINE_LIMIT` bytes or
+    more would be split; keys are plain names.
+    """
+    if not 0 < len(action) <= ACTION_HEADER_LIMIT:
+        raise ValueError(f"an action has 1 to {ACTION_HEADER_LIMIT} headers, not {len(action)}")
+    text = "".join([f"{key}: {value}\r\n" for key, value in action.items()])
+    if text.count("\n") != len(action) or text.count("\r") != len(action) or "\0" in text:
+        raise ValueError(f"a header of {action.get('Action', 'an action')} holds a CR, LF or NUL")
+    if any(not key.isalnum() or not key.isascii() for key in action):
+        raise ValueError(f"a header name of {action.get('Action', 'an action')} is no plain word")
+    data = text.encode() + b"\r\n"
+    if len(data) >= ACTION_LINE_LIMIT and any(len(line) + 2 >= ACTION_LINE_LIMIT for line in data.split(b"\r\n")):
+        raise ValueError(
+            f"a header of {action.get('Action', 'an action')} is longer than {ACTION_LINE_LIMIT} bytes"
+        )
+    return data

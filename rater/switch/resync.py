@@ -1,0 +1,286 @@
+"""Compares the switch's own list of channels with the legs that are known. Pure.
+
+After a connection comes up, and from time to time while it is up, ``CoreShowChannels`` tells what really lives:
+
+- a known leg whose channel is listed: `Seen`; answered meanwhile: `Answered`, graded reconciled;
+- a gate's leg that was dialled meanwhile: `Dialled` as well, found by its call (Linkedid);
+- a known leg that is gone, or of an earlier life of the switch: `Ended`, estimated at its last proof of life;
+- a dialled trunk channel that no leg accounts for: an attempt of its own, charged from now on; likewise a line that
+  a trunk called; and a dialplan that waits in the gate asks anew.
+
+The list and the events overtake each other. What hung up meanwhile is not believed to live because it is listed, and
+what began after the list was asked for is not believed to be gone because it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rater.calls.signals import Dialled, Direction, Grade, KnownLeg, Mode, Payer, Seen, Signal
+from rater.switch.ami_parse import TAMPERED, Frame
+from rater.switch.channels import STATE_UP, Channel, number_of, variable_of
+from rater.switch.gate import WAITING, Arguments, is_ours
+from rater.switch.legs import Leg
+from rater.switch.payer import payer_of
+from rater.switch.tracker import Tracker
+
+_OUTGOING = ("AppDial", "AppQueue")
+"""The application of a channel that was dialled (AppDial, AppDial2, AppQueue), as long as no dialplan runs on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    channel: Channel
+    frame: Frame
+
+    @property
+    def application(self) -> str:
+        return self.frame.get("Application", "")
+
+    @property
+    def data(self) -> str:
+        return self.frame.get("ApplicationData", "")
+
+    @property
+    def is_up(self) -> bool:
+        return self.frame.get("ChannelState") == STATE_UP
+
+    @property
+    def was_dialled(self) -> bool:
+        return self.channel.dialled or self.application.startswith(_OUTGOING)
+
+    @property
+    def question(self) -> Arguments | None:
+        """What its dialplan asks in the gate, now."""
+        if self.application != "AGI" or not self.data.startswith(WAITING):
+            return None
+        return self.data.split(",")[1:]
+
+
+def resync(
+    tracker: Tracker,
+    listing: Iterable[Frame],
+    known: Sequence[KnownLeg],
+    at_ms: int,
+    *,
+    asked_ns: int,
+    arrived_ns: int,
+    initial: bool,
+) -> list[Signal]:
+    """The signals that bring the core up to date, and the tracker's table with them.
+
+    `listing`: the CoreShowChannel frames. `known`: the core's live legs of this switch. `at_ms`: switch time of the
+    list. `asked_ns`: monotonic time at which it was asked for. `arrived_ns`: now. `initial`: the first list of a
+    connection, before any of its events; later ones may show a channel whose events are still on their way, so what
+    is unknown is taken up only when it is unknown twice.
+    """
+    rows = _rows(tracker, listing, asked_ns)
+    _bury_unlisted(tracker, rows, at_ms, asked_ns)
+    named = {leg.leg for leg in known}
+    for leg in known:
+        _compare(tracker, rows, leg, at_ms)
+    for other in [leg for leg in tracker.legs.values() if leg.id not in named]:
+        _end_if_gone(tracker, other, at_ms)
+    strangers = {row.channel.uniqueid for row in rows.values() if _is_stranger(row)}
+    for uniqueid in strangers if initial else strangers & tracker.strangers:
+        _take_up(tracker, rows, rows[uniqueid], at_ms, arrived_ns)
+    tracker.strangers = set() if initial else strangers - tracker.strangers
+    return tracker.take_signals()
+
+
+# -- the table -----------------------------------------------------------------------------------------------------
+
+
+def _rows(tracker: Tracker, listing: Iterable[Frame], asked_ns: int) -> dict[str, _Row]:
+    """What is listed and lives, by uniqueid; the tracker's channels are brought up to date."""
+    rows: dict[str, _Row] = {}
+    for frame in listing:
+        uniqueid, name = frame.get("Uniqueid", ""), frame.get("Channel", "")
+        if not uniqueid or not name or TAMPERED in frame or uniqueid in tracker.channels.gone:
+            continue
+        channel = tracker.channels.live.get(uniqueid)
+        if channel is None:
+            channel = tracker.channels.add(uniqueid, name, asked_ns)
+            channel.own_account_code = frame.get("AccountCode", "")
+            channel.exten = frame.get("Exten", "")
+        tracker.channels.rename(channel, name)
+        channel.linkedid = frame.get("Linkedid") or channel.linkedid
+        channel.account_code = frame.get("AccountCode", channel.account_code)
+        channel.caller = channel.caller or frame.get("CallerIDNum", "")
+        lines = frame.get("ChanVariable", "")
+        channel.variable = variable_of(lines, tracker.rules.payer_variable) or channel.variable
+        rows[uniqueid] = _Row(channel, frame)
+    return rows
+
+
+def _bury_unlisted(tracker: Tracker, rows: dict[str, _Row], at_ms: int, asked_ns: int) -> None:
+    for channel in list(tracker.channels.live.values()):
+        if channel.uniqueid not in rows and channel.seen_ns < asked_ns:
+            channel.hung_at_ms = at_ms
+            tracker.internal.discard(channel.uniqueid)
+            tracker.channels.bury(channel)
+
+
+# -- legs that are known -------------------------------------------------------------------------------------------
+
+
+def _compare(tracker: Tracker, rows: dict[str, _Row], known: KnownLeg, at_ms: int) -> None:
+    """What became of one leg of the core."""
+    leg = tracker.legs.get(known.leg)
+    if leg is None:
+        leg = _restore(tracker, known)
+    if leg.ended:
+        return
+    if leg.billed is None and _find_billed(rows, leg, known) and leg.billed is not None and leg.trunk is not None:
+        tracker.emit(leg, Dialled(leg.id, leg.trunk, leg.billed.uniqueid, at_ms))
+    witness = leg.billed or leg.caller
+    if witness is None or witness.hung_at_ms is not None:
+        tracker.end(leg, known.seen_at_ms, 0, "NOANSWER", Grade.ESTIMATED)
+        return
+    row = rows.get(witness.uniqueid)
+    if row is None:
+        return
+    if witness is leg.billed and row.is_up and not leg.answered:
+        _answer(tracker, leg, witness, at_ms, Grade.RECONCILED)
+    else:
+        tracker.emit(leg, Seen(leg.id, at_ms))
+
+
+def _answer(tracker: Tracker, leg: Leg, billed: Channel, at_ms: int, grade: Grade) -> None:
+    """At the moment that an event showed, else now: the list does not tell since when a channel is up."""
+    if billed.up_at_ms is not None:
+        tracker.answered(leg, billed.up_at_ms)
+    else:
+        billed.up_at_ms = at_ms
+        tracker.answered(leg, at_ms, grade)
+
+
+def _restore(tracker: Tracker, known: KnownLeg) -> Leg:
+    """A leg of the store, taken up again after a restart of ours. One of an earlier life of the switch finds no
+    channels: a uniqueid of today may be the same as one of then."""
+    channels = tracker.channels
+    leg = Leg(
+        id=known.leg,
+        call=known.call,
+        mode=Mode.WATCH,
+        direction=known.direction,
+        payer=Payer(),
+        answered=known.answered,
+    )
+    tracker.legs[known.leg] = leg
+    prefix = f"{tracker.switch}.{tracker.boot}."
+    if not known.leg.startswith(prefix):
+        return leg
+    _count_name(tracker, known.leg.removeprefix(prefix))
+    leg.caller = channels.find(known.caller_channel_id)
+    if known.channel_id:
+        billed = channels.find(known.channel_id)
+        if billed is None:
+            leg.caller = None
+        else:
+            leg.billed = billed
+            leg.trunk = billed.trunk
+            billed.leg = leg
+            billed.dialled = True
+    elif leg.caller is not None:
+        leg.caller.gate = leg
+        leg.open = True
+    return leg
+
+
+def _count_name(tracker: Tracker, name: str) -> None:
+    """Keep the numbering of further legs of the same channel going (``<uniqueid>[.<n>]``)."""
+    count = 0
+    channel = tracker.channels.live.get(name)
+    if channel is None:
+        name, _, number = name.rpartition(".")
+        channel = tracker.channels.live.get(name)
+        count = int(number) if number.isdecimal() else 0
+    if channel is not None:
+        channel.legs_named = max(channel.legs_named, count + 1)
+
+
+def _find_billed(rows: dict[str, _Row], leg: Leg, known: KnownLeg) -> bool:
+    """The trunk's channel of a leg whose dial was missed: of the same call, dialled, and nobody else's."""
+    if known.channel_id or leg.direction is Direction.IN:
+        return False
+    linkedid = leg.caller.linkedid if leg.caller is not None else known.call.split(".", 2)[-1]
+    for row in rows.values():
+        channel = row.channel
+        if channel.linkedid == linkedid and channel.trunk and row.was_dialled and channel.leg is None:
+            leg.billed = channel
+            leg.trunk = channel.trunk
+            leg.open = leg.asking = False
+            channel.leg = leg
+            channel.dialled = True
+            return True
+    return False
+
+
+def _end_if_gone(tracker: Tracker, leg: Leg, at_ms: int) -> None:
+    """A leg that the core no longer counts as live (denied, settling): it only waits to hear that it is over."""
+    witness = leg.billed or leg.caller
+    if witness is None or witness.hung_at_ms is not None:
+        tracker.end(leg, at_ms, 0, "", Grade.ESTIMATED)
+
+
+# -- channels that no leg accounts for -----------------------------------------------------------------------------
+
+
+def _is_stranger(row: _Row) -> bool:
+    channel = row.channel
+    if row.question is not None:
+        return channel.gate is None or not channel.gate.asking
+    return row.was_dialled and not channel.dialled and channel.leg is None
+
+
+def _take_up(tracker: Tracker, rows: dict[str, _Row], row: _Row, at_ms: int, arrived_ns: int) -> None:
+    channel = row.channel
+    if row.question is not None:
+        if is_ours(row.question):
+            tracker.ask(channel, row.question, at_ms, arrived_ns)
+        return
+    channel.dialled = True
+    if channel.is_local and channel.trunk is None:
+        return
+    dialler = _dialler(rows, channel)
+    channel.dialler = dialler.channel if dialler is not None else None
+    origin = tracker.channels.origin(channel.dialler) if channel.dialler is not None else None
+    if channel.trunk is not None:
+        payer = payer_of(tracker.channels, channel.dialler, channel)
+        number = _number_dialled(dialler, channel) or row.frame.get("CallerIDNum", "")
+        leg = tracker.attempt(
+            channel, channel.dialler, payer, Direction.OUT, number, channel.trunk, at_ms, arrived_ns
+        )
+        tracker.own(leg, channel, channel.trunk, at_ms)
+    elif origin is not None and origin.trunk is not None:
+        payer = Payer(channel.own_account_code, channel.endpoint, channel.variable)
+        leg = tracker.attempt(channel, origin, payer, Direction.IN, origin.exten, origin.trunk, at_ms, arrived_ns)
+        tracker.own(leg, channel, origin.trunk, at_ms)
+    else:
+        tracker.internal.add(channel.uniqueid)
+        return
+    if row.is_up:
+        _answer(tracker, leg, channel, at_ms, Grade.ESTIMATED)
+
+
+def _dialler(rows: dict[str, _Row], called: Channel) -> _Row | None:
+    """Whose application names the channel's endpoint, in the same call."""
+    candidates = [
+        row
+        for row in rows.values()
+        if row.channel.linkedid == called.linkedid and row.channel is not called and not row.was_dialled
+    ]
+    naming = [row for row in candidates if called.endpoint and called.endpoint in row.data]
+    return (naming or candidates or [None])[0]
+
+
+def _number_dialled(dialler: _Row | None, called: Channel) -> str:
+    """What `Dial` was told for that endpoint."""
+    if dialler is None or dialler.application != "Dial":
+        return ""
+    for destination in dialler.data.split(",", 1)[0].split("&"):
+        if called.endpoint in destination:
+            return number_of(destination)
+    return ""

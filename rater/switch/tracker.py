@@ -1,0 +1,461 @@
+"""Turns a switch's frames into signals. Pure: no socket, no clock; time arrives with the frames.
+
+All Asterisk words end here. What is a leg, and when:
+
+- A dial towards a trunk (``DialBegin`` whose destination's name matches a trunk) is an outbound leg. It takes over
+  the attempt that waits since the gate, if the dialling channel asked there, or the channel behind a chain of Local
+  ones did and the same account pays; otherwise it is an attempt of its own (watch).
+- A dial from a trunk's channel to a line is an inbound leg. Local channels in between are looked through.
+- A dial from line to line is only counted.
+- The payer is the *dialling* channel's account code at that moment, its endpoint, or its inherited variable. A
+  trunk's channel that dials (a transfer to the outside) has no endpoint of its own: the line that sent it there
+  answers for it, or the payer of the leg that it is.
+- A leg is answered when its own channel goes up, whichever event shows that first, and over when that channel hangs
+  up. A gate's attempt that nobody dialled is over when its caller hangs up or asks anew.
+
+Frames may repeat and overtake each other between channels (a channel was seen to ring before its ``DialBegin``).
+So what a channel went through is kept on the channel, and told when its dial becomes known.
+
+A frame marked as tampered with is not believed: nothing changes by it, except that an attempt in it is handed on
+without payer and number, which denies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from rater.calls.signals import (
+    Answered,
+    Attempted,
+    Dialled,
+    Direction,
+    Ended,
+    Grade,
+    Mode,
+    Payer,
+    Signal,
+)
+from rater.catalog.model import SwitchRules, Trunk
+from rater.ids import CallId, LegId, SwitchId, TrunkId
+from rater.switch.ami_parse import TAMPERED, Frame
+from rater.switch.channels import (
+    STATE_UP,
+    Channel,
+    ChannelTable,
+    Trunks,
+    is_number,
+    number_of,
+    variable_of,
+)
+from rater.switch.gate import Arguments, gate_arguments, is_inbound, is_ours
+from rater.switch.legs import Leg, LegChannels, disposition
+from rater.switch.payer import payer_of
+from rater.switch.switch_time import SwitchTime
+
+
+class Tracker:
+    """One switch, one life of it (`boot`). `mode`: WATCH or SHADOW for legs that did not pass the gate.
+
+    `connected` must be called before the first frame of each connection.
+    """
+
+    def __init__(
+        self, switch_id: SwitchId, boot: str, rules: SwitchRules, trunks: Iterable[Trunk], mode: Mode = Mode.WATCH
+    ) -> None:
+        self.switch = switch_id
+        self.boot = boot
+        self.rules = rules
+        self.channels = ChannelTable(Trunks(switch_id, trunks))
+        self.legs: dict[LegId, Leg] = {}
+        self.time = SwitchTime()
+        self.internal: set[str] = set()
+        """Line to line calls that live now, by the called channel."""
+        self.internal_calls = 0
+        self.strangers: set[str] = set()
+        """Channels that the last list showed and no event explains, by uniqueid."""
+        self.unknown_hangups = 0
+        self.tampered_frames = 0
+        self.foreign_questions = 0
+        """AsyncAGI sessions that are not the gate's."""
+        self._dial_mode = Mode.SHADOW if mode is Mode.SHADOW else Mode.WATCH
+        self._out: list[Signal] = []
+        self._handlers: dict[str, Callable[[Frame, int, int], None]] = {
+            "Newchannel": self._channel_event,
+            "Newstate": self._channel_event,
+            "NewAccountCode": self._channel_event,
+            "BridgeEnter": self._channel_event,
+            "HangupRequest": self._channel_event,
+            "Rename": self._rename,
+            "DialBegin": self._dial_begin,
+            "DialState": self._dial_state,
+            "DialEnd": self._dial_end,
+            "BlindTransfer": self._blind_transfer,
+            "AsyncAGIStart": self._gate_asks,
+            "AsyncAGIEnd": self._gate_over,
+            "Hangup": self._hangup,
+        }
+
+    # -- set up --------------------------------------------------------------------------------------------------
+
+    def connected(self, base_ms: int) -> None:
+        """A connection begins; see `SwitchTime` for `base_ms`."""
+        self.time = SwitchTime(base_ms)
+
+    def set_rules(self, rules: SwitchRules, trunks: Iterable[Trunk]) -> None:
+        """A new catalogue. Legs that live are not touched."""
+        self.rules = rules
+        self.channels.set_trunks(Trunks(self.switch, trunks))
+
+    # -- frames --------------------------------------------------------------------------------------------------
+
+    def feed(self, frame: Frame, arrived_ns: int) -> list[Signal]:
+        """What a frame means. `arrived_ns`: time.monotonic_ns() when its bytes were read."""
+        handler = self._handlers.get(frame.get("Event", ""))
+        if handler is None:
+            return []
+        at_ms = self.time.at_ms(frame, arrived_ns)
+        if TAMPERED in frame:
+            self.tampered_frames += 1
+            if frame["Event"] not in ("DialBegin", "AsyncAGIStart"):
+                return []
+        handler(frame, at_ms, arrived_ns)
+        signals, self._out = self._out, []
+        return signals
+
+    # -- channels ------------------------------------------------------------------------------------------------
+
+    def _channel(self, frame: Frame, arrived_ns: int, at_ms: int, side: str = "") -> Channel | None:
+        """The channel that one side (``""`` or ``Dest``) of a frame is about, brought up to date."""
+        uniqueid = frame.get(side + "Uniqueid", "")
+        name = frame.get(side + "Channel", "")
+        if not uniqueid or not name:
+            return None
+        channel = self.channels.find(uniqueid)
+        if channel is None:
+            channel = self.channels.add(uniqueid, name, arrived_ns)
+            channel.own_account_code = frame.get(side + "AccountCode", "")
+            channel.exten = frame.get("Exten", "") if not side else ""
+        elif channel.hung_at_ms is not None:
+            return channel
+        channel.linkedid = frame.get(side + "Linkedid") or channel.linkedid
+        channel.account_code = frame.get(side + "AccountCode", channel.account_code)
+        self._note_variable(channel, frame, side)
+        if not side:
+            channel.caller = frame.get("CallerIDNum", channel.caller)
+        if frame.get(side + "ChannelState") == STATE_UP:
+            self._up(channel, at_ms)
+        return channel
+
+    def _note_variable(self, channel: Channel, frame: Frame, side: str) -> None:
+        lines = frame.get(side + "ChanVariable") or frame.get(f"ChanVariable({channel.name})")
+        if lines:
+            channel.variable = variable_of(lines, self.rules.payer_variable) or channel.variable
+
+    def _channel_event(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+        self._channel(frame, arrived_ns, at_ms)
+
+    def _rename(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+        """A masquerade swapped names; the uniqueid says which channel is meant."""
+        channel = self.channels.live.get(frame.get("Uniqueid", ""))
+        if channel is not None and frame.get("Newname"):
+            self.channels.rename(channel, frame["Newname"])
+
+    def _up(self, channel: Channel, at_ms: int) -> None:
+        if channel.up_at_ms is None:
+            channel.up_at_ms = at_ms
+            if channel.leg is not None:
+                self.answered(channel.leg, at_ms)
+
+    def _hangup(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+        channel = self.channels.live.get(frame.get("Uniqueid", ""))
+        if channel is None:
+            self.unknown_hangups += frame.get("Uniqueid", "") not in self.channels.gone
+            return
+        cause = frame.get("Cause", "")
+        channel.cause = int(cause) if cause.isdecimal() else 0
+        channel.hung_at_ms = at_ms
+        leg = channel.leg
+        if frame.get("ChannelState") == STATE_UP and channel.up_at_ms is None:
+            # It was answered and that was missed; when, nobody knows. The caller gets the benefit.
+            channel.up_at_ms = at_ms
+            if leg is not None:
+                self.answered(leg, at_ms, Grade.ESTIMATED)
+        self.internal.discard(channel.uniqueid)
+        if leg is not None:
+            self.end(leg, at_ms, channel.cause, channel.dial_status)
+        gate = channel.gate
+        if gate is not None and gate.billed is None:
+            self.end(gate, at_ms, channel.cause, "CANCEL")
+        self.channels.bury(channel)
+
+    # -- dialling ------------------------------------------------------------------------------------------------
+
+    def _dial_begin(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+        if TAMPERED in frame:
+            self._tampered_dial(frame, at_ms, arrived_ns)
+            return
+        dialler = self._channel(frame, arrived_ns, at_ms)
+        called = self._channel(frame, arrived_ns, at_ms, "Dest")
+        if called is not None:
+            self._dial(dialler, called, frame, at_ms, arrived_ns)
+
+    def _dial_state(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+        self._channel(frame, arrived_ns, at_ms)
+        self._channel(frame, arrived_ns, at_ms, "Dest")
+
+    def _dial_end(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+        """Also shows a channel that took a ringing one's place (pickup): it was never dialled, yet it answers."""
+        dialler = self._channel(frame, arrived_ns, at_ms)
+        called = self._channel(frame, arrived_ns, at_ms, "Dest")
+        if called is None or called.hung_at_ms is not None:
+            return
+        called.dial_status = frame.get("DialStatus", "")
+        if called.dial_status == "ANSWER":
+            if not called.dialled:
+                self._dial(dialler, called, frame, at_ms, arrived_ns)
+            self._up(called, at_ms)
+
+    def _dial(self, dialler: Channel | None, called: Channel, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+        if called.dialled:
+            return
+        called.dialled = True
+        called.dialler = dialler
+        if called.leg is not None or (called.is_local and called.trunk is None):
+            return
+        if called.trunk is not None:
+            # Only a DialEnd has no dial string: its DialBegin was missed, and what was dialled is the best there is.
+            dialled = frame.get("DialString")
+            number = number_of(dialled) if dialled is not None else frame.get("Exten", "")
+            self._outbound(dialler, called, called.trunk, number, at_ms, arrived_ns)
+            return
+        origin = self.channels.origin(dialler) if dialler is not None else None
+        if dialler is not None and origin is not None and origin.trunk is not None:
+            came_in_on = "" if origin.dialled else origin.exten
+            numbers = (came_in_on, frame.get("Exten", ""), number_of(frame.get("DialString", "")))
+            self._inbound(dialler, origin, called, next(filter(is_number, numbers), ""), at_ms, arrived_ns)
+        elif called.hung_at_ms is None:
+            self.internal.add(called.uniqueid)
+            self.internal_calls += 1
+
+    def _outbound(
+        self, dialler: Channel | None, called: Channel, trunk: TrunkId, number: str, at_ms: int, arrived_ns: int
+    ) -> None:
+        payer = payer_of(self.channels, dialler, called)
+        leg = self._take_over(dialler, payer)
+        if leg is None:
+            leg = self.attempt(called, dialler, payer, Direction.OUT, number, trunk, at_ms, arrived_ns)
+        self.own(leg, called, trunk, at_ms)
+
+    def _inbound(
+        self, dialler: Channel, origin: Channel, called: Channel, number: str, at_ms: int, arrived_ns: int
+    ) -> None:
+        assert origin.trunk is not None
+        payer = Payer(called.own_account_code, called.endpoint, called.variable)
+        leg = origin.gate
+        if leg is None or not leg.open or leg.direction is Direction.OUT or leg.payer.endpoint != called.endpoint:
+            leg = self.attempt(called, origin, payer, Direction.IN, number, origin.trunk, at_ms, arrived_ns)
+        self.own(leg, called, origin.trunk, at_ms)
+
+    def own(self, leg: Leg, billed: Channel, trunk: TrunkId, at_ms: int) -> None:
+        """From here on that channel is the leg; what it went through already is told now."""
+        leg.open = False
+        leg.billed = billed
+        leg.trunk = trunk
+        billed.leg = leg
+        self.emit(leg, Dialled(leg.id, trunk, billed.uniqueid, at_ms))
+        if billed.up_at_ms is not None:
+            self.answered(leg, billed.up_at_ms)
+        if billed.hung_at_ms is not None:
+            self.end(leg, billed.hung_at_ms, billed.cause, billed.dial_status)
+
+    def _take_over(self, dialler: Channel | None, payer: Payer) -> Leg | None:
+        """The attempt that waits since the gate, for the channel that dials now. Behind a Local channel stands
+        perhaps another payer than the one who asked (a forward): then it is not that attempt."""
+        channel, direct = dialler, True
+        for _ in range(16):
+            if channel is None:
+                break
+            gate = channel.gate
+            if gate is not None and gate.open and gate.direction is Direction.OUT:
+                return gate if direct or gate.payer.account_code == payer.account_code else None
+            channel, direct = self.channels.upstream(channel), False
+        return None
+
+    def _tampered_dial(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+        """Deny it, if its channel is known from frames that can be believed."""
+        called = self.channels.named(frame.get("DestChannel", ""))
+        if called is None or called.dialled or called.trunk is None:
+            return
+        called.dialled = True
+        called.dialler = dialler = self.channels.named(frame.get("Channel", ""))
+        leg = self.attempt(called, dialler, Payer(), Direction.OUT, "", called.trunk, at_ms, arrived_ns)
+        self.own(leg, called, called.trunk, at_ms)
+
+    def _blind_transfer(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+        """A line sends its partner elsewhere: it pays for where that leads."""
+        sender = self.channels.live.get(frame.get("TransfererUniqueid", ""))
+        sent = self.channels.live.get(frame.get("TransfereeUniqueid", ""))
+        if (
+            sender is None
+            or sent is None
+            or sender.trunk is not None
+            or frame.get("Result", "Success") != "Success"
+        ):
+            return
+        if not sender.is_local:
+            sent.responsible = Payer(sender.own_account_code, sender.endpoint, sender.variable)
+
+    # -- the gate ------------------------------------------------------------------------------------------------
+
+    def _gate_asks(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+        if TAMPERED in frame:
+            channel = self.channels.named(frame.get("Channel", ""))
+            arguments = None
+        else:
+            channel = self._channel(frame, arrived_ns, at_ms)
+            arguments = gate_arguments(frame.get("Env", ""))
+        if channel is None or channel.hung_at_ms is not None:
+            return
+        if self._dial_mode is Mode.SHADOW or (arguments is not None and not is_ours(arguments)):
+            self.foreign_questions += 1
+            return
+        stamp = frame.get("Timestamp", "")
+        asked = stamp + frame.get("Env", "")
+        if asked == channel.asked and (stamp or (channel.gate is not None and channel.gate.asking)):
+            return
+        channel.asked = asked
+        self.ask(channel, arguments, at_ms, arrived_ns)
+
+    def ask(self, channel: Channel, arguments: Arguments | None, at_ms: int, arrived_ns: int) -> None:
+        """The dialplan asks with these arguments; None: they cannot be believed."""
+        if channel.gate is not None and channel.gate.billed is None:
+            self.end(channel.gate, at_ms, 0, "CANCEL")
+        inbound = arguments is not None and is_inbound(arguments)
+        if arguments is None:
+            payer, number = Payer(), ""
+        elif inbound:
+            payer, number = Payer("", arguments[2], ""), arguments[0]
+        else:
+            payer, number = payer_of(self.channels, channel, channel), arguments[0] if arguments else channel.exten
+        direction = Direction.IN if inbound else Direction.OUT
+        trunk = channel.trunk if inbound else None
+        leg = self.attempt(channel, channel, payer, direction, number, trunk, at_ms, arrived_ns, Mode.GATE)
+        leg.asking = leg.open = True
+        channel.gate = leg
+
+    def _gate_over(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+        channel = self._channel(frame, arrived_ns, at_ms)
+        if channel is not None and channel.gate is not None:
+            channel.gate.asking = False
+
+    # -- legs ----------------------------------------------------------------------------------------------------
+
+    def attempt(
+        self,
+        named_after: Channel,
+        caller: Channel | None,
+        payer: Payer,
+        direction: Direction,
+        number: str,
+        trunk: TrunkId | None,
+        at_ms: int,
+        arrived_ns: int,
+        mode: Mode | None = None,
+    ) -> Leg:
+        """A new leg. It is named after the channel that it is, or that asks for it."""
+        linkedid = (caller or named_after).linkedid or named_after.uniqueid
+        leg = Leg(
+            id=self.name_leg(named_after),
+            call=CallId(f"{self.switch}.{self.boot}.{linkedid}"),
+            mode=mode or self._dial_mode,
+            direction=direction,
+            payer=payer,
+            trunk=trunk,
+            caller=caller,
+        )
+        self.legs[leg.id] = leg
+        self.emit(
+            leg,
+            Attempted(
+                leg=leg.id,
+                call=leg.call,
+                switch=self.switch,
+                mode=leg.mode,
+                direction=direction,
+                payer=payer,
+                number=number if is_number(number) else "",
+                trunk=trunk,
+                caller=caller.caller if caller is not None else "",
+                at_ms=at_ms,
+                arrived_ns=arrived_ns,
+                caller_channel_id=caller.uniqueid if caller is not None else "",
+            ),
+        )
+        return leg
+
+    def name_leg(self, channel: Channel) -> LegId:
+        """The first leg has the channel's own name, further ones are numbered."""
+        count = channel.legs_named
+        channel.legs_named += 1
+        name = f"{self.switch}.{self.boot}.{channel.uniqueid}"
+        return LegId(f"{name}.{count}" if count else name)
+
+    def answered(self, leg: Leg, at_ms: int, grade: Grade = Grade.OBSERVED) -> None:
+        if not leg.answered and not leg.ended:
+            leg.answered = True
+            self.emit(leg, Answered(leg.id, at_ms, grade))
+
+    def end(self, leg: Leg, at_ms: int, cause: int, status: str, grade: Grade = Grade.OBSERVED) -> None:
+        if not leg.ended:
+            leg.ended = True
+            leg.open = leg.asking = False
+            self.emit(leg, Ended(leg.id, at_ms, cause, disposition(leg.answered, status, cause), grade))
+
+    def emit(self, leg: Leg, signal: Signal) -> None:
+        """Nothing more is told of a leg that was forgotten."""
+        if leg.id in self.legs:
+            self._out.append(signal)
+
+    def take_signals(self) -> list[Signal]:
+        """What was emitted outside of `feed`."""
+        signals, self._out = self._out, []
+        return signals
+
+    # -- for actions ---------------------------------------------------------------------------------------------
+
+    def channels_of(self, leg: LegId) -> LegChannels | None:
+        """Where a leg's actions go; None when it is not known here."""
+        found = self.legs.get(leg)
+        if found is None:
+            return None
+        return LegChannels(
+            billed=_living(found.billed),
+            caller=_living(found.caller),
+            asking=found.asking,
+            answered=found.answered,
+            direction=found.direction,
+        )
+
+    def is_alone(self, leg: LegId) -> bool:
+        """No other live leg is dialled by this one's caller."""
+        found = self.legs.get(leg)
+        return found is None or not any(
+            other.caller is found.caller and other is not found and other.billed is not None and not other.ended
+            for other in self.legs.values()
+        )
+
+    def gate_decided(self, leg: LegId, allowed: bool) -> None:
+        """The verdict is on its way: a denied attempt is not taken over by a dial that comes all the same."""
+        found = self.legs.get(leg)
+        if found is not None and not allowed:
+            found.open = False
+
+    def forget(self, leg: LegId) -> None:
+        """The core is done with it. Its channel stays marked, so that no late event makes it a leg again."""
+        found = self.legs.pop(leg, None)
+        if found is not None:
+            found.open = False
+
+
+def _living(channel: Channel | None) -> str | None:
+    return channel.name if channel is not None and channel.hung_at_ms is None else None
