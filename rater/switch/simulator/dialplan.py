@@ -1,5 +1,5 @@
-"""What the simulated switch's dialplan does with a new call. In gate mode it does what ``deploy/asterisk/rater.conf``
-does in front of ``Dial``, in watch mode it dials at once."""
+"""What the simulated switch's dialplan does with a new call: in gate mode what ``deploy/asterisk/rater.conf`` does
+in front of ``Dial``, in watch mode nothing but ``Dial``."""
 
 from __future__ import annotations
 

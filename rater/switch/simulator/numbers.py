@@ -1,0 +1,105 @@
+"""Whom the simulated callers call: numbers drawn from the catalogue's own decks, dialled as people there dial.
+
+The catalogue is the judge: a drawn number is used when it rates under the prefix that it was drawn for, and a
+shorter way of dialling it (national, local) when it is read as that same number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+
+from rater.catalog.model import Catalog, Line, Rated
+from rater.ids import PlanId
+
+EMERGENCY = ("190", "112", "911", "192", "193")
+MALFORMED = ("12a4", "0x33", "1234;5", "00#*", "+", "5511 98765")
+UNKNOWN = ("099", "0000", "1999999", "00999123", "+999123456789", "7")
+_LENGTHS = tuple(range(8, 16))
+_TRIES = 24
+
+
+class NumberBook:
+    """Draws numbers for lines, which are named by their endpoint. `prefixes`: those of each plan's deck, without
+    plus. `at_ms`: the wall time at which they shall rate.
+
+    Raises KeyError for an endpoint that is not in the catalogue.
+    """
+
+    def __init__(self, catalog: Catalog, prefixes: Mapping[PlanId, Sequence[str]], *, at_ms: int) -> None:
+        self._catalog = catalog
+        self._prefixes = prefixes
+        self._at_ms = at_ms
+        self._length: dict[tuple[PlanId, str], int] = {}
+
+    def draw(self, endpoint: str, random: Random) -> str | None:
+        """A number that exists for this line, as dialled; None when the catalogue has none of those tried."""
+        line = self._line(endpoint)
+        plan = self._catalog.accounts[line.account].plan
+        if not self._prefixes.get(plan):
+            return None
+        for _ in range(_TRIES):
+            prefix = self._pick_prefix(plan, line, random)
+            number = self._complete(plan, line, prefix, random)
+            if number is not None:
+                return self._as_dialled(plan, line, number, random)
+        return None
+
+    def emergency(self, endpoint: str, random: Random) -> str | None:
+        """An emergency number where this line is; None when the catalogue knows none."""
+        line = self._line(endpoint)
+        plan = self._catalog.accounts[line.account].plan
+        known = [number for number in EMERGENCY if self._is_emergency(plan, line, number)]
+        return random.choice(known) if known else None
+
+    def malformed(self, random: Random) -> str:
+        return random.choice(MALFORMED)
+
+    def unknown(self, random: Random) -> str:
+        return random.choice(UNKNOWN)
+
+    def _line(self, endpoint: str) -> Line:
+        line = self._catalog.line_by_endpoint(endpoint)
+        if line is None:
+            raise KeyError(f"no line has the endpoint {endpoint}")
+        return line
+
+    def _pick_prefix(self, plan: PlanId, line: Line, random: Random) -> str:
+        """Mostly near by: half of the draws take a prefix that holds the line's own area."""
+        prefixes = self._prefixes[plan]
+        near = [prefix for prefix in prefixes if line.area and line.area in prefix[:6]]
+        return random.choice(near if near and random.random() < 0.5 else prefixes)
+
+    def _complete(self, plan: PlanId, line: Line, prefix: str, random: Random) -> str | None:
+        """Digits behind the prefix, as many as the dial plan wants there."""
+        known = self._length.get((plan, prefix))
+        for length in (known,) if known is not None else _LENGTHS:
+            missing = length - len(prefix)
+            if missing < 1:
+                continue
+            number = prefix + "".join(random.choices("0123456789", k=missing))
+            rated = self._rate(plan, line, "+" + number)
+            if rated is not None and rated.number == number and rated.prefix == prefix:
+                self._length[plan, prefix] = length
+                return number
+        return None
+
+    def _as_dialled(self, plan: PlanId, line: Line, number: str, random: Random) -> str:
+        """One of the ways to dial it that lead to the same number from this line."""
+        national = [number[cut:] for cut in (1, 2, 3)]
+        local = [text[len(line.area) :] for text in national if line.area and text.startswith(line.area)]
+        ways = [*local, *(f"0{text}" for text in national), *national, f"00{number}", f"+{number}"]
+        good = [way for way in ways if way and self._reads_as(plan, line, way, number)]
+        return random.choice(good[:3])
+
+    def _reads_as(self, plan: PlanId, line: Line, dialled: str, number: str) -> bool:
+        rated = self._rate(plan, line, dialled)
+        return rated is not None and rated.number == number
+
+    def _is_emergency(self, plan: PlanId, line: Line, number: str) -> bool:
+        rated = self._rate(plan, line, number)
+        return rated is not None and rated.emergency
+
+    def _rate(self, plan: PlanId, line: Line, dialled: str) -> Rated | None:
+        rated = self._catalog.rate(plan, dialled, area=line.area, at_ms=self._at_ms)
+        return rated if isinstance(rated, Rated) else None
