@@ -28,9 +28,9 @@ START_TIMEOUT_S = 60.0
 
 
 class Asterisk:
-    """`folder`: where this run keeps everything; `lab`: the installed tree; `account_codes`: by line."""
+    """`folder`: where this run keeps everything; `lab`: the installed tree."""
 
-    def __init__(self, lab: Path, folder: Path, account_codes: dict[int, str]) -> None:
+    def __init__(self, lab: Path, folder: Path) -> None:
         self.lab = lab
         self.folder = folder
         self.ami_port = free_port()
@@ -38,7 +38,6 @@ class Asterisk:
         self.log = folder / "log" / "full"
         self._output = folder / "output"
         self._process: subprocess.Popen[bytes] | None = None
-        self._account_codes = account_codes
         self._prepare()
 
     # -- folders ---------------------------------------------------------------------------------------------------
@@ -91,9 +90,9 @@ class Asterisk:
         return sample[sample.index("[rater]") :].replace("CHANGE-ME", RATER_SECRET)
 
     def _line(self, line: int) -> str:
-        code = self._account_codes.get(line, "")
-        extra = f"accountcode={code}\n" if code else f"set_var=__RATER_ACCOUNT=V{line}\n"
-        return f"[{line}](line)\n{extra}callerid=Line {line} <{line}>\n"
+        """Line 1007 has no account code but the inherited variable; the account code of the others is A<line>."""
+        payer = "set_var=__RATER_ACCOUNT=A1007" if line == 1007 else f"accountcode=A{line}"
+        return f"[{line}](line)\n{payer}\ncallerid=Line {line} <{line}>\n"
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -154,9 +153,28 @@ class Asterisk:
                 os.kill(process.pid, signal.SIGKILL)
             process.wait(timeout=10)
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def version(self) -> str:
         with Ami(self.ami_port) as ami:
             return ami.action("CoreSettings").get("AsteriskVersion", "")
+
+    def hang_up_everything(self) -> None:
+        """End all calls and wait until they are gone."""
+        with Ami(self.ami_port) as ami:
+            for _ in range(50):
+                since = ami.mark()
+                ami.action("CoreShowChannels")
+                ami.wait("CoreShowChannelsComplete", since=since)
+                channels = [event["Channel"] for event in ami.events("CoreShowChannel", since)]
+                if not channels:
+                    return
+                for channel in channels:
+                    ami.action("Hangup", Channel=channel)
+                time.sleep(0.05)
+        raise AssertionError(f"channels do not end: {channels}")
 
     def tail(self, lines: int = 60) -> str:
         """The end of Asterisk's log, for a person who looks at a failed test."""

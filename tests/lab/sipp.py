@@ -161,9 +161,10 @@ class Sipp:
 class Telephony:
     """Makes the sipp processes of one test, and stops them all at its end."""
 
-    def __init__(self, folder: Path, sip_port: int) -> None:
+    def __init__(self, folder: Path, sip_port: int, set_global: Callable[[str, object], None]) -> None:
         self._folder = folder
         self._sip_port = sip_port
+        self._set_global = set_global
         self.all: list[Sipp] = []
 
     def _start(self, name: str, scenario: str, values: dict[str, object], args: Sequence[str]) -> Sipp:
@@ -171,16 +172,26 @@ class Telephony:
         self.all.append(sipp)
         return sipp
 
-    def callee(self, name: str = "trunk", *, ring_ms: int = 100, talk_ms: int = LONG_MS) -> Sipp:
-        """A trunk or telephone that rings, answers, and hangs up `talk_ms` later unless the switch does before."""
-        sipp = self._start(name, "callee", {"RING_MS": ring_ms, "TALK_MS": talk_ms}, ["-timeout", "300"])
-        _await_port(sipp)
-        return sipp
+    def trunk(self, *, ring_ms: int = 100, talk_ms: int = LONG_MS) -> Sipp:
+        """The trunk from now on: rings, answers, and hangs up `talk_ms` later unless the switch does before."""
+        return self._listener("TRUNK_PORT", "trunk", "callee", _times(ring_ms, talk_ms))
 
-    def refuser(self, code: int) -> Sipp:
-        """A trunk that answers every call with this SIP code."""
-        sipp = self._start(f"trunk{code}", "refuser", {"CODE": code}, ["-timeout", "300"])
+    def refusing_trunk(self, code: int) -> Sipp:
+        """The trunk from now on: refuses every call with this SIP code."""
+        return self._listener("TRUNK_PORT", f"trunk{code}", "refuser", {"CODE": code})
+
+    def no_trunk(self) -> None:
+        """Nobody listens where the trunk should be."""
+        self._set_global("TRUNK_PORT", free_port(socket.SOCK_DGRAM))
+
+    def telephone(self, *, ring_ms: int = 100, talk_ms: int = LONG_MS) -> Sipp:
+        """What rings when the switch dials a line."""
+        return self._listener("PHONE_PORT", "phone", "callee", _times(ring_ms, talk_ms))
+
+    def _listener(self, variable: str, name: str, scenario: str, values: dict[str, object]) -> Sipp:
+        sipp = self._start(name, scenario, values, ["-timeout", "300"])
         _await_port(sipp)
+        self._set_global(variable, sipp.port)
         return sipp
 
     def caller(
@@ -212,6 +223,11 @@ class Telephony:
     def stop(self) -> None:
         for sipp in self.all:
             sipp.stop()
+
+
+def _times(ring_ms: int, talk_ms: int) -> dict[str, object]:
+    """sipp takes a time-out of 0 for none at all."""
+    return {"RING_MS": max(1, ring_ms), "TALK_MS": max(1, talk_ms)}
 
 
 def _await_port(sipp: Sipp) -> None:
