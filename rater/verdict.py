@@ -36,6 +36,8 @@ class Reason(IntEnum):
 
     ALLOWANCE_EXHAUSTED = 50
     INSUFFICIENT_CREDIT = 51
+    OUT_OF_RANGE = 52
+    """A posting would take a balance or a total beyond the exact range."""
 
     STORE_UNAVAILABLE = 70
     STALE_LEADER = 71
