@@ -8,8 +8,8 @@ After a connection comes up, and from time to time while it is up, ``CoreShowCha
 - a dialled trunk channel that no leg accounts for: an attempt of its own, charged from now on; likewise a line that
   a trunk called; and a dialplan that waits in the gate asks anew.
 
-The list and the events overtake each other. What hung up meanwhile is not believed to live because it is listed, and
-what began after the list was asked for is not believed to be gone because it is not.
+The list and the events overtake each other. What hung up meanwhile is not believed to live because it is listed,
+and what began after the list was asked for is not believed to be gone because it is not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rater.switch.payer import payer_of
 from rater.switch.tracker import Tracker
 
 _OUTGOING = ("AppDial", "AppQueue")
-"""The application of a channel that was dialled (AppDial, AppDial2, AppQueue), as long as no dialplan runs on it."""
+"""How the application of a dialled channel begins, as long as no dialplan runs on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,10 @@ def resync(
     is unknown is taken up only when it is unknown twice.
     """
     rows = _rows(tracker, listing, asked_ns)
+    if initial:
+        for row in rows.values():
+            if row.channel.gate is not None and row.question is None:
+                row.channel.gate.asking = False
     _bury_unlisted(tracker, rows, at_ms, asked_ns)
     named = {leg.leg for leg in known}
     for leg in known:
@@ -127,10 +131,13 @@ def _bury_unlisted(tracker: Tracker, rows: dict[str, _Row], at_ms: int, asked_ns
 
 def _compare(tracker: Tracker, rows: dict[str, _Row], known: KnownLeg, at_ms: int) -> None:
     """What became of one leg of the core."""
-    leg = tracker.legs.get(known.leg)
-    if leg is None:
-        leg = _restore(tracker, known)
+    leg = tracker.legs.get(known.leg) or _restore(tracker, known)
     if leg.ended:
+        return
+    prefix = f"{tracker.switch}.{tracker.boot}."
+    if not known.leg.startswith(prefix):
+        # Of an earlier life of the switch. Its channels' names may be somebody else's today.
+        tracker.end(leg, known.seen_at_ms, 0, "NOANSWER", Grade.ESTIMATED)
         return
     if leg.billed is None and _find_billed(rows, leg, known) and leg.billed is not None and leg.trunk is not None:
         tracker.emit(leg, Dialled(leg.id, leg.trunk, leg.billed.uniqueid, at_ms))
@@ -157,8 +164,7 @@ def _answer(tracker: Tracker, leg: Leg, billed: Channel, at_ms: int, grade: Grad
 
 
 def _restore(tracker: Tracker, known: KnownLeg) -> Leg:
-    """A leg of the store, taken up again after a restart of ours. One of an earlier life of the switch finds no
-    channels: a uniqueid of today may be the same as one of then."""
+    """A leg of the store, taken up again after a restart of ours."""
     channels = tracker.channels
     leg = Leg(
         id=known.leg,
@@ -273,7 +279,7 @@ def _dialler(rows: dict[str, _Row], called: Channel) -> _Row | None:
         if row.channel.linkedid == called.linkedid and row.channel is not called and not row.was_dialled
     ]
     naming = [row for row in candidates if called.endpoint and called.endpoint in row.data]
-    return (naming or candidates or [None])[0]
+    return next(iter(naming or candidates), None)
 
 
 def _number_dialled(dialler: _Row | None, called: Channel) -> str:

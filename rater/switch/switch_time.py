@@ -26,7 +26,8 @@ class SwitchTime:
         self.source = ""
         """``switch`` or ``arrival``; empty before any event."""
         self._base_ms = base_ms
-        self._last_ms = 0
+        self.last_ms = 0
+        """The newest good timestamp."""
         self._last_ns = 0
 
     def at_ms(self, frame: Frame, arrived_ns: int) -> int:
@@ -37,6 +38,6 @@ class SwitchTime:
         if self.source == "arrival":
             return self._base_ms + arrived_ns // 1_000_000
         if at_ms is None:
-            return self._last_ms + max(0, arrived_ns - self._last_ns) // 1_000_000
-        self._last_ms, self._last_ns = at_ms, arrived_ns
+            return self.last_ms + max(0, arrived_ns - self._last_ns) // 1_000_000
+        self.last_ms, self._last_ns = at_ms, arrived_ns
         return at_ms

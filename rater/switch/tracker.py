@@ -101,10 +101,18 @@ class Tracker:
         """A connection begins; see `SwitchTime` for `base_ms`."""
         self.time = SwitchTime(base_ms)
 
-    def set_rules(self, rules: SwitchRules, trunks: Iterable[Trunk]) -> None:
-        """A new catalogue. Legs that live are not touched."""
+    def set_rules(self, rules: SwitchRules, trunks: Iterable[Trunk]) -> bool:
+        """A new catalogue. Legs that live are not touched; True when a dialled channel turned out to be a trunk's,
+        so that the switch should be looked at."""
         self.rules = rules
+        before = {channel for channel in self.channels.live.values() if channel.trunk is None}
         self.channels.set_trunks(Trunks(self.switch, trunks))
+        found = [channel for channel in before if channel.trunk is not None and channel.dialled]
+        for channel in found:
+            channel.dialled = False
+            self.internal.discard(channel.uniqueid)
+            self.strangers.add(channel.uniqueid)
+        return bool(found)
 
     # -- frames --------------------------------------------------------------------------------------------------
 
@@ -223,7 +231,7 @@ class Tracker:
         if called.leg is not None or (called.is_local and called.trunk is None):
             return
         if called.trunk is not None:
-            # Only a DialEnd has no dial string: its DialBegin was missed, and what was dialled is the best there is.
+            # Only a DialEnd has no dial string: its DialBegin was missed; what was dialled is the best there is.
             dialled = frame.get("DialString")
             number = number_of(dialled) if dialled is not None else frame.get("Exten", "")
             self._outbound(dialler, called, called.trunk, number, at_ms, arrived_ns)

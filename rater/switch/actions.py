@@ -1,0 +1,106 @@
+"""Turns the core's commands into AMI actions. Pure.
+
+Timing of the gate's answer, as measured on Asterisk 22: a channel in ``AGI(agi:async)`` looks for commands when it
+begins and then every 100 ms, unless a frame on the channel wakes it. `AbsoluteTimeout` queues such a frame. Sent
+*behind* ``ASYNCAGI BREAK`` it has the dialplan go on within 1 ms; before it, or without it, after 100 ms. So every
+answer ends with one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from rater.calls.commands import AnswerGate, ArmTimer, Forget, HangUp, Party, SwitchCommand
+from rater.calls.signals import Direction
+from rater.ids import LegId
+from rater.switch.frames import Action
+from rater.switch.legs import LegChannels
+from rater.switch.tracker import Tracker
+
+DISARMED_S = 86_400
+"""A timer cannot be set to 0, only far away."""
+LEAST_TIMER_MS = 1
+VERDICT, REASON, SECONDS = "RATER_VERDICT", "RATER_REASON", "RATER_SECONDS"
+BEAT, FAIL = "RATER_BEAT", "RATER_FAIL"
+
+
+class Actions:
+    """`prefix` tells the ActionIDs of one connection from those of another."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._ids: Iterator[int] = itertools.count(1)
+
+    def action(self, name: str, **headers: str) -> Action:
+        """One action with an id of its own."""
+        return {"Action": name, "ActionID": f"{self._prefix}-{next(self._ids)}", **headers}
+
+    def of(self, command: SwitchCommand, tracker: Tracker) -> list[Action]:
+        """What the switch is told. Nothing when the channels concerned are gone, or for `Forget`."""
+        if isinstance(command, Forget):
+            return []
+        channels = tracker.channels_of(command.leg)
+        if channels is None:
+            return []
+        match command:
+            case AnswerGate():
+                return self._answer_gate(command, channels, tracker)
+            case ArmTimer():
+                channel = channels.billed if command.party is Party.BILLED else channels.caller
+                return [self._timer(channel, command.after_ms)] if channel else []
+            case HangUp():
+                return self._hang_up(command.leg, command.cause, channels, tracker)
+
+    def _answer_gate(self, command: AnswerGate, channels: LegChannels, tracker: Tracker) -> list[Action]:
+        allowed = command.reason.allows
+        tracker.gate_decided(command.leg, allowed)
+        if channels.caller is None:
+            return []
+        if not channels.asking:
+            return self._answer_too_late(command, channels, tracker)
+        caller = channels.caller
+        limited = allowed and command.seconds > 0
+        return [
+            self._set(caller, REASON, command.reason.code),
+            self._set(caller, SECONDS, str(command.seconds if limited else 0)),
+            self._set(caller, VERDICT, "allow" if allowed else "deny"),
+            self.action("AGI", Channel=caller, Command="ASYNCAGI BREAK"),
+            self._timer(caller, command.seconds * 1000 if limited else DISARMED_S * 1000),
+        ]
+
+    def _answer_too_late(self, command: AnswerGate, channels: LegChannels, tracker: Tracker) -> list[Action]:
+        """The dialplan has stopped waiting and gone by its own rule. A call that passed is limited or ended now."""
+        if channels.billed is None:
+            return []
+        if not command.reason.allows:
+            return self._hang_up(command.leg, 0, channels, tracker)
+        if command.seconds > 0 and not channels.answered and channels.caller is not None:
+            return [self._timer(channels.caller, command.seconds * 1000)]
+        return []
+
+    def _hang_up(self, leg: LegId, cause: int, channels: LegChannels, tracker: Tracker) -> list[Action]:
+        """Before the answer the caller goes too, so that it hears the cause and no dialplan tries on; not when it
+        rings elsewhere at the same time, and never the outside caller of a line."""
+        doomed = [channels.billed]
+        if not channels.answered and channels.direction is Direction.OUT and tracker.is_alone(leg):
+            doomed.append(channels.caller)
+        cause_header = {"Cause": str(cause)} if cause else {}
+        return [self.action("Hangup", Channel=name, **cause_header) for name in doomed if name]
+
+    def _set(self, channel: str, variable: str, value: str) -> Action:
+        return self.action("Setvar", Channel=channel, Variable=variable, Value=value)
+
+    def _timer(self, channel: str, after_ms: int) -> Action:
+        seconds, rest_ms = divmod(max(after_ms, LEAST_TIMER_MS), 1000)
+        return self.action("AbsoluteTimeout", Channel=channel, Timeout=f"{seconds}.{rest_ms:03d}")
+
+    # -- for the switch as a whole -------------------------------------------------------------------------------
+
+    def beat(self, epoch_s: int) -> Action:
+        """Tell the dialplan, by the switch's own clock, that we are ready to decide."""
+        return self.action("Setvar", Variable=BEAT, Value=str(epoch_s))
+
+    def fail_policy(self, fail: str) -> Action:
+        """`fail`: open | closed; what the dialplan does by itself while we are away."""
+        return self.action("Setvar", Variable=FAIL, Value=fail)

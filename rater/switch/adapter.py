@@ -1,0 +1,321 @@
+"""Glues one switch to the engine: connection, tracker, actions. Decides nothing about calls.
+
+A connection comes up in this order: log in, ask for the switch's start time (its *boot*; another one means that
+every older leg is over), switch the events on, list the channels. Events that arrive meanwhile are held until the
+list has been compared with the known legs, then handled. Only from then on the heartbeat tells the dialplan that
+somebody decides.
+
+No action is repeated blindly. A verdict or a hang-up that may have been lost with a connection is sent again only
+when the list shows that its channel still waits or lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+import structlog
+
+from rater.calls.commands import AnswerGate, Forget, HangUp, SwitchCommand
+from rater.calls.signals import KnownLeg, Mode, Signal
+from rater.catalog.model import Catalog, SwitchRules
+from rater.config import SwitchSettings
+from rater.errors import SwitchError, SwitchUnavailable
+from rater.ids import LegId, SwitchId
+from rater.metrics import Metrics
+from rater.switch.actions import Actions
+from rater.switch.ami import ConnectionState, Recorder, SwitchConnection, Timing
+from rater.switch.ami_parse import Frame
+from rater.switch.frames import Action
+from rater.switch.resync import resync
+from rater.switch.tracker import Tracker
+
+EVENT_MASK = "call,agi,system"
+HELD_LIMIT = 50_000
+"""Frames that may arrive while the channels are listed."""
+RESYNC_EVERY_S = 60.0
+log = structlog.get_logger(__name__)
+
+
+class SwitchEngine(Protocol):
+    """What of the engine is used; see `rater.engine.Engine`."""
+
+    @property
+    def catalog(self) -> Catalog | None: ...
+    def on_signal(self, signal: Signal) -> None: ...
+    def flush(self) -> None: ...
+    def known_legs(self, switch: SwitchId) -> list[KnownLeg]: ...
+
+
+class SwitchAdapter:
+    """`is_ready`: whether a decision could be had now; while not, the heartbeat pauses and the dialplan goes by its
+    own rule. `synced`: connected, and every leg compared with the switch."""
+
+    def __init__(
+        self,
+        settings: SwitchSettings,
+        secret: str,
+        engine: SwitchEngine,
+        metrics: Metrics,
+        *,
+        is_ready: Callable[[], bool] = lambda: True,
+        mode: Mode = Mode.WATCH,
+        recorder: Recorder | None = None,
+        timing: Timing | None = None,
+        resync_every_s: float = RESYNC_EVERY_S,
+    ) -> None:
+        self.id = SwitchId(settings.id)
+        self.synced = False
+        self.tracker: Tracker | None = None
+        self.connection = SwitchConnection(
+            settings, secret, self._on_frames, self._on_state, recorder, timing=timing
+        )
+        self.connection.on_overdue = self._on_overdue
+        self._settings = settings
+        self._engine = engine
+        self._metrics = metrics
+        self._is_ready = is_ready
+        self._mode = mode
+        self._resync_every_s = resync_every_s
+        self._actions = Actions(uuid.uuid4().hex[:8])
+        self._outgoing: list[Action] = []
+        self._held: list[tuple[list[Frame], int]] = []
+        self._held_frames = 0
+        self._gates: dict[LegId, AnswerGate] = {}
+        self._hang_ups: dict[LegId, HangUp] = {}
+        self._coming_up: asyncio.Task[None] | None = None
+        self._look = asyncio.Event()
+        self._counted = (0, 0)
+
+    # -- the engine's side ---------------------------------------------------------------------------------------
+
+    def execute(self, command: SwitchCommand) -> None:
+        """Collect what it means in actions; `flush` writes them."""
+        match command:
+            case Forget():
+                self._gates.pop(command.leg, None)
+                self._hang_ups.pop(command.leg, None)
+                if self.tracker is not None:
+                    self.tracker.forget(command.leg)
+                return
+            case AnswerGate():
+                self._gates[command.leg] = command
+            case HangUp():
+                self._hang_ups[command.leg] = command
+        if self.tracker is not None:
+            self._outgoing += self._actions.of(command, self.tracker)
+
+    def flush(self) -> None:
+        """One write. What cannot be sent is dropped: the next resync looks at what it meant to do."""
+        if self._outgoing:
+            actions, self._outgoing = self._outgoing, []
+            self.connection.send(actions)
+
+    def set_catalog(self, catalog: Catalog) -> None:
+        """New trunks and rules of reading."""
+        if self.tracker is not None:
+            rules = catalog.switches.get(self.id, SwitchRules(self.id))
+            if self.tracker.set_rules(rules, catalog.trunks.values()):
+                self._look.set()
+
+    @property
+    def internal_calls(self) -> int:
+        """Line-to-line calls that live now."""
+        return len(self.tracker.internal) if self.tracker is not None else 0
+
+    async def run(self) -> None:
+        """Connect and keep going until cancelled."""
+        beating = asyncio.create_task(self._beat())
+        looking = asyncio.create_task(self._look_again())
+        try:
+            await self.connection.run()
+        finally:
+            for task in (beating, looking, self._coming_up):
+                if task is not None:
+                    task.cancel()
+            self.close()
+
+    def close(self) -> None:
+        self.synced = False
+        self.connection.close()
+
+    # -- the connection's side -----------------------------------------------------------------------------------
+
+    def _on_state(self, state: ConnectionState) -> None:
+        up = state is ConnectionState.UP
+        self._metrics.switch_up(self.id, up)
+        self.synced = False
+        self._held.clear()
+        self._held_frames = 0
+        if self._coming_up is not None:
+            self._coming_up.cancel()
+            self._coming_up = None
+        if up:
+            self._counted = (0, 0)
+            if self.connection.connects > 1:
+                self._metrics.reconnected(self.id)
+            self._coming_up = asyncio.get_running_loop().create_task(self._come_up())
+
+    async def _come_up(self) -> None:
+        try:
+            boot = boot_of(await self.connection.request("CoreStatus"))
+            if self.tracker is None or self.tracker.boot != boot:
+                self._begin_life(boot)
+            assert self.tracker is not None
+            self.tracker.connected(self.connection.offset_ms or 0)
+            answer = await self.connection.request("Events", EventMask=EVENT_MASK)
+            if answer.get("Response") == "Error":
+                raise SwitchUnavailable(f"the switch sends no events: {answer.get('Message', '')}")
+            await self._resync(initial=True)
+        except SwitchError as error:
+            log.error("cannot take up the switch", switch=self.id, error=str(error))
+            self.connection.abort("it could not be taken up")
+
+    def _begin_life(self, boot: str) -> None:
+        if self.tracker is not None:
+            log.warning("the switch was restarted", switch=self.id, boot=boot)
+        catalog = self._engine.catalog
+        rules = catalog.switches.get(self.id) if catalog is not None else None
+        trunks = catalog.trunks.values() if catalog is not None else ()
+        self.tracker = Tracker(self.id, boot, rules or SwitchRules(self.id), trunks, self._mode)
+        self._gates.clear()
+        self._hang_ups.clear()
+
+    async def _resync(self, *, initial: bool) -> None:
+        tracker = self.tracker
+        assert tracker is not None
+        asked_ns = time.monotonic_ns()
+        frames = await self.connection.request_list("CoreShowChannels")
+        if frames[0].get("Response") != "Success":
+            raise SwitchUnavailable(
+                f"the switch lists no channels: {frames[0].get('Message', '')}",
+                hint="Its manager user needs write = reporting.",
+            )
+        listing = [frame for frame in frames if frame.get("Event") == "CoreShowChannel"]
+        for signal in resync(
+            tracker,
+            listing,
+            self._engine.known_legs(self.id),
+            self.connection.switch_now_ms(),
+            asked_ns=asked_ns,
+            arrived_ns=time.monotonic_ns(),
+            initial=initial,
+        ):
+            self._engine.on_signal(signal)
+        self._look_at_lost()
+        if initial:
+            self._outgoing.append(self._actions.fail_policy(self._settings.fail))
+            self.synced = True
+            self._send_beat()
+            log.info("synchronised", switch=self.id, channels=len(listing), boot=tracker.boot)
+            held, self._held, self._held_frames = self._held, [], 0
+            for late, arrived_ns in held:
+                self._handle(late, arrived_ns)
+        self._engine.flush()
+        self.flush()
+
+    def _look_at_lost(self) -> None:
+        """Verdicts and hang-ups that the switch evidently never got."""
+        assert self.tracker is not None
+        for gate in list(self._gates.values()):
+            channels = self.tracker.channels_of(gate.leg)
+            if channels is not None and channels.asking:
+                self.execute(gate)
+            else:
+                del self._gates[gate.leg]
+        for hang_up in list(self._hang_ups.values()):
+            channels = self.tracker.channels_of(hang_up.leg)
+            if channels is not None and (channels.billed or channels.caller):
+                self.execute(hang_up)
+            else:
+                del self._hang_ups[hang_up.leg]
+
+    def _on_frames(self, frames: list[Frame], arrived_ns: int) -> None:
+        if self.synced:
+            self._handle(frames, arrived_ns)
+            self._engine.flush()
+            self.flush()
+            return
+        self._held.append((frames, arrived_ns))
+        self._held_frames += len(frames)
+        if self._held_frames > HELD_LIMIT:
+            self.connection.abort("too many events before the channels were listed")
+
+    def _handle(self, frames: list[Frame], arrived_ns: int) -> None:
+        assert self.tracker is not None
+        feed, on_signal = self.tracker.feed, self._engine.on_signal
+        for frame in frames:
+            for signal in feed(frame, arrived_ns):
+                on_signal(signal)
+        self._measure(arrived_ns)
+
+    def _measure(self, arrived_ns: int) -> None:
+        assert self.tracker is not None
+        parser = self.connection.parser
+        good, bad = parser.frames, parser.garbage + parser.tampered + parser.oversized
+        self._metrics.frames(self.id, good - self._counted[0], bad - self._counted[1])
+        self._counted = (good, bad)
+        if self.tracker.time.source == "switch":
+            lag_ms = max(0, self.connection.switch_now_ms() - self.tracker.time.last_ms)
+        else:
+            lag_ms = (time.monotonic_ns() - arrived_ns) // 1_000_000
+        self._metrics.switch_lag(self.id, lag_ms / 1000)
+
+    def _on_overdue(self, names: list[str]) -> None:
+        """Whether they took effect is for the switch's own list to tell."""
+        log.warning("actions were not answered", switch=self.id, actions=sorted(set(names)), count=len(names))
+        self._look.set()
+
+    # -- from time to time ---------------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.heartbeat_ms / 1000)
+            if self.synced:
+                self._send_beat()
+                self.flush()
+
+    def _send_beat(self) -> None:
+        if self._settings.mode == "gate" and self._is_ready():
+            self._outgoing.append(self._actions.beat(self.connection.switch_now_ms() // 1000))
+
+    async def _look_again(self) -> None:
+        """A resync every minute, and whenever something may have been missed."""
+        while True:
+            try:
+                async with asyncio.timeout(self._resync_every_s):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+            self._look.clear()
+            if self.synced:
+                try:
+                    await self._resync(initial=False)
+                except SwitchError as error:
+                    log.warning("the channels could not be listed", switch=self.id, error=str(error))
+                await asyncio.sleep(min(1.0, self._resync_every_s))
+
+
+def boot_of(status: Frame) -> str:
+    """The switch's start time, in base 36, from a CoreStatus answer; it tells one life of the switch from another.
+
+    The time is the switch's local one; that it is read as UTC does not matter, it only has to differ. Raises
+    SwitchUnavailable when the answer tells none.
+    """
+    text = f"{status.get('CoreStartupDate', '')} {status.get('CoreStartupTime', '')}"
+    try:
+        started = datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        raise SwitchUnavailable(
+            f"the switch does not tell when it was started: {status.get('Message', text)!r}",
+            hint="Its manager user needs write = reporting.",
+        ) from None
+    number, digits = int(started.timestamp()), ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits
