@@ -15,7 +15,6 @@ from rater.ids import AccountId, LineId, PlanId, Shard, SwitchId, TrunkId
 from rater.money import Quote
 from rater.verdict import Reason
 
-
 SHARD_ZERO = Shard(0)
 
 

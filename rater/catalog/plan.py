@@ -1,0 +1,77 @@
+"""A plan: what its accounts may call, with which allowances. Values only; the prices are in its deck."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from rater.catalog.cycles import Cycle
+from rater.ids import GrantId, PlanId
+from rater.money import MAX_CALL_S, MICRO, Cadence, Rounding
+from rater.rating.bands import Band
+from rater.rating.normalise_presets import DialPlanSettings
+
+
+class WhenExhausted(StrEnum):
+    """What an account of modality allowance gets when the allowance is used up."""
+
+    BLOCK = "block"
+    """Nothing more."""
+    CREDIT = "credit"
+    """It draws on its balance, down to zero."""
+    POSTPAID = "postpaid"
+    """It draws on its balance, down to its credit limit under zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """Seconds of some classes, new with each cycle. `also`: classes that draw on it after their own allowances
+    are used up, as long distance may on local."""
+
+    id: str
+    grant: GrantId
+    classes: tuple[str, ...]
+    seconds: int
+    also: tuple[str, ...] = ()
+    cadence: Cadence = field(default_factory=Cadence)
+    cycle: Cycle = field(default_factory=Cycle)
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """`allowance_percent`: of each allowance. `money_below_micro`: of the balance."""
+
+    allowance_percent: tuple[int, ...] = ()
+    money_below_micro: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`decimals`: to which amounts are rounded. `deck`: the file, as named. `bands`: in order of precedence.
+    `blocked_prefixes`: beginnings of normalised numbers."""
+
+    id: PlanId
+    currency: str
+    zone: str
+    deck: str
+    dial_plan: DialPlanSettings
+    name: str = ""
+    decimals: int = 4
+    rounding: Rounding = Rounding.HALF_UP
+    locale: str = ""
+    max_call_s: int = MAX_CALL_S
+    bands: tuple[Band, ...] = ()
+    allowances: tuple[Allowance, ...] = ()
+    when_exhausted: WhenExhausted = WhenExhausted.BLOCK
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    blocked_classes: frozenset[str] = frozenset()
+    blocked_prefixes: tuple[str, ...] = ()
+
+    @property
+    def unit_micro(self) -> int:
+        return int(MICRO // 10**self.decimals)
+
+    def allowances_for(self, destination_class: str) -> list[Allowance]:
+        """In the order of use: those of the class itself, then those that it may also draw on."""
+        own = [a for a in self.allowances if destination_class in a.classes]
+        return own + [a for a in self.allowances if destination_class in a.also]

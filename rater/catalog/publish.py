@@ -1,0 +1,270 @@
+"""Catalogues in Redis: published as numbered versions, one of them current.
+
+    <prefix>:catalog:last      counter of versions, only grows
+    <prefix>:catalog:v:<n>     a snapshot, whole; the last KEPT versions stay
+    <prefix>:catalog:current   the number in force; setting it is the publication
+    <prefix>:catalog           channel: the number, when it changes
+    <prefix>:shards            hash: account → shard, given once and never changed
+    <prefix>:opened            hash: account → opening balance as posted, micro-units
+
+A publication first checks and places everything; the last step is the one key that makes it count, so whatever
+breaks before leaves the old catalogue in force. No two of these keys need be in one slot of a cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, WatchError
+
+from rater.catalog.model import Account
+from rater.catalog.snapshot import Snapshot
+from rater.charging.model import Post, PostKind, Reply, Request, Status
+from rater.errors import CatalogError, ConfigError, StoreError
+from rater.ids import AccountId, OpId, Shard
+from rater.money import format_amount
+
+KEPT = 5
+POLL_S = 3.0
+_BATCH = 500
+log = structlog.get_logger(__name__)
+
+
+class Asker(Protocol):
+    """What is needed of a `ChargingStore`."""
+
+    async def ask(self, request: Request) -> Reply: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """`opened`: accounts whose opening balance was posted now. `notes`: what the user should know."""
+
+    version: int
+    opened: tuple[AccountId, ...]
+    notes: tuple[str, ...]
+
+
+def current_key(prefix: str) -> str:
+    return f"{prefix}:catalog:current"
+
+
+def version_key(prefix: str, version: int) -> str:
+    return f"{prefix}:catalog:v:{version}"
+
+
+async def publish(
+    redis: Redis,
+    store: Asker,
+    snapshot: Snapshot,
+    *,
+    prefix: str,
+    shards: int,
+    now_ms: int,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Published:
+    """Make `snapshot` the catalogue in force, after opening its new accounts.
+
+    Raises StoreError when Redis fails on the way; the old catalogue is then still in force, and doing it again is
+    safe. Raises ConfigError when an account lives in a shard that the settings no longer have.
+    """
+    try:
+        progress("accounts")
+        places = await place_accounts(redis, prefix, list(snapshot.accounts), shards)
+        placed = snapshot.placed(places, 0)
+        opened, notes = await _open_accounts(redis, store, placed, prefix, now_ms)
+        progress("snapshot")
+        version = await _next_version(redis, prefix)
+        data = await asyncio.to_thread(snapshot.placed(places, version).to_bytes)
+        await asyncio.to_thread(Snapshot.from_bytes, data)  # what cannot be read back is not published
+        await redis.set(version_key(prefix, version), data)
+        progress("publication")
+        if not await _make_current(redis, prefix, version):
+            notes += (f"version {version} was overtaken by another publication at the same time",)
+        await redis.publish(f"{prefix}:catalog", version)
+        await _trim(redis, prefix, version)
+    except (RedisError, OSError) as error:
+        raise StoreError(
+            f"the catalogue could not be published: {error}", hint="The old one is still in force. Load it again."
+        ) from error
+    return Published(version, opened, notes)
+
+
+async def place_accounts(
+    redis: Redis, prefix: str, accounts: Sequence[AccountId], shards: int
+) -> dict[AccountId, Shard]:
+    """The shard of each account; new accounts are spread by name. Whoever comes first decides."""
+    key = f"{prefix}:shards"
+    places: dict[AccountId, Shard] = {}
+    for batch in _batches(accounts):
+        pipe = redis.pipeline(transaction=False)
+        for name in batch:
+            pipe.hsetnx(key, name, zlib.crc32(name.encode()) % shards)
+        pipe.hmget(key, batch)
+        places |= {name: Shard(int(value)) for name, value in zip(batch, (await pipe.execute())[-1], strict=True)}
+    astray = sorted(name for name, shard in places.items() if shard >= shards)
+    if astray:
+        raise ConfigError(
+            f"{len(astray)} accounts live in shards that the settings do not have, such as {astray[0]} in shard "
+            f"{places[astray[0]]}",
+            hint=f"Set [redis] shards to at least {max(places.values()) + 1}: accounts do not move.",
+        )
+    return places
+
+
+async def _open_accounts(
+    redis: Redis, store: Asker, snapshot: Snapshot, prefix: str, now_ms: int
+) -> tuple[tuple[AccountId, ...], tuple[str, ...]]:
+    """Post the opening balance of each account not yet opened. Repeating it posts nothing twice."""
+    key = f"{prefix}:opened"
+    opened: list[AccountId] = []
+    notes: list[str] = []
+    for batch in _batches(list(snapshot.accounts)):
+        known = dict(zip(batch, await redis.hmget(key, batch), strict=True))
+        new = [snapshot.accounts[name] for name in batch if known[name] is None]
+        for name in batch:
+            before = known[name]
+            if before is not None and int(before) != snapshot.accounts[name].opening_micro:
+                notes.append(
+                    f"account {name} was opened with {format_amount(int(before))}; its new opening balance is not "
+                    "posted: use rater account credit or debit"
+                )
+        replies = await asyncio.gather(*(store.ask(_opening(snapshot, account, now_ms)) for account in new))
+        for account, reply in zip(new, replies, strict=True):
+            if reply.status is Status.CONFLICT:
+                notes.append(f"account {account.id} was opened before with another balance, which it keeps")
+            elif reply.status is not Status.OK:
+                raise StoreError(
+                    f"account {account.id} could not be opened: {reply.reason.code}",
+                    hint="Load the catalogue again.",
+                )
+            elif not reply.repeated:
+                opened.append(account.id)
+        if new:
+            await redis.hset(key, mapping={account.id: account.opening_micro for account in new})
+    return tuple(opened), tuple(notes)
+
+
+def _opening(snapshot: Snapshot, account: Account, now_ms: int) -> Post:
+    return Post(
+        op=OpId(f"opening:{account.id}"),
+        shard=account.shard,
+        account=account.id,
+        kind=PostKind.OPENING,
+        amount_micro=account.opening_micro,
+        now_ms=now_ms,
+        terms=snapshot.terms(account.id, "", now_ms),
+        cause="opening balance of the catalogue",
+    )
+
+
+async def _next_version(redis: Redis, prefix: str) -> int:
+    """Larger than any before, even when the counter was lost and the current version was not."""
+    version = int(await redis.incr(f"{prefix}:catalog:last"))
+    current = int(await redis.get(current_key(prefix)) or 0)
+    if version <= current:
+        version = int(await redis.incrby(f"{prefix}:catalog:last", current - version + 1))
+    return version
+
+
+async def _make_current(redis: Redis, prefix: str, version: int) -> bool:
+    """Point to the version unless a newer one is in force."""
+    key = current_key(prefix)
+    while True:
+        async with redis.pipeline(transaction=True) as pipe:
+            await pipe.watch(key)
+            if int(await pipe.get(key) or 0) > version:
+                return False
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py left it without types
+            pipe.set(key, version)
+            try:
+                await pipe.execute()
+            except WatchError:
+                continue
+            return True
+
+
+async def _trim(redis: Redis, prefix: str, version: int) -> None:
+    """Delete what is older than the last KEPT versions; the range allows for earlier deletions that failed."""
+    last = version - KEPT
+    for old in range(max(1, last - 20), last + 1):
+        await redis.delete(version_key(prefix, old))
+
+
+def _batches(names: Sequence[AccountId]) -> Iterable[Sequence[AccountId]]:
+    return (names[at : at + _BATCH] for at in range(0, len(names), _BATCH))
+
+
+async def load_current(redis: Redis, prefix: str) -> Snapshot | None:
+    """The catalogue in force; None when none was ever published.
+
+    When it is damaged, the newest readable one before it is given, and an error is logged. Raises CatalogError when
+    none is readable, RedisError when Redis fails.
+    """
+    current = await _current_version(redis, prefix)
+    if not current:
+        return None
+    damaged: CatalogError | None = None
+    for version in range(current, max(0, current - KEPT), -1):
+        data: Any = await redis.get(version_key(prefix, version))
+        if data is None:
+            continue
+        try:
+            return await asyncio.to_thread(Snapshot.from_bytes, data)
+        except CatalogError as error:
+            log.error("catalogue refused, trying the one before", version=version, error=error.message)
+            damaged = error
+    if damaged is not None:
+        raise damaged
+    return None
+
+
+async def watch(redis: Redis, prefix: str, *, known: int = 0, poll_s: float = POLL_S) -> AsyncIterator[Snapshot]:
+    """Each catalogue that comes into force after version `known`, for ever. A damaged one is logged and left out.
+
+    Publications are heard at once; should a message be lost, the number is looked at every `poll_s` seconds. Lost
+    connections are taken up again.
+    """
+    seen = known
+    while True:
+        try:
+            async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+                await pubsub.subscribe(f"{prefix}:catalog")
+                while True:
+                    current = await _current_version(redis, prefix)
+                    if current and current != seen:
+                        seen = current
+                        snapshot = await _read(redis, prefix, current)
+                        if snapshot is not None:
+                            yield snapshot
+                    await pubsub.get_message(timeout=poll_s)
+        except (RedisError, OSError) as error:
+            log.warning("cannot watch the catalogue", error=str(error))
+            await asyncio.sleep(min(1.0, poll_s))
+
+
+async def _current_version(redis: Redis, prefix: str) -> int:
+    value: Any = await redis.get(current_key(prefix))
+    try:
+        return int(value or 0)
+    except ValueError:
+        log.error("the key of the current catalogue holds no number", key=current_key(prefix))
+        return 0
+
+
+async def _read(redis: Redis, prefix: str, version: int) -> Snapshot | None:
+    data: Any = await redis.get(version_key(prefix, version))
+    if data is None:
+        log.error("the current catalogue is missing; the old one stays", version=version)
+        return None
+    try:
+        return await asyncio.to_thread(Snapshot.from_bytes, data)
+    except CatalogError as error:
+        log.error("catalogue refused; the old one stays", version=version, error=error.message)
+        return None

@@ -1,0 +1,100 @@
+"""`accounts.toml`, `trunks.toml`, `switches.toml`: who pays, and how a switch is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+from rater.catalog.model import Account, CallLimits, Modality, PayerSource, SwitchRules, Trunk
+from rater.catalog.plan import Plan, WhenExhausted
+from rater.catalog.table import Table
+from rater.ids import AccountId, PlanId, SwitchId, TrunkId
+
+_SWITCH = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_SWITCH_EXPECTED = "1 to 32 lower-case letters, digits or '-', as in the settings"
+_PATTERN = re.compile(r"[A-Za-z0-9]+/[^\s]{1,100}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+def read_accounts(top: Table, plans: Mapping[PlanId, Plan]) -> dict[AccountId, Account]:
+    accounts = {AccountId(name): _account(AccountId(name), table, plans) for name, table in top.named("account")}
+    top.finish()
+    return accounts
+
+
+def _account(name: AccountId, table: Table, plans: Mapping[PlanId, Plan]) -> Account:
+    account = Account(
+        id=name,
+        plan=PlanId(table.reference("plan", plans, "plan")),
+        modality=table.choice("modality", Modality),
+        name=table.text("name", name),
+        active=table.flag("active", True),
+        opening_micro=table.amount("opening", 0),
+        credit_limit_micro=table.amount("credit_limit", 0),
+        limits=_limits(table.table("limits")),
+    )
+    table.finish()
+    plan = plans.get(account.plan)
+    if plan is not None and "modality" in table:
+        _check_modality(account, plan, table)
+    return account
+
+
+def _check_modality(account: Account, plan: Plan, table: Table) -> None:
+    """Contradictions that would deny every call, or a limit that would never be used."""
+    allowance = account.modality is Modality.ALLOWANCE
+    if allowance and not plan.allowances:
+        table.fault("modality", f"the plan {plan.id!r} has no allowances", "prepaid or postpaid, or another plan")
+    on_credit = account.modality is Modality.POSTPAID or (
+        allowance and plan.when_exhausted is WhenExhausted.POSTPAID
+    )
+    if account.modality is Modality.POSTPAID and "credit_limit" not in table:
+        table.fault(None, f"the postpaid account {account.id!r} has no credit_limit", 'an amount such as "100.00"')
+    if account.credit_limit_micro and not on_credit:
+        table.fault(
+            "credit_limit",
+            "this account may not go under zero, so that a credit limit means nothing",
+            'modality = "postpaid", a plan with when_exhausted = "postpaid", or no credit_limit',
+        )
+
+
+def _limits(table: Table) -> CallLimits:
+    limits = CallLimits(table.limit("both"), table.limit("out"), table.limit("in"))
+    table.finish()
+    return limits
+
+
+def read_switches(top: Table) -> dict[SwitchId, SwitchRules]:
+    switches = {}
+    for name, table in top.named("switch", _SWITCH_EXPECTED):
+        if _SWITCH.fullmatch(name) is None:
+            table.fault(None, f"{name!r} is no name of a switch", _SWITCH_EXPECTED)
+            continue
+        default = SwitchRules(SwitchId(name))
+        payer = table.texts("payer", tuple(default.payer), among=[source.value for source in PayerSource])
+        if "payer" in table and not payer:
+            table.fault("payer", "the list is empty", "accountcode, endpoint, variable in the order of looking")
+        variable = table.text(
+            "payer_variable", default.payer_variable, pattern=_VARIABLE, expected="the name of a channel variable"
+        )
+        switches[SwitchId(name)] = SwitchRules(SwitchId(name), tuple(map(PayerSource, payer)), variable)
+        table.finish()
+    top.finish()
+    return switches
+
+
+def read_trunks(top: Table, switches: Collection[SwitchId]) -> dict[TrunkId, Trunk]:
+    trunks: dict[TrunkId, Trunk] = {}
+    for name, table in top.named("trunk"):
+        switch = table.reference("switch", switches, "switch", "")
+        pattern = table.text(
+            "pattern", pattern=_PATTERN, expected='a pattern on channel names, such as "PJSIP/trunk-*"'
+        )
+        trunk = Trunk(TrunkId(name), SwitchId(switch) if switch else None, pattern, table.limit("max_calls"))
+        for other in trunks.values():
+            if other.pattern == pattern and trunk.switch in (other.switch, None) and pattern:
+                table.fault("pattern", f"the trunk {other.id!r} has the same pattern", "another pattern")
+        trunks[trunk.id] = trunk
+        table.finish()
+    top.finish()
+    return trunks

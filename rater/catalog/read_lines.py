@@ -1,0 +1,204 @@
+"""`lines.csv`: the telephone lines, one a row; columns in any order, comma or semicolon."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rater.catalog.model import Account, CallLimits, Line
+from rater.catalog.plan import Plan
+from rater.catalog.table import ID, ID_EXPECTED
+from rater.errors import Problem
+from rater.ids import AccountId, LineId, PlanId
+from rater.rating.normalise_presets import area_pattern
+
+REQUIRED = ("line", "account", "endpoint")
+COLUMNS = (*REQUIRED, "account_code", "area", "active", "limit", "limit_out", "limit_in")
+MAX_CELL = 200
+_NAME = re.compile(r"[^\s/,;@:{}\x00-\x1f]{1,80}")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    text: str
+    column: int
+
+
+def read_lines(
+    path: Path, name: str, accounts: Mapping[AccountId, Account], plans: Mapping[PlanId, Plan]
+) -> tuple[dict[LineId, Line], list[Problem]]:
+    """The lines, and everything that is wrong with the file; the lines are only good when nothing is."""
+    reader = _Reader(name, accounts, plans)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        reader.problems.append(Problem(name, 0, 0, f"cannot be read: {error.strerror}", "a readable file"))
+        return {}, reader.problems
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        column = len(before) - (before.rfind(b"\n") + 1) + 1
+        reader.problems.append(
+            Problem(name, before.count(b"\n") + 1, column, "a byte is not UTF-8", "a text file in UTF-8")
+        )
+        return {}, reader.problems
+    reader.read(text)
+    return reader.lines, reader.problems
+
+
+class _Reader:
+    def __init__(self, name: str, accounts: Mapping[AccountId, Account], plans: Mapping[PlanId, Plan]) -> None:
+        self.name = name
+        self.accounts = accounts
+        self.plans = plans
+        self.problems: list[Problem] = []
+        self.lines: dict[LineId, Line] = {}
+        self._endpoints: dict[str, int] = {}
+        self._codes: dict[str, int] = {}
+        self._rows: dict[str, int] = {}
+
+    def fault(self, number: int, column: int, message: str, expected: str) -> None:
+        self.problems.append(Problem(self.name, number, column, message, expected))
+
+    def read(self, text: str) -> None:
+        rows = text.split("\n")
+        header_at = next((i for i, row in enumerate(rows) if row.strip()), None)
+        if header_at is None:
+            self.fault(1, 1, "the file is empty", "a header: " + ",".join(COLUMNS))
+            return
+        header = rows[header_at].rstrip("\r")
+        separator = ";" if header.count(";") > header.count(",") else ","
+        columns = self._header(header_at + 1, header, separator)
+        if columns is None:
+            return
+        for number, row in enumerate(rows[header_at + 1 :], header_at + 2):
+            row = row.rstrip("\r")
+            if row.strip():
+                self._row(number, row, separator, columns)
+
+    def _header(self, number: int, row: str, separator: str) -> list[str] | None:
+        cells = self._cells(number, row, separator)
+        if cells is None:
+            return None
+        before = len(self.problems)
+        names: list[str] = []
+        for cell in cells:
+            column = cell.text.lower()
+            if column not in COLUMNS:
+                near = difflib.get_close_matches(column, COLUMNS, 1)
+                expected = (f"{near[0]} perhaps; " if near else "") + "one of " + ", ".join(COLUMNS)
+                self.fault(number, cell.column, f"unknown column {cell.text!r}", expected)
+            elif column in names:
+                self.fault(number, cell.column, f"the column {column!r} stands here twice", "each once")
+            names.append(column)
+        for column in REQUIRED:
+            if column not in names:
+                self.fault(number, 1, f"the column {column!r} is missing", "a header with " + ", ".join(REQUIRED))
+        return names if len(self.problems) == before else None
+
+    def _cells(self, number: int, row: str, separator: str) -> list[Cell] | None:
+        cells: list[Cell] = []
+        quoted = re.compile(rf'[ \t]*"((?:[^"]|"")*)"[ \t]*(?={separator}|$)')
+        plain = re.compile(rf'[^"{separator}]*(?={separator}|$)')
+        at = 0
+        while True:
+            match = quoted.match(row, at) or plain.match(row, at)
+            if match is None:
+                self.fault(
+                    number, at + 1, "a quotation mark is not closed, or stands inside a cell", 'cells such as "a"'
+                )
+                return None
+            inner = match[1].replace('""', '"') if match.re is quoted else match[0]
+            if len(inner) > MAX_CELL:
+                self.fault(number, at + 1, f"the cell is {len(inner)} characters long", f"at most {MAX_CELL}")
+                return None
+            cells.append(Cell(inner.strip(), at + 1))
+            at = match.end()
+            if at >= len(row):
+                return cells
+            at += 1
+
+    def _row(self, number: int, row: str, separator: str, columns: list[str]) -> None:
+        cells = self._cells(number, row, separator)
+        if cells is None:
+            return
+        if len(cells) != len(columns):
+            place = cells[len(columns)].column if len(cells) > len(columns) else len(row) + 1
+            self.fault(number, place, f"the row has {len(cells)} cells", f"{len(columns)}, as the header has")
+            return
+        by_name = dict(zip(columns, cells, strict=True))
+        absent = Cell("", 0)
+        get = {column: by_name.get(column, absent) for column in COLUMNS}
+        line = LineId(self._text(number, get["line"], ID, f"a name of {ID_EXPECTED}"))
+        endpoint = self._text(number, get["endpoint"], _NAME, "the endpoint's name on the switch, such as 1001")
+        code = get["account_code"].text
+        if code:
+            self._text(number, get["account_code"], _NAME, "an account code without blanks")
+        account = self._account(number, get["account"])
+        self._once(number, get["line"], self._rows, "line")
+        self._once(number, get["endpoint"], self._endpoints, "endpoint")
+        self._once(number, get["account_code"], self._codes, "account code")
+        area = self._area(number, get["area"], account)
+        limits = CallLimits(*(self._limit(number, get[key]) for key in ("limit", "limit_out", "limit_in")))
+        payer = account.id if account is not None else AccountId("")
+        self.lines[line] = Line(line, payer, endpoint, code, area, self._flag(number, get["active"]), limits)
+
+    def _text(self, number: int, cell: Cell, pattern: re.Pattern[str], expected: str) -> str:
+        if pattern.fullmatch(cell.text) is None:
+            message = f"{cell.text!r} cannot stand here" if cell.text else "the cell is empty"
+            self.fault(number, cell.column, message, expected)
+        return cell.text
+
+    def _once(self, number: int, cell: Cell, seen: dict[str, int], what: str) -> None:
+        if not cell.text:
+            return
+        if cell.text in seen:
+            self.fault(
+                number, cell.column, f"the {what} {cell.text!r} is also in line {seen[cell.text]}", "each once"
+            )
+        seen.setdefault(cell.text, number)
+
+    def _account(self, number: int, cell: Cell) -> Account | None:
+        account = self.accounts.get(AccountId(cell.text))
+        if account is None:
+            near = difflib.get_close_matches(cell.text, self.accounts, 1)
+            expected = f"{near[0]}, perhaps" if near else "an account of accounts.toml"
+            self.fault(number, cell.column, f"unknown account {cell.text!r}", expected)
+        return account
+
+    def _area(self, number: int, cell: Cell, account: Account | None) -> str:
+        plan = self.plans.get(account.plan) if account is not None else None
+        if plan is None:
+            return cell.text
+        preset = plan.dial_plan.preset
+        if re.fullmatch(area_pattern(preset), cell.text) is None:
+            expected = (
+                f"an area code of the dial plan {preset}" if area_pattern(preset) else f"none; {preset} has none"
+            )
+            self.fault(number, cell.column, f"unknown area {cell.text!r}", expected)
+        elif preset == "brazil" and not cell.text and not plan.dial_plan.area:
+            self.fault(
+                number,
+                cell.column or 1,
+                "the line has no area, and neither has its dial plan",
+                "an area code: without it no call is local or long distance",
+            )
+        return cell.text
+
+    def _limit(self, number: int, cell: Cell) -> int | None:
+        if not cell.text:
+            return None
+        if re.fullmatch(r"[0-9]{1,6}", cell.text) is None:
+            self.fault(number, cell.column, f"{cell.text!r} is no limit", "a whole number of calls, or nothing")
+            return None
+        return int(cell.text)
+
+    def _flag(self, number: int, cell: Cell) -> bool:
+        text = cell.text.lower()
+        if text not in ("", "yes", "no"):
+            self.fault(number, cell.column, f"{cell.text!r} cannot stand here", "yes or no")
+        return text != "no"

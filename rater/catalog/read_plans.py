@@ -1,0 +1,172 @@
+"""`plans.toml`: plans, dial plans, calendars, further classes. See docs/catalog.md for every key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from zoneinfo import available_timezones
+
+from babel.core import Locale, UnknownLocaleError
+from babel.numbers import list_currencies
+
+from rater.catalog.classes import NEVER_IN_A_DECK, STANDARD
+from rater.catalog.cycles import WEEKDAYS, Cycle, CycleKind
+from rater.catalog.plan import Allowance, Plan, Thresholds, WhenExhausted
+from rater.catalog.read_bands import read_bands, read_calendar
+from rater.catalog.read_dial_plans import read_dial_plan
+from rater.catalog.table import ID, ID_EXPECTED, Table
+from rater.ids import GrantId, PlanId
+from rater.money import MAX_CALL_S, Cadence, Rounding
+from rater.rating.bands import Calendar
+from rater.rating.normalise_presets import (
+    PRESETS,
+    DialPlanSettings,
+)
+
+CLASS = re.compile(r"[a-z][a-z0-9_]{0,31}")
+PREFIX = re.compile(r"[0-9*#]{1,15}")
+_DECK = re.compile(r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9._/-]*\.csv")
+_MOST_S = 1_000_000_000
+
+
+def read_plans(top: Table) -> tuple[dict[PlanId, Plan], tuple[str, ...]]:
+    """All plans of the file, and all classes that decks may use. Faults go to ``top.problems``."""
+    own = top.texts("classes", pattern=CLASS, expected="names in lower-case letters, digits and _")
+    classes = tuple(dict.fromkeys((*STANDARD, *own)))
+    calendars = {name: read_calendar(name, table) for name, table in top.named("calendar")}
+    dial_plans = {preset: DialPlanSettings(preset, preset) for preset in PRESETS}
+    for name, table in top.named("dial_plan"):
+        if name in PRESETS:
+            table.fault(None, f"{name!r} is the name of a preset", "another name")
+        dial_plans[name] = read_dial_plan(name, table, set(classes) - NEVER_IN_A_DECK)
+    plans = {}
+    for name, table in top.named("plan"):
+        plans[PlanId(name)] = _plan(PlanId(name), table, classes, calendars, dial_plans)
+    if not plans:
+        top.fault(None, "there is no plan", "at least one table [plan.NAME]")
+    top.finish()
+    return plans, classes
+
+
+def _plan(
+    name: PlanId,
+    table: Table,
+    classes: tuple[str, ...],
+    calendars: Mapping[str, Calendar],
+    dial_plans: Mapping[str, DialPlanSettings],
+) -> Plan:
+    dial_plan = table.reference("dial_plan", dial_plans, "dial plan or preset", "e164")
+    plan = Plan(
+        id=name,
+        name=table.text("name", name),
+        currency=_currency(table),
+        zone=_zone(table),
+        deck=table.text("deck", pattern=_DECK, expected='a CSV file under this folder, such as "decks/retail.csv"'),
+        dial_plan=dial_plans.get(dial_plan, dial_plans["e164"]),
+        decimals=table.integer("decimals", 4, low=0, high=6),
+        rounding=table.choice("rounding", Rounding, Rounding.HALF_UP),
+        locale=_locale(table),
+        max_call_s=table.integer("max_call_s", MAX_CALL_S, low=1, high=MAX_CALL_S),
+        bands=read_bands(table, calendars),
+        allowances=_allowances(name, table, classes),
+        when_exhausted=table.choice("when_exhausted", WhenExhausted, WhenExhausted.BLOCK),
+        thresholds=_thresholds(table.table("thresholds")),
+        blocked_classes=frozenset(table.texts("blocked_classes", among=set(classes) - NEVER_IN_A_DECK)),
+        blocked_prefixes=table.texts("blocked_prefixes", pattern=PREFIX, expected="1 to 15 digits, without plus"),
+    )
+    table.finish()
+    return plan
+
+
+@cache
+def _currencies() -> frozenset[str]:
+    return frozenset(list_currencies())
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _currency(table: Table) -> str:
+    expected = "a currency code of ISO 4217, such as EUR"
+    code = table.text("currency", expected=expected)
+    if code and code not in _currencies():
+        table.fault("currency", f"unknown currency {code!r}", expected)
+    return code
+
+
+def _zone(table: Table) -> str:
+    expected = "a time zone such as Europe/Paris"
+    zone = table.text("zone", expected=expected)
+    if zone and zone not in _zones():
+        table.fault("zone", f"unknown time zone {zone!r}", expected)
+        return "UTC"
+    return zone or "UTC"
+
+
+def _locale(table: Table) -> str:
+    name = table.text("locale", "")
+    if name:
+        try:
+            Locale.parse(name)
+        except (UnknownLocaleError, ValueError, TypeError):
+            table.fault("locale", f"unknown locale {name!r}", "a locale such as pt_BR or en")
+            return ""
+    return name
+
+
+def _allowances(plan: PlanId, table: Table, classes: tuple[str, ...]) -> tuple[Allowance, ...]:
+    found: list[Allowance] = []
+    for entry in table.tables("allowance"):
+        name = entry.text("id", pattern=ID, expected=ID_EXPECTED)
+        if any(allowance.id == name for allowance in found):
+            entry.fault("id", f"the allowance {name!r} stands here twice", "another id")
+        among = set(classes) - NEVER_IN_A_DECK
+        own, also = entry.texts("classes", None, among=among), entry.texts("also", among=among)
+        for i, klass in enumerate(also):
+            if klass in own:
+                entry.fault_at(("also", i), f"{klass!r} is one of the allowance's own classes", "other classes")
+        seconds = _seconds(entry)
+        cadence = _cadence(entry.table("cadence"))
+        found.append(Allowance(name, GrantId(f"{plan}/{name}"), own, seconds, also, cadence, _cycle(entry)))
+        entry.finish()
+    return tuple(found)
+
+
+def _seconds(table: Table) -> int:
+    if ("minutes" in table) == ("seconds" in table):
+        table.fault(None, "the allowance's size must be given once", "minutes or seconds")
+    minutes = table.integer("minutes", 0, low=0, high=_MOST_S // 60)
+    return table.integer("seconds", minutes * 60, low=0, high=_MOST_S)
+
+
+def _cadence(table: Table) -> Cadence:
+    cadence = Cadence(
+        table.integer("free", 0, low=0, high=3600),
+        table.integer("first", 1, low=1, high=MAX_CALL_S),
+        table.integer("next", 1, low=1, high=MAX_CALL_S),
+    )
+    table.finish()
+    return cadence
+
+
+def _cycle(table: Table) -> Cycle:
+    kind = table.choice("cycle", CycleKind, CycleKind.MONTHLY)
+    if kind is CycleKind.MONTHLY:
+        return Cycle(kind, table.integer("day", 1, low=1, high=31))
+    if kind is CycleKind.WEEKLY:
+        day = table.reference("day", WEEKDAYS, "weekday", "mon")
+        return Cycle(kind, WEEKDAYS.index(day) if day in WEEKDAYS else 0)
+    if "day" in table:
+        table.fault("day", "a daily cycle has no day", "no such key", at_key=True)
+        table.integer("day", 0, low=0, high=0)
+    return Cycle(kind, 0)
+
+
+def _thresholds(table: Table) -> Thresholds:
+    percent = table.integers("allowance_percent", low=1, high=100)
+    money = table.amounts("money_below")
+    table.finish()
+    return Thresholds(tuple(sorted(set(percent))), tuple(sorted(set(money))))

@@ -1,0 +1,134 @@
+"""The whole catalogue, validated and compiled: what the engine asks, and what travels through Redis.
+
+A snapshot is immutable and complete; publishing one replaces all of the one before. Its wire form is a msgpack map
+with a checksum, so that a damaged one is refused as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import msgpack
+from pydantic import TypeAdapter, ValidationError
+
+from rater.catalog.model import Account, Line, Rated, Refused, SwitchRules, Trunk
+from rater.catalog.plan import Plan
+from rater.catalog.pricing import PricedPlan
+from rater.catalog.terms import PlanTerms
+from rater.charging.model import Terms
+from rater.errors import CatalogError, InputError, Problem
+from rater.ids import AccountId, LineId, PlanId, Shard, SwitchId, TrunkId
+from rater.rating.compiled import CompiledDeck
+
+FORMAT = "rater.catalog/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a snapshot holds besides the decks. `plan_decks`: which of the decks each plan uses."""
+
+    plans: dict[PlanId, Plan]
+    plan_decks: dict[PlanId, int]
+    accounts: dict[AccountId, Account] = field(default_factory=dict)
+    lines: dict[LineId, Line] = field(default_factory=dict)
+    trunks: dict[TrunkId, Trunk] = field(default_factory=dict)
+    switches: dict[SwitchId, SwitchRules] = field(default_factory=dict)
+
+
+_CONTENT = TypeAdapter(Content)
+
+
+class Snapshot:
+    """Implements `rater.catalog.model.Catalog`. Raises CatalogError or InputError when a deck does not fit."""
+
+    def __init__(self, content: Content, decks: tuple[CompiledDeck, ...], version: int = 0) -> None:
+        self.content = content
+        self.decks = decks
+        self._version = version
+        self.plans: Mapping[PlanId, PricedPlan] = {
+            plan.id: PricedPlan(plan, decks[content.plan_decks[plan.id]]) for plan in content.plans.values()
+        }
+        self._terms = {plan.plan.id: PlanTerms(plan.plan, plan.zone) for plan in self.plans.values()}
+        self._by_endpoint = {line.endpoint: line for line in content.lines.values()}
+        self._by_code = {line.account_code: line for line in content.lines.values() if line.account_code}
+
+    @property
+    def version(self) -> int:
+        return self._version
+
+    @property
+    def accounts(self) -> Mapping[AccountId, Account]:
+        return self.content.accounts
+
+    @property
+    def lines(self) -> Mapping[LineId, Line]:
+        return self.content.lines
+
+    @property
+    def trunks(self) -> Mapping[TrunkId, Trunk]:
+        return self.content.trunks
+
+    @property
+    def switches(self) -> Mapping[SwitchId, SwitchRules]:
+        return self.content.switches
+
+    def line_by_endpoint(self, endpoint: str) -> Line | None:
+        return self._by_endpoint.get(endpoint)
+
+    def line_by_account_code(self, account_code: str) -> Line | None:
+        return self._by_code.get(account_code)
+
+    def rate(self, plan: PlanId, number: str, *, area: str, at_ms: int) -> Rated | Refused:
+        """Raises KeyError for a plan that is not in the catalogue; for a number it never raises."""
+        return self.plans[plan].rate(number, area=area, at_ms=at_ms, version=self._version)
+
+    def terms(self, account: AccountId, destination_class: str, at_ms: int) -> Terms:
+        """Raises KeyError for an account that is not in the catalogue."""
+        payer = self.content.accounts[account]
+        return self._terms[payer.plan].terms(payer, destination_class, at_ms)
+
+    def placed(self, shards: Mapping[AccountId, Shard], version: int) -> Snapshot:
+        """The same catalogue as that version, with each account in its shard."""
+        accounts = {name: replace(account, shard=shards[name]) for name, account in self.accounts.items()}
+        return Snapshot(replace(self.content, accounts=accounts), self.decks, version)
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows of all decks."""
+        return sum(len(deck) for deck in self.decks)
+
+    def to_bytes(self) -> bytes:
+        content: dict[str, Any] = _CONTENT.dump_python(self.content, mode="json")
+        body = msgpack.packb(
+            {"version": self._version, "content": content, "decks": [deck.to_bytes() for deck in self.decks]}
+        )
+        return bytes(msgpack.packb({"format": FORMAT, "sha256": hashlib.sha256(body).digest(), "body": body}))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Snapshot:
+        """Raises CatalogError when `data` is damaged or of another format."""
+        try:
+            envelope = msgpack.unpackb(data, max_bin_len=len(data))
+            if envelope["format"] != FORMAT:
+                raise ValueError(f"its format is {envelope['format']!r}")
+            body = envelope["body"]
+            if hashlib.sha256(body).digest() != envelope["sha256"]:
+                raise ValueError("its checksum is wrong")
+            value = msgpack.unpackb(body, max_bin_len=len(body), strict_map_key=False)
+            content = _CONTENT.validate_python(value["content"])
+            decks = tuple(CompiledDeck.from_bytes(deck) for deck in value["decks"])
+            return cls(content, decks, int(value["version"]))
+        except ValidationError as error:
+            raise _damaged(
+                f"{error.error_count()} values are wrong, the first: {error.errors()[0]['msg']}"
+            ) from error
+        except (msgpack.UnpackException, ValueError, TypeError, KeyError, IndexError, InputError) as error:
+            raise _damaged(str(error)) from error
+
+
+def _damaged(why: str) -> CatalogError:
+    return CatalogError([Problem("snapshot", 0, 0, f"the snapshot cannot be read: {why}", f"the format {FORMAT}")])

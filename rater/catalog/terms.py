@@ -1,0 +1,69 @@
+"""What an account may do at a moment: its floor, the allowances of the current cycle, thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from rater.catalog.model import Account, Modality
+from rater.catalog.plan import Plan, WhenExhausted
+from rater.charging.model import AllowanceTerm, Terms, Threshold, ThresholdKind
+
+
+@dataclass(frozen=True, slots=True)
+class _Cycle:
+    """The allowances of one class while none of them is renewed."""
+
+    from_ms: int
+    until_ms: int
+    allowances: tuple[AllowanceTerm, ...]
+    thresholds: tuple[Threshold, ...]
+
+
+class PlanTerms:
+    """Terms for the accounts of one plan. Keeps the current cycle of each class."""
+
+    def __init__(self, plan: Plan, zone: ZoneInfo) -> None:
+        self._plan = plan
+        self._zone = zone
+        self._cycles: dict[str, _Cycle] = {}
+        self._money = tuple(
+            Threshold(f"money_below:{value}", ThresholdKind.MONEY_BELOW, value)
+            for value in plan.thresholds.money_below_micro
+        )
+
+    def terms(self, account: Account, destination_class: str, at_ms: int) -> Terms:
+        cycle = self._cycles.get(destination_class)
+        if cycle is None or not cycle.from_ms <= at_ms < cycle.until_ms:
+            cycle = self._cycle(destination_class, at_ms)
+            self._cycles[destination_class] = cycle
+        floor_micro, use_money = floor(account, self._plan.when_exhausted)
+        return Terms(floor_micro, use_money, cycle.allowances, cycle.thresholds, self._plan.currency)
+
+    def _cycle(self, destination_class: str, at_ms: int) -> _Cycle:
+        found = []
+        for allowance in self._plan.allowances_for(destination_class):
+            from_ms, until_ms = allowance.cycle.bounds(at_ms, self._zone)
+            found.append(AllowanceTerm(allowance.grant, allowance.seconds, allowance.cadence, from_ms, until_ms))
+        percents = tuple(
+            Threshold(f"{term.grant}:{percent}", ThresholdKind.ALLOWANCE_PERCENT, percent, term.grant)
+            for term in found
+            for percent in self._plan.thresholds.allowance_percent
+        )
+        return _Cycle(
+            max((term.valid_from_ms for term in found), default=0),
+            min((term.valid_until_ms for term in found), default=2**62),
+            tuple(found),
+            self._money + percents,
+        )
+
+
+def floor(account: Account, when_exhausted: WhenExhausted) -> tuple[int, bool]:
+    """(How far down the balance may go, whether money pays at all)."""
+    if account.modality is Modality.PREPAID:
+        return 0, True
+    if account.modality is Modality.POSTPAID:
+        return -account.credit_limit_micro, True
+    if when_exhausted is WhenExhausted.POSTPAID:
+        return -account.credit_limit_micro, True
+    return 0, when_exhausted is WhenExhausted.CREDIT
