@@ -174,6 +174,8 @@ class Actions:
             client.error(request, "No timeout specified")
             return
         self.world.set_timeout(channel, seconds)
+        if channel.agi is not None:
+            channel.agi.wake()
         client.success(request, "Timeout Set")
 
     def hangup(self, client: Connection, request: Request) -> None:

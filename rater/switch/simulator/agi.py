@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import deque
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
@@ -12,13 +13,14 @@ from rater.switch.simulator.world import World
 
 _ABSOLUTE = re.compile(r"TIMEOUT\(absolute\)=(\d+(?:\.\d+)?)", re.ASCII)
 _BREAK = "ASYNCAGI BREAK"
+LOOK_EVERY_US = 100_000
+"""The waiting channel looks for commands this often, unless a frame on it wakes it."""
 
 
 class AsyncAgi:
     """One channel in AsyncAGI, from AsyncAGIStart to AsyncAGIEnd.
 
-    `on_done` is called once, when a manager has sent the break, or by `abandon` never: then whoever abandons it
-    knows already.
+    `on_done` is called once, when a manager has sent the break; not by `abandon`: whoever abandons it knows.
     """
 
     def __init__(
@@ -28,25 +30,38 @@ class AsyncAgi:
         self._channel = channel
         self._on_done = on_done
         self._open = True
+        self._queue: deque[tuple[str, str]] = deque()
         channel.application, channel.application_data = "AGI", ",".join(("agi:async", *arguments))
         channel.agi = self
         env = quote(_environment(channel, arguments), safe="")
         world.emit("AsyncAGIStart", f"{channel.lines()}Env: {env}\r\n", category="agi")
+        self._look = world.later(LOOK_EVERY_US, self._work)
 
     def submit(self, command: str, command_id: str) -> None:
         """Queue one command, as the AMI action AGI does; its result comes as AsyncAGIExec."""
-        self._world.later(0, lambda: self._run(command, command_id))
+        self._queue.append((command, command_id))
+
+    def wake(self) -> None:
+        """A frame came on the channel: it looks for commands at once."""
+        if self._open:
+            self._look.cancel()
+            self._look = self._world.later(0, self._work)
 
     def abandon(self) -> None:
         """The channel leaves AsyncAGI without a break: hung up, or timed out."""
         if self._open:
             self._open = False
+            self._look.cancel()
             self._channel.agi = None
             self._world.emit("AsyncAGIEnd", self._channel.lines(), category="agi")
 
+    def _work(self) -> None:
+        while self._queue and self._open:
+            self._run(*self._queue.popleft())
+        if self._open:
+            self._look = self._world.later(LOOK_EVERY_US, self._work)
+
     def _run(self, command: str, command_id: str) -> None:
-        if not self._open:
-            return
         if command.strip().upper() == _BREAK:
             self.abandon()
             self._on_done()

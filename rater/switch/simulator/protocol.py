@@ -13,6 +13,7 @@ import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from rater.switch.simulator.filters import Filter, passes
 
@@ -80,8 +81,7 @@ class Connection(asyncio.Protocol):
     # The transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
         transport.write(f"Asterisk Call Manager/{self._banner}{EOL}".encode())
         self._opened(self)

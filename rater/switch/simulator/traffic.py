@@ -36,8 +36,8 @@ class Profile:
 
     `rate_per_s`: calls begun in a second, on average, over all lines. Call lengths are log-normal, half of them
     under `median_talk_s`; ringing likewise. `compression` divides both, so that a demo of seconds sees calls of
-    minutes end. `bursts_per_s`: how often a line dials `burst_calls` at once, as a dialler or a hacked telephone does.
-    `favourite_share`: the share of calls made by the favourites among the lines.
+    minutes end. `bursts_per_s`: how often a line dials `burst_calls` at once, as a dialler or a hacked telephone
+    does. `favourite_share`: the share of calls made by the favourites among the lines.
     """
 
     rate_per_s: float = 4.0

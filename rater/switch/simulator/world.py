@@ -67,7 +67,10 @@ class World:
         for channel in self.channels.values():
             channel.alive = False
         self._timers.clear()
+        before_us = self.started_us
         self._begin()
+        # Lives are told apart by their start, which is known to the second.
+        self.started_us = max(self.started_us, before_us + SECOND_US)
 
     # Time
 
