@@ -5,6 +5,7 @@ A thread reads; events are kept with the monotonic moment at which they came. No
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -68,10 +69,8 @@ class Ami:
 
     def close(self) -> None:
         self._closed = True
-        try:
+        with contextlib.suppress(OSError):  # the switch was quicker
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the switch was quicker
         self._socket.close()
 
     def send(self, name: str, variables: Headers | None = None, **headers: object) -> str:
@@ -117,18 +116,16 @@ class Ami:
         """The next call that asks at the gate."""
         event = self.wait("AsyncAGIStart", since=since, timeout_s=timeout_s)
         environment = unquote(event["Env"])
-        arguments = [
-            line.partition(": ")[2] for line in environment.splitlines() if line.startswith("agi_arg_")
-        ]
+        arguments = [line.partition(": ")[2] for line in environment.splitlines() if line.startswith("agi_arg_")]
         return Question(event, event["Channel"], arguments)
 
     def answer(self, question: Question, verdict: str, reason: str, seconds: int) -> None:
-        """Answer the gate as the product does: three variables, the timer, then the way out, sent in one go."""
+        """Answer the gate as the product does: three variables, the way out, and last the timer, which wakes it."""
+        channel = question.channel
         for name, value in (("VERDICT", verdict), ("REASON", reason), ("SECONDS", seconds)):
-            self.send("Setvar", Channel=question.channel, Variable=f"RATER_{name}", Value=value)
-        if verdict == "allow" and seconds:
-            self.send("AbsoluteTimeout", Channel=question.channel, Timeout=seconds)
-        self.send("AGI", Channel=question.channel, Command="ASYNCAGI BREAK")
+            self.send("Setvar", Channel=channel, Variable=f"RATER_{name}", Value=value)
+        self.send("AGI", Channel=channel, Command="ASYNCAGI BREAK")
+        self.send("AbsoluteTimeout", Channel=channel, Timeout=seconds or 86_400)
 
     def _wait(self, look: Callable[[], T | None], timeout_s: float, what: str) -> T:
         deadline_s = time.monotonic() + timeout_s

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 
 from .ami import Ami
+from .logs import show_tail
 from .ports import free_port
 
 HERE = Path(__file__).parent
@@ -66,7 +68,7 @@ class Asterisk:
         raise AssertionError(f"{self.lab} has no user asterisk; remove it and run tests/install-lab again")
 
     def _write_configuration(self) -> None:
-        """Debian's samples, the lab's own files over them, and the product's snippets exactly as they are shipped."""
+        """Debian's samples, the lab's own files over them, and the product's snippets as they are shipped."""
         etc = self.folder / "etc"
         shutil.copytree(self.lab / "etc/asterisk", etc, symlinks=True)
         modules = next((self.lab / "usr/lib").glob("*/asterisk/modules")).relative_to(self.lab)
@@ -85,9 +87,16 @@ class Asterisk:
         shutil.copy(SNIPPETS / "rater.conf", etc)
 
     def _rater_user(self) -> str:
-        """The user of the shipped sample, with a secret; everything else as a reader of the sample would have it."""
+        """The user of the shipped sample, with a secret; and the same with one class less each, for comparison."""
         sample = (SNIPPETS / "manager.conf.sample").read_text()
-        return sample[sample.index("[rater]") :].replace("CHANGE-ME", RATER_SECRET)
+        sample = sample[sample.index("[rater]") :].replace("CHANGE-ME", RATER_SECRET)
+        users = [sample]
+        for option, classes in re.findall(r"^(read|write)=(.*)$", sample, re.MULTILINE):
+            for left_out in classes.split(","):
+                rest = ",".join(name for name in classes.split(",") if name != left_out)
+                poorer = sample.replace(f"{option}={classes}", f"{option}={rest}").replace(RATER_SECRET, "lab")
+                users.append(poorer.replace("[rater]", f"[without-{option}-{left_out}]"))
+        return "\n".join(users)
 
     def _line(self, line: int) -> str:
         """Line 1007 has no account code but the inherited variable; the account code of the others is A<line>."""
@@ -176,11 +185,6 @@ class Asterisk:
                 time.sleep(0.05)
         raise AssertionError(f"channels do not end: {channels}")
 
-    def tail(self, lines: int = 60) -> str:
-        """The end of Asterisk's log, for a person who looks at a failed test."""
-        texts = []
-        for path in (self._output, self.log):
-            if path.exists():
-                last = path.read_text(errors="replace").splitlines()[-lines:]
-                texts.append(f"--- {path}\n" + "\n".join(last))
-        return "\n".join(texts)
+    def tail(self) -> str:
+        """The ends of Asterisk's output and log."""
+        return "\n".join(show_tail(path) for path in (self._output, self.log) if path.exists())

@@ -18,7 +18,9 @@ def lab_folder() -> Path | None:
     """The installed lab: that of RATER_LAB_SUITE when set, else the newest Asterisk there is."""
     base = Path(os.environ.get("RATER_LAB_DIR", "/var/cache/rater-lab"))
     wanted = os.environ.get("RATER_LAB_SUITE")
-    suites = (wanted, "bullseye") if wanted and wanted != "bullseye" else (wanted,) if wanted else ("sid", "bullseye")
+    suites = (
+        (wanted, "bullseye") if wanted and wanted != "bullseye" else (wanted,) if wanted else ("sid", "bullseye")
+    )
     return next((base / suite for suite in suites if (base / suite / MARKER).is_file()), None)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .logs import show_tail
 from .ports import free_port
 
 SCENARIOS = Path(__file__).parent / "scenarios"
@@ -81,7 +82,9 @@ class SipCall:
 class Sipp:
     """One sipp process. `folder`: where its scenario and records go."""
 
-    def __init__(self, folder: Path, name: str, scenario: str, values: dict[str, object], args: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, name: str, scenario: str, values: dict[str, object], args: Sequence[str]
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         stem = folder / f"{name}-{time.monotonic_ns()}"
         text = (SCENARIOS / f"{scenario}.xml").read_text()
@@ -146,11 +149,8 @@ class Sipp:
 
     def tail(self) -> str:
         """Its record and its errors, for a person."""
-        texts = []
-        for path in (self.record, self.output.with_suffix(".errors"), self.output):
-            if path.exists():
-                texts.append(f"--- {path}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-40:]))
-        return "\n".join(texts)
+        paths = (self.record, self.output.with_suffix(".errors"))
+        return "\n".join(show_tail(path, 40) for path in paths if path.exists())
 
     def stop(self) -> None:
         if self._process.poll() is None:

@@ -71,7 +71,13 @@ def test_verdict_without_seconds_leaves_no_timer(ami: Ami, phones: Telephony, be
 
 @pytest.mark.parametrize(
     ("reason", "status"),
-    [("insufficient_credit", 403), ("line_limit", 486), ("trunk_limit", 503), ("unknown_number", 404), ("no_rate", 403)],
+    [
+        ("insufficient_credit", 403),
+        ("line_limit", 486),
+        ("trunk_limit", 503),
+        ("unknown_number", 404),
+        ("no_rate", 403),
+    ],
 )
 def test_denied_call_never_reaches_the_trunk(
     ami: Ami, phones: Telephony, beat: Beat, reason: str, status: int
@@ -134,6 +140,34 @@ def test_daemon_dying_while_calls_wait_lets_none_hang(
     if policy == "open":
         assert len(trunk.calls()) == 5
         assert all(not call.was_cut and call.talked_s > GUARD_S for call in calls), "the guard must be off"
+
+
+def test_verdict_whose_way_out_is_lost_still_counts(ami: Ami, phones: Telephony, beat: Beat) -> None:
+    """The guard may strike between the verdict and the BREAK: the call passes with the timer that was granted."""
+    phones.trunk(ring_ms=0)
+    beat()
+    caller = phones.caller(1001, NUMBER)
+    question = ami.question()
+    for name, value in (("VERDICT", "allow"), ("REASON", "allowed"), ("SECONDS", "2")):
+        ami.action("Setvar", Channel=question.channel, Variable=f"RATER_{name}", Value=value)
+    (call,) = caller.wait(10)
+    assert gate_report(ami)["Verdict"] == "allow"
+    assert call.was_cut
+    assert call.talked_s == pytest.approx(2.0, abs=0.25)
+
+
+def test_answer_sent_in_one_go_passes_without_delay(ami: Ami, phones: Telephony, beat: Beat) -> None:
+    """The switch looks for AGI commands every 100 ms; the timer, sent last, wakes it."""
+    phones.trunk(ring_ms=0)
+    for verdict, reason in [("allow", "allowed"), ("deny", "no_rate")] * 5:
+        beat()
+        since = ami.mark()
+        caller = phones.caller(1001, NUMBER, talk_ms=100)
+        question = ami.question(since=since)
+        ami.answer(question, verdict, reason, 30 if verdict == "allow" else 0)
+        end = ami.wait("AsyncAGIEnd", since=since)
+        caller.wait(5)
+        assert end.switch_s - question.event.switch_s < 0.08
 
 
 def test_break_without_verdict_follows_the_policy_at_once(ami: Ami, phones: Telephony, beat: Beat) -> None:
