@@ -11,10 +11,23 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
+
+import holidays
+
+from rater.errors import InputError
 
 DAY_S = 86_400
 EVERY_DAY = frozenset(range(7))
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What matters of a date: its weekday, and the calendars that have a holiday on it."""
+
+    weekday: int
+    holidays: frozenset[Calendar] = frozenset()
 
 
 class OnHolidays(StrEnum):
@@ -32,7 +45,8 @@ class OnHolidays(StrEnum):
 class Calendar:
     """Holidays: those of a country (and subdivision) as the `holidays` library knows them, and a dated list.
 
-    `country`: ISO 3166-1 code such as ``BR``, empty for none; `subdivision`: such as ``SP``.
+    `country`: ISO 3166-1 code such as ``BR``, empty for none; `subdivision`: such as ``SP``. Raises InputError for
+    one that the library does not know.
     """
 
     name: str
@@ -40,13 +54,20 @@ class Calendar:
     subdivision: str = ""
     dates: frozenset[dt.date] = frozenset()
 
+    def __post_init__(self) -> None:
+        if self.country:
+            _country(self.country, self.subdivision)
+
+    def has(self, date: dt.date) -> bool:
+        return date in self.dates or (bool(self.country) and date in _country(self.country, self.subdivision))
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """Hours of some days. `weekdays`: 0 Monday … 6 Sunday. `from_s`, `to_s`: seconds of the local day.
 
     A window whose end is not after its beginning runs over midnight into the next day, and belongs to the day on
-    which it begins (weekday and holiday alike).
+    which it begins (weekday and holiday alike). Raises InputError when it holds at no time.
     """
 
     weekdays: frozenset[int] = EVERY_DAY
@@ -54,6 +75,27 @@ class Window:
     to_s: int = DAY_S
     on_holidays: OnHolidays = OnHolidays.ANY
     calendars: tuple[Calendar, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.weekdays or not self.weekdays <= EVERY_DAY:
+            raise InputError("a window needs weekdays", hint="0 is Monday, 6 is Sunday.")
+        if not (0 <= self.from_s < DAY_S and 0 <= self.to_s <= DAY_S):
+            raise InputError("a window's hours lie between 00:00 and 24:00")
+        if (self.on_holidays is OnHolidays.ANY) != (not self.calendars):
+            raise InputError("a window has holidays 'only' or 'except' together with calendars, or neither")
+
+    @property
+    def over_midnight(self) -> bool:
+        return self.to_s <= self.from_s
+
+    def on(self, day: Day) -> bool:
+        """Whether the window begins on such a day."""
+        if day.weekday not in self.weekdays:
+            return False
+        if self.on_holidays is OnHolidays.ANY:
+            return True
+        holiday = any(calendar in day.holidays for calendar in self.calendars)
+        return holiday is (self.on_holidays is OnHolidays.ONLY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +133,14 @@ def _calendar_wire(calendar: Calendar) -> list[Any]:
 def _calendar(wire: list[Any]) -> Calendar:
     name, country, subdivision, dates = wire
     return Calendar(name, country, subdivision, frozenset(dt.date.fromisoformat(date) for date in dates))
+
+
+@lru_cache(maxsize=256)
+def _country(country: str, subdivision: str) -> holidays.HolidayBase:
+    try:
+        return holidays.country_holidays(country, subdiv=subdivision or None)
+    except NotImplementedError as error:
+        raise InputError(
+            f"no holidays are known for {'-'.join(filter(None, (country, subdivision)))}",
+            hint="Use an ISO 3166 code such as BR, with a subdivision such as SP, or list the dates.",
+        ) from error
