@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -86,7 +86,7 @@ class Daemon:
         self.store = RedisStore(
             redis_url, password=password, prefix=redis.prefix, shards=redis.shards, timeout_ms=redis.timeout_ms
         )
-        self.redis = Redis.from_url(redis_url, password=password)
+        self.redis: Any = Redis.from_url(redis_url, password=password)
         self.redis_url = redis_url
         self.engine = Engine(self.store, SystemClock(), self.metrics, engine_policy(settings.charging))
         self.adapters: dict[SwitchId, SwitchAdapter] = {}
@@ -111,7 +111,11 @@ class Daemon:
             stack.callback(self.metrics.stop)
             log.info("metrics", port=port)
         loop = asyncio.get_running_loop()
-        self.engine.on_dirty = lambda: loop.call_soon(self.engine.flush) and None
+
+        def flush_soon() -> None:
+            loop.call_soon(self.engine.flush)
+
+        self.engine.on_dirty = flush_soon
         self.engine.on_stale = lambda switch: self._lost[switch].set()
 
     async def run(self, stop: asyncio.Event, ready: asyncio.Event | None) -> None:
@@ -228,7 +232,9 @@ class Daemon:
             self.engine.money_arrived(AccountId(account.decode()))
 
         prefix = self.settings.redis.prefix
-        wakes = {f"{prefix}:{{{shard}}}:wake": woken for shard in range(self.settings.redis.shards)}
+        wakes: dict[str, Callable[[bytes], None]] = {
+            f"{prefix}:{{{shard}}}:wake": woken for shard in range(self.settings.redis.shards)
+        }
         await control.listen(self.redis, prefix, wakes, self._answer)
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any] | None:
@@ -260,7 +266,7 @@ class Daemon:
             self.metrics.outbox(shard, await self.redis.xlen(key), age_s)
 
     async def _publisher(self) -> None:
-        """`rater publish` in a process of its own, so that a slow broker never slows a call; restarted if it ends."""
+        """`rater publish` in a process of its own, so that no broker slows a call; restarted if it ends."""
         while True:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "rater.notify", stdin=asyncio.subprocess.PIPE
