@@ -19,7 +19,7 @@ from rater.rating.normalise import (
     service,
     with_area,
 )
-from rater.rating.normalise_brazil import BRAZIL_EMERGENCY, BrazilOptions, brazil_rules
+from rater.rating.normalise_brazil import BRAZIL_EMERGENCY, BrazilOptions, LocalAreas, brazil_rules
 from rater.verdict import Reason
 
 PUBLIC_SERVICE = "public_service"
@@ -126,11 +126,15 @@ def area_pattern(preset: str) -> str:
     return _AREA[preset]
 
 
-def dial_plan(settings: DialPlanSettings) -> DialPlan:
-    """Compile a dial plan. Raises InputError for an unknown preset or a wrong pattern."""
+def dial_plan(settings: DialPlanSettings, local_areas: LocalAreas | None = None) -> DialPlan:
+    """Compile a dial plan. `local_areas`: Brazil's municipality table, for calls before its reform of 2026.
+
+    Raises InputError for an unknown preset or a wrong pattern.
+    """
     if settings.preset not in _EMERGENCY:
         raise InputError(f"unknown preset {settings.preset!r}", hint=f"The presets: {', '.join(PRESETS)}.")
-    rules = brazil_rules(settings.brazil) if settings.preset == "brazil" else _RULES[settings.preset]
+    brazil = settings.preset == "brazil"
+    rules = brazil_rules(settings.brazil, local_areas) if brazil else _RULES[settings.preset]
     return DialPlan(
         settings.name,
         compile_rules(settings.rules),
