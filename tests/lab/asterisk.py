@@ -71,7 +71,7 @@ class Asterisk:
         """Debian's samples, the lab's own files over them, and the product's snippets as they are shipped."""
         etc = self.folder / "etc"
         shutil.copytree(self.lab / "etc/asterisk", etc, symlinks=True)
-        modules = next((self.lab / "usr/lib").glob("*/asterisk/modules")).relative_to(self.lab)
+        (modules,) = (p.relative_to(self.lab) for p in (self.lab / "usr/lib").glob("**/asterisk/modules"))
         values = {
             "MODULES": f"/{modules}",
             "AMI_PORT": str(self.ami_port),
