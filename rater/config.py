@@ -110,6 +110,15 @@ class MqttSettings(_Part):
     client_id: str = "rater"
 
 
+class PublishSettings(_Part):
+    """`files`: a folder for JSON lines, one file a day. `keep_hours`: how long delivered entries stay in the
+    outbox, for `rater events`. `metrics_port`: the publisher is a process of its own; None: it serves none."""
+
+    files: Path | None = None
+    keep_hours: int = Field(default=24, ge=0, le=24 * 366)
+    metrics_port: Port | None = None
+
+
 class MetricsSettings(_Part):
     host: str = "127.0.0.1"
     port: Port | None = 9469
@@ -127,6 +136,7 @@ class Settings(BaseSettings):
     switch: list[SwitchSettings] = []
     charging: ChargingSettings = ChargingSettings()
     mqtt: MqttSettings = MqttSettings()
+    publish: PublishSettings = PublishSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 

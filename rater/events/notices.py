@@ -49,8 +49,8 @@ class DeniedRecord(Record):
 
 
 class ThresholdRecord(Record):
-    """One crossing. For ``money_below`` value, before and after are amounts, given as decimal text too; for
-    ``allowance_percent`` the value is in percent, before and after as the store counted them."""
+    """One crossing. The ``_raw`` numbers are micro-units for ``money_below``, whose texts are decimal amounts; for
+    ``allowance_percent`` the value is in percent, before and after are the seconds of the grant that were used."""
 
     schema_: Literal["rater.threshold/1"] = Field(default="rater.threshold/1", alias="schema")
     id: str
@@ -83,10 +83,10 @@ def denied_record(facts_map: Mapping[str, Any], result: Mapping[str, Any]) -> De
     """Raises UnreadableEntry."""
     try:
         shared = shared_fields(LegFacts.from_map(facts_map))
-        if "reason" in result:
-            shared["reason"] = Reason(int(result["reason"])).code
+        reason = Reason(int(result["reason"]))
+        shared["reason"] = reason.code
         amounts: dict[str, Any] = dict.fromkeys(("balance", "balance_micro", "reserved", "reserved_micro"))
-        if "balance_micro" in result:
+        if Reason.LINE_LIMIT <= reason < Reason.STORE_UNAVAILABLE:  # the account was looked at
             amounts = amount_fields(result, "balance", "reserved")
         return DeniedRecord(**shared, **amounts)
     except (KeyError, TypeError, ValueError, AmountError) as error:

@@ -177,7 +177,7 @@ def rated_event(facts_map: Mapping[str, Any], result: Mapping[str, Any]) -> Rate
         quote = _quote(result["quote"])
         pieces = merge_pieces((str(g), int(a), int(b), int(n)) for g, a, b, n in result["pieces"])
         amount_micro, charged_s = int(result["amount_micro"]), int(result["duration_s"])
-        segments = _price_lines(quote, pieces, amount_micro)
+        segments = _price_lines(quote, pieces, amount_micro, free=facts.emergency)
         answered = facts.answered_at_ms is not None and facts.ended_at_ms is not None
         return RatedEvent(
             **shared_fields(facts),
@@ -231,11 +231,12 @@ _SHARED = (
 
 
 def _price_lines(
-    quote: Quote, pieces: Sequence[tuple[str, int, int, int]], amount_micro: int
+    quote: Quote, pieces: Sequence[tuple[str, int, int, int]], amount_micro: int, *, free: bool
 ) -> tuple[PriceLine, ...]:
-    lines = []
+    """`free`: an emergency leg, charged nothing whatever its quote."""
+    lines: list[Line] = []
     for grant, from_s, to_s, amount in pieces:
-        if grant:
+        if grant or (free and amount == 0):
             continue
         stretch = break_down(quote, from_s, to_s)
         expected = sum(line.amount_micro for line in stretch)

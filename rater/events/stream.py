@@ -21,7 +21,7 @@ Result maps (integers; amounts in micro-units):
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
@@ -56,6 +56,7 @@ class Entry:
     kind: str
     facts: Mapping[str, Any]
     result: Mapping[str, Any]
+    raw: Mapping[bytes, bytes] = field(default_factory=dict, repr=False, compare=False)
 
 
 def decode_entry(shard: int, stream_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
@@ -63,7 +64,7 @@ def decode_entry(shard: int, stream_id: bytes, fields: Mapping[bytes, bytes]) ->
     kind = fields.get(b"k", b"")
     if kind not in (RATED, DENIED, THRESHOLD):
         raise UnreadableEntry(f"unknown kind {kind[:40]!r}")
-    return Entry(shard, stream_id.decode(), kind.decode(), _map(fields, b"f"), _map(fields, b"r"))
+    return Entry(shard, stream_id.decode(), kind.decode(), _map(fields, b"f"), _map(fields, b"r"), fields)
 
 
 def _map(fields: Mapping[bytes, bytes], name: bytes) -> Mapping[str, Any]:

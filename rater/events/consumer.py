@@ -1,0 +1,214 @@
+"""Reading a shard's outbox as a member of a consumer group: at least once, in order, nothing skipped unseen.
+
+The group remembers in Redis what it was given and has not acknowledged. So a consumer that dies, or whose target
+is away for hours, loses nothing: it (or, once its entries have been idle for long, another) is given them again.
+Repeats are absorbed downstream by the record's id.
+
+An entry that nobody can read would stop the stream for ever. It is copied to the shard's dead-letter stream with
+the reason, acknowledged, and reading goes on.
+
+Order: entries come in the order of the stream as long as one consumer of the group runs. A second one is of use as
+a stand-by; what it takes over from a dead consumer may then come after newer entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from rater.events.stream import Entry, UnreadableEntry, dead_key, decode_entry, outbox_key
+
+DEAD_LETTERS_KEPT = 100_000
+_COUNTED = 200
+"""On a server older than 7, so many entries behind the group are counted; beyond, their number is estimated."""
+
+_Raw = tuple[bytes, dict[bytes, bytes] | None]
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one read gave: entries to deliver, in order, and those already set aside as unreadable."""
+
+    entries: list[Entry] = field(default_factory=list)
+    buried: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Entries that the group has not acknowledged, and how old the oldest of them is."""
+
+    entries: int
+    age_s: float
+
+
+async def outbox_backlog(redis: Redis, *, prefix: str, shard: int, group: str) -> Backlog:
+    """What a group has still to acknowledge; for whoever only watches. Everything, while there is no such group."""
+    return await OutboxConsumer(redis, prefix=prefix, shard=shard, group=group, name="").backlog()
+
+
+class OutboxConsumer:
+    """One member, `name`, of the group `group` on one shard's outbox.
+
+    `batch`: the most entries given and not acknowledged at a time. `idle_ms`: entries of another member untouched
+    for that long are taken over.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        prefix: str,
+        shard: int,
+        group: str,
+        name: str,
+        batch: int = 200,
+        idle_ms: int = 60_000,
+    ) -> None:
+        self._redis: Any = redis  # redis-py's types differ between commands sync and async
+        self._key = outbox_key(prefix, shard)
+        self._dead = dead_key(prefix, shard)
+        self._batch = batch
+        self._idle_ms = idle_ms
+        self._own_after: str | None = "0"
+        self._claim_at_ms = 0
+        self.shard = shard
+        self.group = group
+        self.name = name
+
+    async def open(self) -> None:
+        """Make the group, from the beginning of the stream, unless it is there. Harmless to repeat."""
+        try:
+            await self._redis.xgroup_create(self._key, self.group, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def again(self) -> None:
+        """Deliveries broke off: the next reads give once more what was given and not acknowledged."""
+        self._own_after = "0"
+
+    async def read(self, *, now_ms: int, block_ms: int) -> Batch:
+        """The next entries, waiting for new ones for up to `block_ms`; empty when none came.
+
+        First come this member's own unacknowledged ones (after a start or `again`), then those a dead member
+        left, then new ones. `now_ms` is monotonic.
+        """
+        raw: Sequence[_Raw] = ()
+        if self._own_after is not None:
+            raw = await self._group_read(self._own_after, None)
+            self._own_after = raw[-1][0].decode() if raw else None
+        if not raw and now_ms >= self._claim_at_ms:
+            raw = await self._take_over()
+            if not raw:
+                self._claim_at_ms = now_ms + self._idle_ms // 2
+        if not raw:
+            raw = await self._group_read(">", block_ms)
+        return await self._decoded(raw)
+
+    async def ack(self, entries: Iterable[Entry]) -> None:
+        """They are delivered for good."""
+        ids = [entry.stream_id for entry in entries]
+        if ids:
+            await self._redis.xack(self._key, self.group, *ids)
+
+    async def bury(self, stream_id: str, raw: Mapping[bytes, bytes], reason: str) -> None:
+        """Set one entry aside in the dead-letter stream and go on."""
+        letter = {**raw, b"reason": reason.encode(), b"entry": stream_id.encode(), b"group": self.group.encode()}
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.xadd(self._dead, letter, maxlen=DEAD_LETTERS_KEPT, approximate=True)
+            pipe.xack(self._key, self.group, stream_id)
+            await pipe.execute()
+
+    async def backlog(self) -> Backlog:
+        """What is still to be acknowledged by the group."""
+        info = await self._group_info()
+        delivered = info["last-delivered-id"].decode()
+        behind = await self._redis.xrange(self._key, min=f"({delivered}", count=_COUNTED)
+        oldest = [behind[0][0]] if behind else []
+        if info["pending"]:
+            oldest.append((await self._redis.xpending(self._key, self.group))["min"])
+        if not oldest:
+            return Backlog(0, 0.0)
+        seconds, micros = await self._redis.time()
+        age_s = seconds + micros / 1e6 - min(_at_ms(stream_id) for stream_id in oldest) / 1000
+        lag = len(behind) if len(behind) < _COUNTED else await self._lag(info, _at_ms(delivered.encode()))
+        return Backlog(info["pending"] + lag, max(0.0, age_s))
+
+    async def trim(self, *, keep_ms: int) -> int:
+        """Drop entries older than `keep_ms` that every group has acknowledged; how many went."""
+        floors = []
+        for info in await self._redis.xinfo_groups(self._key):
+            floor = info["last-delivered-id"]
+            if info["pending"]:
+                floor = (await self._redis.xpending(self._key, info["name"]))["min"]
+            floors.append(floor)
+        if not floors:
+            return 0
+        seconds, micros = await self._redis.time()
+        floors.append(f"{seconds * 1000 + micros // 1000 - keep_ms}-0".encode())
+        lowest = min(floors, key=_order)
+        return int(await self._redis.xtrim(self._key, minid=lowest.decode(), approximate=True))
+
+    async def _group_read(self, after: str, block_ms: int | None) -> Sequence[_Raw]:
+        answer = await self._redis.xreadgroup(
+            self.group, self.name, {self._key: after}, count=self._batch, block=block_ms
+        )
+        if not answer:
+            return ()
+        if isinstance(answer, dict):  # protocol 3
+            (pages,) = answer.values()
+            return [_pair(item) for page in pages for item in page]
+        return [_pair(item) for item in answer[0][1]]
+
+    async def _take_over(self) -> Sequence[_Raw]:
+        answer = await self._redis.xautoclaim(
+            self._key, self.group, self.name, min_idle_time=self._idle_ms, start_id="0-0", count=self._batch
+        )
+        return [_pair(item) for item in answer[1] if item and item[0] is not None]
+
+    async def _decoded(self, raw: Iterable[_Raw]) -> Batch:
+        batch = Batch()
+        for stream_id, fields in raw:
+            try:
+                if not fields:
+                    raise UnreadableEntry("the entry was removed from the outbox before it was acknowledged")
+                batch.entries.append(decode_entry(self.shard, stream_id, fields))
+            except UnreadableEntry as error:
+                await self.bury(stream_id.decode(), fields or {}, error.message)
+                batch.buried += 1
+        return batch
+
+    async def _group_info(self) -> dict[str, Any]:
+        nothing = {"pending": 0, "last-delivered-id": b"0-0"}
+        try:
+            groups = await self._redis.xinfo_groups(self._key)
+        except ResponseError:  # no such stream yet
+            return nothing
+        return next((info for info in groups if info["name"] == self.group.encode()), nothing)
+
+    async def _lag(self, info: dict[str, Any], delivered_ms: int) -> int:
+        """Entries not yet given to the group: counted by the server since version 7, else estimated by time."""
+        if isinstance(info.get("lag"), int):
+            return int(info["lag"])
+        stream = await self._redis.xinfo_stream(self._key)
+        first_ms, last_ms = _at_ms(stream["first-entry"][0]), _at_ms(stream["last-entry"][0])
+        share = (last_ms - delivered_ms) / max(1, last_ms - first_ms)
+        return max(_COUNTED, int(int(stream["length"]) * min(1.0, share)))
+
+
+def _pair(item: Any) -> _Raw:
+    stream_id, fields = item
+    return stream_id, fields
+
+
+def _order(stream_id: bytes) -> tuple[int, int]:
+    millis, _, count = stream_id.partition(b"-")
+    return int(millis), int(count or 0)
+
+
+def _at_ms(stream_id: bytes) -> int:
+    return _order(stream_id)[0]
