@@ -7,14 +7,16 @@
     lines.csv       telephone lines
     decks/*.csv     prices
 
+In a problem the column is a character's in a TOML file, a cell's in a CSV file.
 Any other file there is a fault, since a misspelt name would silently mean nothing; only ``*.md`` and names that
 begin with a dot or end in ``~`` are left alone.
 """
 
 from __future__ import annotations
 
+import csv
 import difflib
-import re
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -162,10 +164,11 @@ def _named(problems: Sequence[Problem], name: str) -> list[Problem]:
 
 
 def _find_prefix(path: Path, prefix: str) -> tuple[int, int]:
-    """Where the first cell with that prefix stands."""
-    cell = re.compile(rf'(?:^|[,;])\s*"?({re.escape(prefix)})"?\s*(?:[,;]|$)')
-    for number, row in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        match = cell.search(row)
-        if match is not None:
-            return number, match.start(1) + 1
+    """Line and cell of the first row with that prefix."""
+    text = path.read_text(encoding="utf-8-sig")
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in text.split("\n", 1)[0] else ",")
+    column = [name.strip().lower() for name in next(rows)].index("prefix")
+    for row in rows:
+        if len(row) > column and row[column].strip() == prefix:
+            return rows.line_num, column + 1
     return 0, 0

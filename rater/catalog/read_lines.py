@@ -1,4 +1,7 @@
-"""`lines.csv`: the telephone lines, one a row; columns in any order, comma or semicolon."""
+"""`lines.csv`: the telephone lines, one a row; columns in any order, comma or semicolon.
+
+In a problem of a CSV file the column is the cell's number, as a spreadsheet counts.
+"""
 
 from __future__ import annotations
 
@@ -114,9 +117,11 @@ class _Reader:
                 return None
             inner = match[1].replace('""', '"') if match.re is quoted else match[0]
             if len(inner) > MAX_CELL:
-                self.fault(number, at + 1, f"the cell is {len(inner)} characters long", f"at most {MAX_CELL}")
+                self.fault(
+                    number, len(cells) + 1, f"the cell is {len(inner)} characters long", f"at most {MAX_CELL}"
+                )
                 return None
-            cells.append(Cell(inner.strip(), at + 1))
+            cells.append(Cell(inner.strip(), len(cells) + 1))
             at = match.end()
             if at >= len(row):
                 return cells
@@ -127,7 +132,7 @@ class _Reader:
         if cells is None:
             return
         if len(cells) != len(columns):
-            place = cells[len(columns)].column if len(cells) > len(columns) else len(row) + 1
+            place = min(len(cells), len(columns)) + 1
             self.fault(number, place, f"the row has {len(cells)} cells", f"{len(columns)}, as the header has")
             return
         by_name = dict(zip(columns, cells, strict=True))

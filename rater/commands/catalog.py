@@ -39,7 +39,8 @@ def check(folder: Folder, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"ok": True, "folder": str(folder), **summary})
     else:
-        console.print(f"{escape(str(folder))}: good. " + ", ".join(f"{n} {what}" for what, n in summary.items()))
+        counts = ", ".join(f"{n} {what}" for what, n in summary.items())
+        console.print(f"{escape(str(folder))}: good. {counts}", soft_wrap=True)
 
 
 def load(folder: Folder, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -53,12 +54,14 @@ def load(folder: Folder, config: ConfigOption = None, as_json: JsonOption = Fals
         result = {"opened": list(published.opened), "notes": list(published.notes)}
         print_json({"ok": True, "version": published.version, "folder": str(folder), **summary, **result})
         return
-    console.print(f"version {published.version}: " + ", ".join(f"{n} {what}" for what, n in summary.items()))
+    console.print(
+        f"version {published.version}: " + ", ".join(f"{n} {what}" for what, n in summary.items()), soft_wrap=True
+    )
     if published.opened:
         console.print(f"{len(published.opened)} accounts opened: {escape(', '.join(published.opened[:20]))}"
                       + (" …" if len(published.opened) > 20 else ""))  # fmt: skip
     for note in published.notes:
-        console.print(f"note: {escape(note)}")
+        console.print(f"note: {escape(note)}", soft_wrap=True)
 
 
 async def _publish(settings: Settings, snapshot: Snapshot, step: Callable[[str], None]) -> Published:
