@@ -1,5 +1,28 @@
+"""`rater publish`: the outbox to MQTT and files, as a process of its own."""
+
+from __future__ import annotations
+
 import typer
+
+from rater.commands.common import ConfigOption, JsonOption, settings_of
+from rater.logs import set_up_logs
 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to the command line."""
+    app.command("publish")(publish)
+
+
+def publish(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Deliver rated events, denials, thresholds and balances to MQTT and files, until told to stop.
+
+    `rater serve` runs this as a child when MQTT is configured; do not run both. --json logs one JSON object per
+    line.
+    """
+    settings = settings_of(config)
+    set_up_logs(settings.log.level, json_lines=as_json or settings.log.json_lines)
+    import uvloop
+
+    from rater.notify.__main__ import run
+
+    uvloop.run(run(settings))
