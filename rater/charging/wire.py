@@ -142,9 +142,16 @@ def _reserve(r: Reserve, keys: Keys) -> Call:
         int(Reason.INSUFFICIENT_CREDIT), int(Reason.ALLOWANCE_EXHAUSTED),
     ]  # fmt: skip
     names = (
-        keys.account(r.account), keys.leg(r.leg), keys.epoch(r.switch), keys.outbox, keys.ledger,
-        keys.legs(r.switch), keys.live(r.account), keys.accounts, *(keys.lease_prefix + lease.scope for lease in r.leases),
-    )  # fmt: skip
+        keys.account(r.account),
+        keys.leg(r.leg),
+        keys.epoch(r.switch),
+        keys.outbox,
+        keys.ledger,
+        keys.legs(r.switch),
+        keys.live(r.account),
+        keys.accounts,
+        *(keys.lease_prefix + lease.scope for lease in r.leases),
+    )
     return "reserve", names, (_pack(arguments),)
 
 

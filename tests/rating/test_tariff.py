@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -23,7 +24,8 @@ ZONE = ZoneInfo("Europe/Paris")
 CLASSES = ("fixed", "mobile")
 PEAK = Band("peak", (Window(frozenset(range(5)), 8 * 3600, 20 * 3600),))
 OFF = Band("off", (Window(),))
-HEADER = "prefix,destination,class,price,per,first,next,connect_fee,free_below,min_charge,max_charge,on_max,band,tier_from\n"
+HEADER = "prefix,destination,class,price,per,first,next,connect_fee,free_below,min_charge,max_charge,"
+    "on_max,band,tier_from\n"
 
 
 def deck(folder: Path, rows: str, *, header: str = HEADER, bands: tuple[Band, ...] = (PEAK, OFF)) -> CompiledDeck:
@@ -50,7 +52,9 @@ def found(t: PlanTariff, number: str, moment: str) -> Found:
 
 def test_the_longest_prefix_with_a_rate_in_force_prices_the_call(tmp_path: Path) -> None:
     header = "prefix,destination,class,price,valid_from,valid_until\n"
-    rows = "33,France,fixed,0.06,,\n336,Mobile,mobile,0.60,2026-01-01,2026-07-01\n3361,Special,mobile,6,2027-01-01,\n"
+    rows = (
+        "33,France,fixed,0.06,,\n336,Mobile,mobile,0.60,2026-01-01,2026-07-01\n3361,Special,mobile,6,2027-01-01,\n"
+    )
     t = tariff(deck(tmp_path, rows, header=header, bands=()), ())
     assert found(t, "33612345678", "2026-05-01T12:00").prefix == "336"
     assert found(t, "33612345678", "2026-08-01T12:00").prefix == "33"
@@ -131,10 +135,7 @@ def test_a_quote_is_what_counting_second_by_second_gives(
         covered += step
     assert cumulative_micro(answer.quote, seconds) == int(exact + Fraction(1, 2))
     points = sorted({0, seconds, *(int(seconds * cut) for cut in cuts)})
-    slices = [
-        cumulative_micro(answer.quote, b) - cumulative_micro(answer.quote, a)
-        for a, b in zip(points, points[1:], strict=False)
-    ]
+    slices = [cumulative_micro(answer.quote, b) - cumulative_micro(answer.quote, a) for a, b in pairwise(points)]
     assert sum(slices) == cumulative_micro(answer.quote, seconds)
     assert min(slices) >= 0
     budget = cumulative_micro(answer.quote, seconds)
