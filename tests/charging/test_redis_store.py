@@ -95,7 +95,7 @@ class Desk:
                 slices or SlicePolicy(),
                 exempt,
                 facts(leg),
-            )  # fmt: skip
+            )
         )
 
     async def extend(self, leg: str, elapsed_s: int, *, terms: Terms | None = None) -> Reply:

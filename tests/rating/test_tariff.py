@@ -24,8 +24,10 @@ ZONE = ZoneInfo("Europe/Paris")
 CLASSES = ("fixed", "mobile")
 PEAK = Band("peak", (Window(frozenset(range(5)), 8 * 3600, 20 * 3600),))
 OFF = Band("off", (Window(),))
-HEADER = "prefix,destination,class,price,per,first,next,connect_fee,free_below,min_charge,max_charge,"
+HEADER = (
+    "prefix,destination,class,price,per,first,next,connect_fee,free_below,min_charge,max_charge,"
     "on_max,band,tier_from\n"
+)
 
 
 def deck(folder: Path, rows: str, *, header: str = HEADER, bands: tuple[Band, ...] = (PEAK, OFF)) -> CompiledDeck:
