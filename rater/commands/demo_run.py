@@ -43,7 +43,7 @@ from rater.switch.simulator.traffic import PlannedCall, Profile, Traffic, plan_c
 READY_WITHIN_S = 30.0
 DRAIN_WITHIN_S = 15.0
 STATUS_EVERY_S = 5.0
-BURSTS_PER_CALL = 0.05
+BURSTS_PER_CALL = 0.08
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,8 @@ class _Show:
         switch: SimulatedSwitch,
         lines: Sequence[Line],
     ) -> None:
-        self.purse = Purse(store, snapshot, Random(f"money {options.seed}"))
+        self._numbers = number_book(snapshot, time.time_ns() // 1_000_000)
+        self.purse = Purse(store, snapshot, self._numbers, Random(f"money {options.seed}"))
         self.placed = 0
         self.seconds = 0.0
         self._options = options
@@ -184,6 +185,7 @@ class _Show:
     async def run(self, stop: asyncio.Event, daemon: _Daemon) -> None:
         """Calls until `stop`, the time given, or a failure, which is raised."""
         await self.purse.thin_out()
+        await self._reader.look()  # what was there before does not count
         traffic = Traffic(self._switch, self._planned())
         begun_s = time.monotonic()
         traffic.start()
@@ -206,9 +208,9 @@ class _Show:
             seed=options.seed,
             profile=Profile(rate_per_s=options.rate_per_s, bursts_per_s=options.rate_per_s * BURSTS_PER_CALL),
             lines=[line.endpoint for line in self._lines],
-            favourites=favourites(self._snapshot, self._lines, Random(f"favourites {options.seed}")),
+            favourites=favourites(self._snapshot, self._lines),
             gateways=list(self._switch.gateways),
-            numbers=number_book(self._snapshot, time.time_ns() // 1_000_000),
+            numbers=self._numbers,
         )
 
     async def _watch(self, stop: asyncio.Event) -> None:

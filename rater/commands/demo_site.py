@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 import rater
 from rater.catalog.model import Line, Modality, Trunk
@@ -23,14 +22,15 @@ from rater.config import (
     load_settings,
 )
 from rater.errors import InputError
-from rater.ids import PlanId
-from rater.rating.compiled import unpack
+from rater.rating.compiled import CompiledDeck, unpack
 from rater.switch.simulator.dialplan import Gating
-from rater.switch.simulator.numbers import NumberBook
+from rater.switch.simulator.numbers import NumberBook, Prefixes
 from rater.switch.simulator.protocol import ManagerUser
 from rater.switch.simulator.switch import Extension, Gateway, SimulatedSwitch
 
 AMI_USER = "rater"
+EVERYDAY = ("fixed", "mobile")
+"""How the classes begin that are called every day; the others are abroad, premium and the like."""
 MOST_PREFIXES = 20_000
 """Of a large deck, so many prefixes, evenly spread, are enough to call."""
 
@@ -163,15 +163,21 @@ def gateway_of(trunk: Trunk) -> Gateway:
 
 def number_book(snapshot: Snapshot, at_ms: int) -> NumberBook:
     """Numbers from each plan's own deck."""
-    prefixes: dict[PlanId, list[str]] = {}
-    for plan, place in snapshot.content.plan_decks.items():
-        keys = snapshot.decks[place].keys
-        prefixes[plan] = [unpack(int(key)) for key in keys[:: max(1, len(keys) // MOST_PREFIXES)]]
+    by_deck = [_prefixes_of(deck) for deck in snapshot.decks]
+    prefixes = {plan: by_deck[place] for plan, place in snapshot.content.plan_decks.items()}
     return NumberBook(snapshot, prefixes, at_ms=at_ms)
 
 
-def favourites(snapshot: Snapshot, lines: Sequence[Line], random: Random) -> list[str]:
-    """Lines that call more than others: those of prepaid accounts, so that some run dry, and a few more."""
-    prepaid = [line.endpoint for line in lines if snapshot.accounts[line.account].modality is Modality.PREPAID]
-    others = [line.endpoint for line in lines if line.endpoint not in set(prepaid)]
-    return prepaid + random.sample(others, k=min(len(others), max(1, len(others) // 8)))
+def _prefixes_of(deck: CompiledDeck) -> Prefixes:
+    near: list[str] = []
+    far: list[str] = []
+    for group in range(0, len(deck.keys), max(1, len(deck.keys) // MOST_PREFIXES)):
+        terms = deck.terms[int(deck.row_terms[int(deck.group_start[group])])]
+        everyday = deck.classes[int(terms["class_"])].startswith(EVERYDAY)
+        (near if everyday else far).append(unpack(int(deck.keys[group])))
+    return Prefixes(near, far)
+
+
+def favourites(snapshot: Snapshot, lines: Sequence[Line]) -> list[str]:
+    """Lines that call more than others: those of prepaid accounts, so that some run dry."""
+    return [line.endpoint for line in lines if snapshot.accounts[line.account].modality is Modality.PREPAID]

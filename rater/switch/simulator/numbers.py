@@ -7,7 +7,10 @@ shorter way of dialling it (national, local) when it is read as that same number
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
+
+import phonenumbers
 
 from rater.catalog.model import Catalog, Line, Rated
 from rater.ids import PlanId
@@ -17,16 +20,29 @@ MALFORMED = ("12a4", "0x33", "1234;5", "00#*", "+", "5511 98765")
 UNKNOWN = ("099", "0000", "1999999", "00999123", "+999123456789", "7")
 _LENGTHS = tuple(range(8, 16))
 _TRIES = 24
+_NEAR_SHARE = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Prefixes:
+    """The prefixes of one deck, without plus: those called every day, and the others."""
+
+    near: Sequence[str]
+    far: Sequence[str]
+
+    def pick(self, random: Random) -> str | None:
+        near = self.near and (not self.far or random.random() < _NEAR_SHARE)
+        prefixes = self.near if near else self.far
+        return random.choice(prefixes) if prefixes else None
 
 
 class NumberBook:
-    """Draws numbers for lines, which are named by their endpoint. `prefixes`: those of each plan's deck, without
-    plus. `at_ms`: the wall time at which they shall rate.
+    """Draws numbers for lines, which are named by their endpoint. `at_ms`: the wall time at which they shall rate.
 
-    Raises KeyError for an endpoint that is not in the catalogue.
+    Raises KeyError for an endpoint or a plan that is not there.
     """
 
-    def __init__(self, catalog: Catalog, prefixes: Mapping[PlanId, Sequence[str]], *, at_ms: int) -> None:
+    def __init__(self, catalog: Catalog, prefixes: Mapping[PlanId, Prefixes], *, at_ms: int) -> None:
         self._catalog = catalog
         self._prefixes = prefixes
         self._at_ms = at_ms
@@ -36,11 +52,9 @@ class NumberBook:
         """A number that exists for this line, as dialled; None when the catalogue has none of those tried."""
         line = self._line(endpoint)
         plan = self._catalog.accounts[line.account].plan
-        if not self._prefixes.get(plan):
-            return None
         for _ in range(_TRIES):
-            prefix = self._pick_prefix(plan, line, random)
-            number = self._complete(plan, line, prefix, random)
+            prefix = self._prefixes[plan].pick(random)
+            number = self._complete(plan, line, prefix, random) if prefix is not None else None
             if number is not None:
                 return self._as_dialled(plan, line, number, random)
         return None
@@ -64,20 +78,16 @@ class NumberBook:
             raise KeyError(f"no line has the endpoint {endpoint}")
         return line
 
-    def _pick_prefix(self, plan: PlanId, line: Line, random: Random) -> str:
-        """Mostly near by: half of the draws take a prefix that holds the line's own area."""
-        prefixes = self._prefixes[plan]
-        near = [prefix for prefix in prefixes if line.area and line.area in prefix[:6]]
-        return random.choice(near if near and random.random() < 0.5 else prefixes)
-
     def _complete(self, plan: PlanId, line: Line, prefix: str, random: Random) -> str | None:
-        """Digits behind the prefix, as many as the dial plan wants there."""
+        """Digits behind the prefix, as many as numbers there have."""
         known = self._length.get((plan, prefix))
         for length in (known,) if known is not None else _LENGTHS:
             missing = length - len(prefix)
             if missing < 1:
                 continue
             number = prefix + "".join(random.choices("0123456789", k=missing))
+            if known is None and not _has_length(number):
+                continue
             rated = self._rate(plan, line, "+" + number)
             if rated is not None and rated.number == number and rated.prefix == prefix:
                 self._length[plan, prefix] = length
@@ -103,3 +113,13 @@ class NumberBook:
     def _rate(self, plan: PlanId, line: Line, dialled: str) -> Rated | None:
         rated = self._catalog.rate(plan, dialled, area=line.area, at_ms=self._at_ms)
         return rated if isinstance(rated, Rated) else None
+
+
+def _has_length(number: str) -> bool:
+    """Whether numbers of its country are as long as this one, without plus."""
+    try:
+        parsed = phonenumbers.parse("+" + number)
+    except phonenumbers.NumberParseException:
+        return False
+    reason = phonenumbers.is_possible_number_with_reason(parsed)
+    return bool(reason == phonenumbers.ValidationResult.IS_POSSIBLE)

@@ -41,21 +41,21 @@ class Profile:
     """
 
     rate_per_s: float = 4.0
-    compression: float = 20.0
+    compression: float = 15.0
     median_talk_s: float = 90.0
     talk_sigma: float = 1.1
     median_ring_s: float = 9.0
     ring_sigma: float = 0.5
     bursts_per_s: float = 0.15
     burst_calls: tuple[int, int] = (3, 7)
-    favourite_share: float = 0.3
+    favourite_share: float = 0.4
     sorts: tuple[tuple[Sort, float], ...] = (
-        (Sort.OUTBOUND, 0.74),
+        (Sort.OUTBOUND, 0.73),
         (Sort.INBOUND, 0.13),
         (Sort.INTERNAL, 0.06),
         (Sort.EMERGENCY, 0.01),
         (Sort.MALFORMED, 0.02),
-        (Sort.UNKNOWN, 0.04),
+        (Sort.UNKNOWN, 0.05),
     )
     outcomes: tuple[tuple[Outcome, float], ...] = (
         (Outcome.ANSWERED, 0.7),
