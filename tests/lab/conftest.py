@@ -17,6 +17,7 @@ from .ami import Ami
 from .asterisk import Asterisk
 from .require import require_lab
 from .sipp import Telephony
+from .site import Site
 
 Logs = list[Callable[[], str]]
 _logs = pytest.StashKey[Logs]()
@@ -106,3 +107,27 @@ def beat(ami: Ami) -> Callable[[], None]:
         ami.action("Setvar", Variable="RATER_BEAT", Value=int(time.time()))
 
     return once
+
+
+@pytest.fixture
+def new_site(asterisk: Asterisk, tmp_path: Path, logs: Logs) -> Iterator[Callable[..., Site]]:
+    """Makes a site of its own around the lab's Asterisk, its daemon ready; see `rater.config` for the options."""
+    sites: list[Site] = []
+
+    def make(*, mode: str = "gate", fail: str = "closed", **charging: int) -> Site:
+        site = Site(tmp_path / f"site{len(sites)}", asterisk.ami_port)
+        sites.append(site)
+        logs.append(site.tail)
+        site.open(mode=mode, fail=fail, charging=charging)
+        site.start_daemon()
+        return site
+
+    yield make
+    for site in sites:
+        site.close()
+
+
+@pytest.fixture
+def site(new_site: Callable[..., Site]) -> Site:
+    """A site in gate mode that fails closed."""
+    return new_site()
