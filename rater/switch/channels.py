@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import translate
 from typing import TYPE_CHECKING
@@ -103,8 +103,14 @@ class Channel:
     dialled: bool = False
     dialler: Channel | None = None
     dial_status: str = ""
-    responsible: Payer | None = None
-    """Who sent it where it is now: a transferring line."""
+    bridge: str = ""
+    """The bridge that it entered last."""
+    sent_by: Payer | None = None
+    """The line that sent it where it is now (blind transfer)."""
+    forwarded_by: Payer | None = None
+    """Of a Local channel: the line whose telephone forwarded a call to it."""
+    forwarder: Payer | None = None
+    """Of a dialling channel: the line that has just forwarded its call; the next dial is that forward."""
     leg: Leg | None = None
     """The leg that this channel is."""
     gate: Leg | None = None
@@ -162,12 +168,21 @@ class ChannelTable:
         for channel in self.live.values():
             channel.trunk = trunks.of(channel.name)
 
-    def upstream(self, channel: Channel) -> Channel | None:
-        """The channel behind a Local one: whoever dialled its other half."""
+    def other_half(self, channel: Channel) -> Channel | None:
+        """Of a Local channel."""
         if not channel.is_local:
             return None
-        other = self._by_name.get(channel.name[:-1] + ("2" if channel.name.endswith("1") else "1"))
-        return other.dialler if other is not None else None
+        return self._by_name.get(channel.name[:-1] + ("2" if channel.name.endswith("1") else "1"))
+
+    def upstream(self, channel: Channel) -> Channel | None:
+        """The channel behind a Local one: whoever dialled its other half or, when a feature made it (attended
+        transfer), whoever talks to that."""
+        other = self.other_half(channel)
+        if other is None or other.dialler is not None:
+            return other.dialler if other is not None else None
+        mates = [mate for mate in self.live.values() if other.bridge and mate.bridge == other.bridge]
+        real = [mate for mate in mates if not mate.is_local]
+        return real[0] if len(real) == 1 else None
 
     def origin(self, channel: Channel) -> Channel:
         """The real channel at the head of a chain of Local ones; the last Local one when nobody dialled that."""
@@ -177,9 +192,6 @@ class ChannelTable:
                 break
             channel = above
         return channel
-
-    def sharing(self, linkedid: str) -> Sequence[Channel]:
-        return [channel for channel in self.live.values() if channel.linkedid == linkedid]
 
     def _unname(self, channel: Channel) -> None:
         if self._by_name.get(channel.name) is channel:

@@ -10,14 +10,18 @@ def payer_of(channels: ChannelTable, dialler: Channel | None, called: Channel) -
     """The dialling channel's account code, endpoint and variable, as they stand now.
 
     A Local channel has no endpoint: the real channel behind it lends its own. A channel that a line sent elsewhere
-    (blind transfer) dials for that line; a trunk's channel that is an outbound leg dials for the leg's payer.
-    Without a dialling channel (originated) only the new channel carries an account.
+    (blind transfer) dials for that line; a trunk's channel that is an outbound leg dials for the leg's payer; the
+    Local channel of a telephone's forward for the telephone that forwards, unless the dialplan named another
+    account. Without a dialling channel (originated) only the new channel carries an account.
     """
     if dialler is None:
         return Payer(called.account_code, "", called.variable)
+    half = channels.other_half(dialler)
+    if half is not None and half.forwarded_by is not None:
+        return _forwarding(dialler, half, half.forwarded_by)
     origin = channels.origin(dialler)
     endpoint = origin.endpoint if origin.trunk is None else ""
-    sender = dialler.responsible or origin.responsible
+    sender = dialler.sent_by or origin.sent_by
     if sender is None and origin.leg is not None and origin.leg.direction is Direction.OUT:
         sender = origin.leg.payer
     if sender is None:
@@ -27,3 +31,16 @@ def payer_of(channels: ChannelTable, dialler: Channel | None, called: Channel) -
         sender.endpoint or endpoint,
         dialler.variable or sender.variable,
     )
+
+
+def _forwarding(dialler: Channel, half: Channel, forwarder: Payer) -> Payer:
+    """The switch hands the caller's account code down to a forward; only another one was put there on purpose."""
+    handed_down = half.dialler.account_code if half.dialler is not None else ""
+    if dialler.account_code and dialler.account_code != handed_down:
+        return Payer(dialler.account_code, forwarder.endpoint, forwarder.variable)
+    return forwarder
+
+
+def line_payer(channel: Channel) -> Payer:
+    """A line as payer, by what its channel was born with."""
+    return Payer(channel.own_account_code, channel.endpoint, channel.variable)

@@ -22,7 +22,7 @@ from rater.switch.ami_parse import TAMPERED, Frame
 from rater.switch.channels import STATE_UP, Channel, number_of, variable_of
 from rater.switch.gate import WAITING, Arguments, is_ours
 from rater.switch.legs import Leg
-from rater.switch.payer import payer_of
+from rater.switch.payer import line_payer, payer_of
 from rater.switch.tracker import Tracker
 
 _OUTGOING = ("AppDial", "AppQueue")
@@ -111,7 +111,7 @@ def _rows(tracker: Tracker, listing: Iterable[Frame], asked_ns: int) -> dict[str
         tracker.channels.rename(channel, name)
         channel.linkedid = frame.get("Linkedid") or channel.linkedid
         channel.account_code = frame.get("AccountCode", channel.account_code)
-        channel.caller = channel.caller or frame.get("CallerIDNum", "")
+        channel.caller = channel.caller or frame.get("CallerIDNum", "").replace("<unknown>", "")
         lines = frame.get("ChanVariable", "")
         channel.variable = variable_of(lines, tracker.rules.payer_variable) or channel.variable
         rows[uniqueid] = _Row(channel, frame)
@@ -261,7 +261,7 @@ def _take_up(tracker: Tracker, rows: dict[str, _Row], row: _Row, at_ms: int, arr
         )
         tracker.own(leg, channel, channel.trunk, at_ms)
     elif origin is not None and origin.trunk is not None:
-        payer = Payer(channel.own_account_code, channel.endpoint, channel.variable)
+        payer = line_payer(channel)
         leg = tracker.attempt(channel, origin, payer, Direction.IN, origin.exten, origin.trunk, at_ms, arrived_ns)
         tracker.own(leg, channel, origin.trunk, at_ms)
     else:

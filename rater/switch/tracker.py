@@ -49,7 +49,7 @@ from rater.switch.channels import (
 )
 from rater.switch.gate import Arguments, gate_arguments, is_inbound, is_ours
 from rater.switch.legs import Leg, LegChannels, disposition
-from rater.switch.payer import payer_of
+from rater.switch.payer import line_payer, payer_of
 from rater.switch.switch_time import SwitchTime
 
 
@@ -83,7 +83,7 @@ class Tracker:
             "Newchannel": self._channel_event,
             "Newstate": self._channel_event,
             "NewAccountCode": self._channel_event,
-            "BridgeEnter": self._channel_event,
+            "BridgeEnter": self._bridge_enter,
             "HangupRequest": self._channel_event,
             "Rename": self._rename,
             "DialBegin": self._dial_begin,
@@ -149,7 +149,8 @@ class Tracker:
         channel.account_code = frame.get(side + "AccountCode", channel.account_code)
         self._note_variable(channel, frame, side)
         if not side:
-            channel.caller = frame.get("CallerIDNum", channel.caller)
+            caller = frame.get("CallerIDNum", channel.caller)
+            channel.caller = "" if caller == "<unknown>" else caller
         if frame.get(side + "ChannelState") == STATE_UP:
             self._up(channel, at_ms)
         return channel
@@ -161,6 +162,11 @@ class Tracker:
 
     def _channel_event(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
         self._channel(frame, arrived_ns, at_ms)
+
+    def _bridge_enter(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+        channel = self._channel(frame, arrived_ns, at_ms)
+        if channel is not None:
+            channel.bridge = frame.get("BridgeUniqueid", "")
 
     def _rename(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
         """A masquerade swapped names; the uniqueid says which channel is meant."""
@@ -212,14 +218,18 @@ class Tracker:
         self._channel(frame, arrived_ns, at_ms, "Dest")
 
     def _dial_end(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
-        """Also shows a channel that took a ringing one's place (pickup): it was never dialled, yet it answers."""
+        """Also shows a channel that took a ringing one's place (pickup): it was never dialled, yet it answers; and
+        a telephone that forwards: the next channel that is dialled instead is its doing."""
         dialler = self._channel(frame, arrived_ns, at_ms)
         called = self._channel(frame, arrived_ns, at_ms, "Dest")
         if called is None or called.hung_at_ms is not None:
             return
         called.dial_status = frame.get("DialStatus", "")
+        if dialler is not None and frame.get("Forward") and called.trunk is None and not called.is_local:
+            dialler.forwarder = line_payer(called)
         if called.dial_status == "ANSWER":
             if not called.dialled:
+                called.up_at_ms = at_ms
                 self._dial(dialler, called, frame, at_ms, arrived_ns)
             self._up(called, at_ms)
 
@@ -228,6 +238,8 @@ class Tracker:
             return
         called.dialled = True
         called.dialler = dialler
+        if dialler is not None and dialler.forwarder is not None:
+            called.forwarded_by, dialler.forwarder = dialler.forwarder, None
         if called.leg is not None or (called.is_local and called.trunk is None):
             return
         if called.trunk is not None:
@@ -258,7 +270,7 @@ class Tracker:
         self, dialler: Channel, origin: Channel, called: Channel, number: str, at_ms: int, arrived_ns: int
     ) -> None:
         assert origin.trunk is not None
-        payer = Payer(called.own_account_code, called.endpoint, called.variable)
+        payer = line_payer(called)
         leg = origin.gate
         if leg is None or not leg.open or leg.direction is Direction.OUT or leg.payer.endpoint != called.endpoint:
             leg = self.attempt(called, origin, payer, Direction.IN, number, origin.trunk, at_ms, arrived_ns)
@@ -311,7 +323,7 @@ class Tracker:
         ):
             return
         if not sender.is_local:
-            sent.responsible = Payer(sender.own_account_code, sender.endpoint, sender.variable)
+            sent.sent_by = line_payer(sender)
 
     # -- the gate ------------------------------------------------------------------------------------------------
 
