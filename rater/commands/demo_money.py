@@ -15,7 +15,7 @@ from rater.ids import OpId
 from rater.money import cumulative_micro
 from rater.switch.simulator.traffic import Numbers
 
-LEFT_S = (1.5, 12.0)
+LEFT_S = (2.0, 20.0)
 """How long the nearly empty accounts last, in seconds of an everyday call …"""
 TOP_UP_S = (5.0, 40.0)
 """… and how long a top-up lasts: the calls of the demo are short, so little money makes a difference."""
@@ -37,8 +37,8 @@ class Purse:
         self._posts = 0
 
     async def thin_out(self) -> None:
-        """Leave the prepaid accounts but one with next to nothing, so that some calls are cut and some denied."""
-        for account in self._prepaid()[:-1]:
+        """Leave every other prepaid account with next to nothing, so that some calls are cut and some denied."""
+        for account in self._prepaid()[::2]:
             state = await self._store.account(account.shard, account.id)
             if state is None:
                 continue

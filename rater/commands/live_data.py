@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rater.catalog.model import Catalog, Modality
 from rater.charging.model import AccountState, LegState
 from rater.charging.redis_store import RedisStore
 from rater.commands.calls import describe
+from rater.events.rated import LegFacts
 from rater.events.stream import Entry, UnreadableEntry, decode_entry, outbox_key
 from rater.ids import AccountId, Shard
 from rater.money import format_amount
@@ -22,8 +23,11 @@ from rater.verdict import Reason
 
 WINDOW_S = 10.0
 RECENT = 60
+BEFORE = 500
+"""So many entries from before the first look are read: for what is shown, and for the first rates."""
 PAGE = 1000
 NO_ENTRY = "0-0"
+INACTIVE = "inactive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,8 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class LiveState:
-    """One look. Calls as `rater calls` describes them, longest first; balances with the least headroom first;
-    events and denials newest first."""
+    """One look. Calls as `rater calls` describes them, longest first; balances with the least headroom first,
+    inactive accounts last; events and denials newest first."""
 
     at_ms: int
     watched_s: float
@@ -105,6 +109,7 @@ class LiveReader:
         self._denials: deque[EventRow] = deque(maxlen=RECENT)
         self._window: deque[EventRow] = deque()
         self._begun_s = time.monotonic()
+        self._since_ms = time.time_ns() // 1_000_000
 
     async def look(self) -> LiveState:
         """Raises what redis-py raises when the server is away."""
@@ -118,7 +123,7 @@ class LiveReader:
         calls = [describe_live(leg, now_ms=at_ms) for leg in legs]
         calls.sort(key=lambda call: (call["state"] != "talking", -call["talked_s"], call["leg"]))
         balances = [self._balance(account, at_ms) for account in accounts]
-        balances.sort(key=lambda row: (row.headroom_micro, row.account))
+        balances.sort(key=lambda row: (row.modality == INACTIVE, row.headroom_micro, row.account))
         return LiveState(
             at_ms=at_ms,
             watched_s=time.monotonic() - self._begun_s,
@@ -147,8 +152,12 @@ class LiveReader:
     async def _catch_up(self, shard: int, key: str) -> None:
         """The first look: a few entries from before, to show, not to count."""
         self._after[shard] = NO_ENTRY
-        before = await self._store.redis.xrevrange(key, count=RECENT)
-        self._take(shard, reversed(before), count=False)
+        before = await self._store.redis.xrevrange(key, count=BEFORE)
+        before.reverse()
+        if before:
+            oldest_ms = int(before[0][0].partition(b"-")[0])
+            self._since_ms = max(oldest_ms, self._since_ms - round(WINDOW_S * 1000))
+        self._take(shard, before, count=False)
 
     def _take(self, shard: int, page: Iterable[tuple[bytes, dict[bytes, bytes]]], *, count: bool) -> None:
         for stream_id, fields in page:
@@ -158,11 +167,11 @@ class LiveReader:
             except (UnreadableEntry, KeyError, TypeError, ValueError):
                 continue  # rater publish sets such an entry aside and says so
             (self._denials if row.kind == "denied" else self._events).append(row)
+            self._window.append(row)
             if count:
                 self._count(row)
 
     def _count(self, row: EventRow) -> None:
-        self._window.append(row)
         totals = self.totals
         if row.kind == "denied":
             totals.denied[row.text] += 1
@@ -176,7 +185,7 @@ class LiveReader:
     def _rates(self, at_ms: int) -> Rates:
         while self._window and self._window[0].at_ms < at_ms - WINDOW_S * 1000:
             self._window.popleft()
-        span_s = max(1.0, min(WINDOW_S, time.monotonic() - self._begun_s))
+        span_s = min(WINDOW_S, max(1.0, (at_ms - self._since_ms) / 1000))
         charged: Counter[str] = Counter()
         kinds = Counter(row.kind for row in self._window)
         for row in self._window:
@@ -191,7 +200,8 @@ class LiveReader:
         if self.catalog is not None and state.account in self.catalog.accounts:
             terms = self.catalog.terms(AccountId(state.account), "", at_ms)
             currency, floor_micro = terms.currency, terms.floor_micro
-            modality = self.catalog.accounts[state.account].modality.value
+            account = self.catalog.accounts[state.account]
+            modality = account.modality.value if account.active else INACTIVE
         grants = [grant for grant in state.grants if grant.valid_from_ms <= at_ms < grant.valid_until_ms]
         return BalanceRow(
             account=state.account,
@@ -205,8 +215,10 @@ class LiveReader:
 
 
 def describe_live(leg: LegState, *, now_ms: int) -> dict[str, Any]:
-    """As `rater calls` has it, and what pays at this moment: ``money``, ``allowance`` or ``free``."""
+    """As `rater calls` has it, but with the number of the other party, and with what pays at this moment:
+    ``money``, ``allowance`` or ``free``."""
     row = describe(leg, now_ms=now_ms)
+    row["number"] = _other_party(asdict(LegFacts.unpack(leg.facts)))
     piece = next((p for p in leg.pieces if p.from_s <= row["talked_s"] < p.to_s), None)
     piece = piece or (leg.pieces[-1] if leg.pieces else None)
     if piece is None or (piece.grant is None and piece.amount == 0):
@@ -233,7 +245,7 @@ def event_row(entry: Entry) -> EventRow:
         account=facts["account"],
         line=facts["line"],
         direction=facts["direction"],
-        number=facts["number"] or facts["dialled"],
+        number=_other_party(facts),
         destination=facts["destination"],
         text=text,
         duration_s=0 if denied else int(result["duration_s"]),
@@ -241,6 +253,13 @@ def event_row(entry: Entry) -> EventRow:
         currency="" if denied else _currency(result["quote"]),
         cut="" if denied else str(facts["cut"]),
     )
+
+
+def _other_party(facts: Mapping[str, Any]) -> str:
+    """Whom the line talks to: the number called, or the caller of an inbound leg."""
+    if facts["direction"] == "in":
+        return str(facts["caller"])
+    return str(facts["number"] or facts["dialled"])
 
 
 def _currency(quote: Any) -> str:

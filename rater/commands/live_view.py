@@ -56,12 +56,11 @@ class LiveView:
         if width >= WIDE:
             events = _share(rows, 0.32)
             upper = Layout(name="upper")
-            right = Layout(name="right", size=max(44, width * 36 // 100))
+            aside = width * 2 // 5
+            right = Layout(name="right", size=aside)
             balances = _share(rows - events, 0.6)
-            right.split_column(
-                Layout(self._balances(balances, width * 36 // 100), size=balances), Layout(self._denials(rows))
-            )
-            upper.split_row(Layout(self._calls(rows - events, width * 64 // 100)), right)
+            right.split_column(Layout(self._balances(balances, aside), size=balances), Layout(self._denials(rows)))
+            upper.split_row(Layout(self._calls(rows - events, width - aside)), right)
             root.split_column(
                 Layout(self._header(width), size=1), upper, Layout(self._events(events, width), size=events)
             )
@@ -128,9 +127,9 @@ class LiveView:
 
     def _balances(self, rows: int, width: int) -> Panel:
         balances = self.state.balances
-        roomy = width >= 46
+        roomy = width >= 54
         table = _table()
-        table.add_column("account", no_wrap=True, ratio=1, overflow="ellipsis")
+        table.add_column("account", no_wrap=True, ratio=1, min_width=10, overflow="ellipsis")
         if roomy:
             table.add_column("", no_wrap=True, width=9, style=DIM)
         table.add_column("balance", justify="right", no_wrap=True)
@@ -149,7 +148,8 @@ class LiveView:
         table.add_column("reason", no_wrap=True, ratio=1, overflow="ellipsis")
         for row in self.state.denials[: max(0, rows - FRAME_ROWS)]:
             table.add_row(_clock(row.at_ms), row.line or "—", Text(row.text.replace("_", " "), "red"))
-        return _panel(table, f"Denials  {denied.total()}", empty="" if self.state.denials else "None denied.")
+        title = f"Denials  {denied.total()}" if denied else "Denials"
+        return _panel(table, title, empty="" if self.state.denials else "None denied.")
 
     def _events(self, rows: int, width: int) -> Panel:
         roomy = width >= WIDE
@@ -167,7 +167,8 @@ class LiveView:
         for row in self.state.events[: max(0, rows - FRAME_ROWS)]:
             table.add_row(*_event_cells(row, roomy=roomy))
         charged = " ".join(f"{_money(amount)} {currency}" for currency, amount in totals.charged_micro.items())
-        title = f"Events  {totals.answered} answered  {totals.unanswered} not"
+        counted = totals.answered or totals.unanswered
+        title = f"Events  {totals.answered} answered  {totals.unanswered} not" if counted else "Events"
         return _panel(
             table,
             title + (f"  {charged}" if charged else ""),
@@ -206,7 +207,8 @@ def _left(call: dict[str, Any], *, roomy: bool) -> Text:
 
 
 def _balance_cells(row: BalanceRow, *, roomy: bool, columns: int) -> list[str | Text]:
-    style = "red" if row.headroom_micro <= 0 else "yellow" if row.balance_micro < 0 else "green"
+    spent = row.headroom_micro <= 0 and not row.left_s
+    style = "red" if spent else "yellow" if row.balance_micro < 0 else "green"
     cells: list[str | Text] = [row.account]
     if roomy:
         cells.append(row.modality)
@@ -249,7 +251,7 @@ def _table() -> Table:
 def _panel(content: Table, title: str, *, empty: str) -> Panel:
     return Panel(
         Text(empty, f"italic {DIM}", justify="center") if empty else content,
-        title=Text(f" {title} ", "bold"),
+        title=Text(f" {title} ", "bold white"),
         title_align="left",
         border_style=BORDER,
         box=box.ROUNDED,
@@ -262,10 +264,10 @@ def _share(rows: int, part: float) -> int:
 
 
 def _money(amount: int | str) -> str:
-    """At most four decimals: a view rounds, the records do not."""
+    """Four decimals, so that columns line up: a view cuts the rest off, the records do not."""
     text = amount if isinstance(amount, str) else format_amount(amount)
     whole, _, decimals = text.partition(".")
-    return f"{whole}.{decimals[:4]}"
+    return f"{whole}.{decimals[:4]:0<4}"
 
 
 def _span(seconds: int) -> str:

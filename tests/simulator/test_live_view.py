@@ -86,8 +86,8 @@ def test_what_matters_is_there_at_both_sizes(width: int, height: int) -> None:
     for wanted in (
         "29 talking", "1 ringing", "3.4 ended/s", "0.5 denied/s", "3 cut",
         "1000", "5511987654321", "0.1234", "0:40", "0:17", "rings",
-        "insufficient credit", "PREPAID-1", "0.12", "cut: credit", "0.372 BRL", "busy", "balance under 5.00",
-        "41 answered", "5.25 BRL",
+        "insufficient credit", "PREPAID-1", "0.12", "cut: credit", "0.3720 BRL", "busy", "balance under 5.00",
+        "41 answered", "5.2500 BRL",
     ):  # fmt: skip
         assert wanted in text, wanted
 

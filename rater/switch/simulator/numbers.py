@@ -7,7 +7,7 @@ shorter way of dialling it (national, local) when it is read as that same number
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import accumulate
 from random import Random
 
 import phonenumbers
@@ -23,17 +23,22 @@ _TRIES = 24
 _NEAR_SHARE = 0.75
 
 
-@dataclass(frozen=True, slots=True)
 class Prefixes:
-    """The prefixes of one deck, without plus: those called every day, and the others."""
+    """The prefixes of one deck, without plus: those called every day, and the others. A shorter prefix holds more
+    numbers and is called more often."""
 
-    near: Sequence[str]
-    far: Sequence[str]
+    def __init__(self, near: Sequence[str], far: Sequence[str]) -> None:
+        self._lists = [_weighed(prefixes) for prefixes in (near, far)]
 
     def pick(self, random: Random) -> str | None:
-        near = self.near and (not self.far or random.random() < _NEAR_SHARE)
-        prefixes = self.near if near else self.far
-        return random.choice(prefixes) if prefixes else None
+        near, far = self._lists
+        prefixes, weights = near if near[0] and (not far[0] or random.random() < _NEAR_SHARE) else far
+        return random.choices(prefixes, cum_weights=weights)[0] if prefixes else None
+
+
+def _weighed(prefixes: Sequence[str]) -> tuple[Sequence[str], list[float]]:
+    """With cumulative weights: each digit more halves it."""
+    return prefixes, list(accumulate(2.0 ** -len(prefix) for prefix in prefixes))
 
 
 class NumberBook:
