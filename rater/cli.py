@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from rater.commands import account, calls, catalog, demo, doctor, events, price, publish, replay, serve, top
@@ -24,17 +23,12 @@ for module in (serve, demo, catalog, price, account, calls, replay, events, publ
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 it failed or found something wrong, 2 the input was unusable."""
     try:
-        app(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        app()  # ends the process itself; what it does not know is ours
     except RaterError as error:
         print(f"rater: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

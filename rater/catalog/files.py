@@ -58,6 +58,8 @@ class _Folder:
         self.folder = folder
         self.progress = progress
         self.problems: list[Problem] = []
+        self.plans_are_good = False
+        """Else what depends on their details is not looked at: it would only repeat their faults elsewhere."""
 
     def read(self) -> Snapshot | None:
         self._strangers()
@@ -65,6 +67,7 @@ class _Folder:
         if top is None:
             return None
         plans, classes = read_plans(top)
+        self.plans_are_good = not any(problem.file == "plans.toml" for problem in self.problems)
         accounts: dict[AccountId, Account] = {}
         switches: dict[SwitchId, SwitchRules] = {}
         trunks: dict[TrunkId, Trunk] = {}
@@ -107,7 +110,7 @@ class _Folder:
         if not path.exists():
             return {}
         self.progress("lines.csv")
-        lines, problems = read_lines(path, "lines.csv", accounts, plans)
+        lines, problems = read_lines(path, "lines.csv", accounts, plans if self.plans_are_good else {})
         self.problems += problems
         return lines
 
@@ -127,7 +130,8 @@ class _Folder:
             place = places[key]
             if place is not None:
                 plan_decks[plan.id] = place
-                self._fit(plan, decks[place])
+                if self.plans_are_good:
+                    self._fit(plan, decks[place])
         return decks, plan_decks
 
     def _deck(self, plan: Plan, classes: set[str]) -> CompiledDeck | None:

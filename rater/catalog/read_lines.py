@@ -99,7 +99,7 @@ class _Reader:
                 self.fault(number, cell.column, f"the column {column!r} stands here twice", "each once")
             names.append(column)
         for column in REQUIRED:
-            if column not in names:
+            if column not in names and len(self.problems) == before:
                 self.fault(number, 1, f"the column {column!r} is missing", "a header with " + ", ".join(REQUIRED))
         return names if len(self.problems) == before else None
 
@@ -111,9 +111,8 @@ class _Reader:
         while True:
             match = quoted.match(row, at) or plain.match(row, at)
             if match is None:
-                self.fault(
-                    number, at + 1, "a quotation mark is not closed, or stands inside a cell", 'cells such as "a"'
-                )
+                place = len(cells) + 1
+                self.fault(number, place, "a quotation mark is not closed, or inside a cell", 'cells such as "a"')
                 return None
             inner = match[1].replace('""', '"') if match.re is quoted else match[0]
             if len(inner) > MAX_CELL:

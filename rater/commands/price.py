@@ -55,6 +55,11 @@ def price(
     if isinstance(priced, Refused):
         deny(priced, chosen, snapshot, to, as_json=as_json, explained=explain)
         raise typer.Exit(1)
+    if seconds > priced.quote.horizon_s:
+        raise InputError(
+            f"the rate cuts calls at their maximum cost, after {priced.quote.horizon_s} s",
+            hint=f"Give --seconds {priced.quote.horizon_s} or fewer; see max_charge and on_max of the deck.",
+        )
     answer = describe(priced, chosen, snapshot.version, to, at_ms, seconds)
     if explain and priced.found is not None:
         answer["explanation"] = explanation(priced, chosen, snapshot.version, to, at_ms, seconds)
