@@ -3,6 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,11 +16,8 @@ BRAZIL, DEMO = str(CONFIG / "catalog-brazil"), str(CONFIG / "catalog")
 AT = "2026-12-01T12:00"
 
 
-def price(
-    *words: str, catalog: str = BRAZIL, plan: str = "basico", area: str = "11"
-) -> tuple[int, dict[str, object]]:
-    where = ["--area", area] if area else []
-    return run_json("price", "--catalog", catalog, "--plan", plan, *where, "--at", AT, *words)
+def price(*words: str, plan: str = "basico", area: str = "11") -> tuple[int, dict[str, Any]]:
+    return run_json("price", "--catalog", BRAZIL, "--plan", plan, "--area", area, "--at", AT, *words)
 
 
 def test_the_example_of_the_pack() -> None:

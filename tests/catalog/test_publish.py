@@ -85,8 +85,8 @@ def test_old_versions_are_kept_for_a_while(server: EmbeddedRedis, small: Snapsho
         async with opened(server) as (redis, store):
             for _ in range(KEPT + 3):
                 await load(redis, store, small)
-            kept = sorted(int(key.rsplit(b":", 1)[1]) for key in await redis.keys(f"{P}:catalog:v:*"))
-            assert kept == list(range(4, KEPT + 4))
+            kept = set(await redis.keys(f"{P}:catalog:v:*"))
+            assert kept == {version_key(P, version).encode() for version in range(4, KEPT + 4)}
 
     asyncio.run(main())
 
