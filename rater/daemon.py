@@ -38,6 +38,7 @@ LEASE_MS = 3_000
 """How long a dead leader keeps its switches; a live one renews three times in that span."""
 TICK_S = 0.02
 GAUGES_S = 1.0
+MEASURED_AT_ONCE = 500
 log = structlog.get_logger(__name__)
 
 
@@ -90,6 +91,7 @@ class Daemon:
         self.redis_url = redis_url
         self.engine = Engine(self.store, SystemClock(), self.metrics, engine_policy(settings.charging))
         self.adapters: dict[SwitchId, SwitchAdapter] = {}
+        self._reserved_currencies: set[str] = set()
         self._lost = {SwitchId(switch.id): asyncio.Event() for switch in settings.switch}
         self._secrets = {switch.id: switch.secret.read() for switch in settings.switch}
 
@@ -264,6 +266,25 @@ class Daemon:
             oldest = await self.redis.xrange(key, count=1)
             age_s = max(0, now_ms - int(oldest[0][0].split(b"-")[0])) / 1000 if oldest else 0.0
             self.metrics.outbox(shard, await self.redis.xlen(key), age_s)
+        await self._measure_reserved()
+
+    async def _measure_reserved(self) -> None:
+        """What live legs hold, read from their accounts: the store's own numbers, not a sum kept beside it."""
+        currencies = self.engine.live_accounts()
+        money: dict[str, int] = dict.fromkeys(self._reserved_currencies, 0)
+        seconds = 0
+        for shard in range(self.settings.redis.shards):
+            accounts = [account for place, account in currencies if place == shard]
+            for chunk in (accounts[i : i + MEASURED_AT_ONCE] for i in range(0, len(accounts), MEASURED_AT_ONCE)):
+                for state in await self.store.accounts_of(Shard(shard), chunk):
+                    currency = currencies[Shard(shard), state.account]
+                    money[currency] = money.get(currency, 0) + state.reserved_micro
+                    seconds += sum(grant.reserved_s for grant in state.grants)
+        for currency, amount_micro in money.items():
+            if currency:
+                self._reserved_currencies.add(currency)
+                self.metrics.reserved(currency, amount_micro)
+        self.metrics.reserved_seconds(seconds)
 
     async def _publisher(self) -> None:
         """`rater publish` in a process of its own, so that no broker slows a call; restarted if it ends."""

@@ -266,6 +266,10 @@ class Engine:
         for switch in self._switches.values():
             switch.port.flush()
 
+    def live_accounts(self) -> dict[tuple[Shard, AccountId], str]:
+        """The accounts that have live legs, with their currency."""
+        return {(record.shard, record.account): record.quote.currency for record in self._legs.values()}
+
     # -- attempts ------------------------------------------------------------------------------------------------
 
     def _attempt(self, switch: _Switch, attempt: Attempted) -> None:

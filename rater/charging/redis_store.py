@@ -229,6 +229,12 @@ class RedisStore:
         data = await self.redis.get(self.keys(shard).account(account))
         return None if data is None else to_account(account, data)
 
+    async def accounts_of(self, shard: Shard, accounts: Sequence[AccountId]) -> Sequence[AccountState]:
+        """Several at once; those that the store does not know are left out."""
+        keys = self.keys(shard)
+        found = await self.redis.mget([keys.account(account) for account in accounts]) if accounts else []
+        return [to_account(a, data) for a, data in zip(accounts, found, strict=True) if data is not None]
+
     async def accounts(self, shard: Shard) -> Sequence[AccountState]:
         keys = self.keys(shard)
         found = []
