@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from rater.commands.common import JsonOption, console, print_json
+from rater.commands.common import JsonOption, console, errors, print_json
+from rater.errors import InputError
 from rater.money import format_amount
 
 if TYPE_CHECKING:
@@ -44,15 +45,27 @@ def demo(
 
     folder = data_dir if data_dir is not None else Path(tempfile.mkdtemp(prefix="rater-demo-"))
     live_view = console.is_terminal and not as_json
-    outcome = uvloop.run(run(Options(seconds, live_view, lines, rate, seed, folder, catalog)))
-    if data_dir is None:
-        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        outcome = uvloop.run(run(Options(seconds, live_view, lines, rate, seed, folder, catalog)))
+    except BaseException as error:
+        if isinstance(error, InputError):
+            _remove(folder, data_dir)
+        else:
+            errors.print(f"The data and the log are kept in {folder}.", highlight=False)
+        raise
+    _remove(folder, data_dir)
     if as_json:
         print_json(as_record(outcome))
     else:
         _print_summary(outcome, kept=data_dir)
     if not outcome.good:
         raise typer.Exit(1)
+
+
+def _remove(folder: Path, kept: Path | None) -> None:
+    """Clear a temporary folder away."""
+    if kept is None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def as_record(outcome: Outcome) -> dict[str, Any]:
@@ -96,4 +109,4 @@ def _print_summary(outcome: Outcome, *, kept: Path | None) -> None:
     if outcome.unsettled:
         console.print(f"{outcome.unsettled} legs were not settled in time.", style="red")
     if kept is not None:
-        console.print(f"The data is in {kept}, the log in {kept / 'demo.log'}.", style="grey58")
+        console.print(f"The data is in {kept}, the log in {kept / 'demo.log'}.", style="grey58", highlight=False)

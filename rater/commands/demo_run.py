@@ -37,6 +37,7 @@ from rater.daemon import serve
 from rater.errors import RaterError
 from rater.ids import Shard
 from rater.logs import set_up_logs
+from rater.switch.simulator.call import Call, Kind
 from rater.switch.simulator.switch import SimulatedSwitch
 from rater.switch.simulator.traffic import PlannedCall, Profile, Traffic, plan_calls
 
@@ -89,6 +90,7 @@ async def run(options: Options) -> Outcome:
     _say("starting Redis, the simulated switch and the daemon …")
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(_store(site))
+        site.write_secret()
         snapshot = await _publish(store, snapshot)
         switch = make_switch(site, snapshot, lines, options.seed)
         await switch.start()
@@ -99,7 +101,9 @@ async def run(options: Options) -> Outcome:
         await show.run(stop, daemon)
         unsettled = await _drain(store, switch)
         await daemon.end()
-        return Outcome(show.placed, show.purse.top_ups, show.seconds, unsettled, await audit(store))
+        books = await audit(store)
+        books.faults += await show.differences()
+        return Outcome(show.placed, show.purse.top_ups, show.seconds, unsettled, books)
 
 
 # -- the parts ---------------------------------------------------------------------------------------------------
@@ -176,11 +180,14 @@ class _Show:
         self.purse = Purse(store, snapshot, self._numbers, Random(f"money {options.seed}"))
         self.placed = 0
         self.seconds = 0.0
+        self.answered = 0
+        """Legs to or from a trunk that were answered, as the switch saw it."""
         self._options = options
         self._switch = switch
         self._snapshot = snapshot
         self._lines = lines
         self._reader = LiveReader(store, snapshot)
+        switch.ended = self._ended
 
     async def run(self, stop: asyncio.Event, daemon: _Daemon) -> None:
         """Calls until `stop`, the time given, or a failure, which is raised."""
@@ -201,6 +208,16 @@ class _Show:
         await asyncio.gather(watching, stopping, topping_up, return_exceptions=True)
         for task in done - {stopping}:
             await task
+
+    async def differences(self) -> list[str]:
+        """Between what the switch saw and what the events say, when all is over."""
+        told = (await self._reader.look()).totals.answered
+        if told == self.answered:
+            return []
+        return [f"the switch saw {self.answered} legs answered, the rated events tell of {told}"]
+
+    def _ended(self, call: Call) -> None:
+        self.answered += call.answered_us is not None and call.route.kind is not Kind.INTERNAL
 
     def _planned(self) -> Iterator[PlannedCall]:
         options = self._options

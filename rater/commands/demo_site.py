@@ -75,6 +75,12 @@ class Site:
             log=LogSettings(),
         )
 
+    def write_secret(self) -> None:
+        """Where the daemon reads it: a file that nobody else can."""
+        self.secret_file.unlink(missing_ok=True)
+        self.secret_file.touch(mode=0o600)
+        self.secret_file.write_text(self.secret, encoding="ascii")
+
     def write_settings(self, ami_port: int) -> None:
         """A settings file, so that other commands reach the running demo: ``--config FOLDER/rater.toml``."""
         self.settings_file.write_text(
@@ -95,9 +101,7 @@ def make_site(folder: Path, snapshot: Snapshot) -> Site:
     site = Site(folder.resolve(), str(switch_id), secrets.token_hex(16))
     try:
         site.folder.mkdir(parents=True, exist_ok=True)
-        site.secret_file.unlink(missing_ok=True)
-        site.secret_file.touch(mode=0o600)
-        site.secret_file.write_text(site.secret, encoding="ascii")
+        site.log_file.touch()
     except OSError as error:
         raise InputError(
             f"cannot use the folder {folder}: {error.strerror}", hint="Name another: --data-dir."

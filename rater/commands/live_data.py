@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rater.catalog.model import Catalog, Modality
+from rater.catalog.model import Catalog
 from rater.charging.model import AccountState, LegState
 from rater.charging.redis_store import RedisStore
 from rater.commands.calls import describe
@@ -32,7 +32,8 @@ INACTIVE = "inactive"
 
 @dataclass(frozen=True, slots=True)
 class BalanceRow:
-    """`headroom_micro`: what can still be spent, down to the account's floor. `left_s`: of its allowances."""
+    """`headroom_micro`: what can still be spent, down to the account's floor. `left_s`: of its
+    allowances in this cycle; None when it has none or has not used them yet."""
 
     account: str
     modality: str
@@ -210,7 +211,7 @@ class LiveReader:
             balance_micro=state.balance_micro,
             reserved_micro=state.reserved_micro,
             headroom_micro=state.balance_micro - state.reserved_micro - floor_micro,
-            left_s=sum(grant.remaining_s for grant in grants) if grants or modality == Modality.ALLOWANCE else None,
+            left_s=sum(grant.remaining_s for grant in grants) if grants else None,
         )
 
 

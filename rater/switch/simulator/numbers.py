@@ -20,7 +20,7 @@ MALFORMED = ("12a4", "0x33", "1234;5", "00#*", "+", "5511 98765")
 UNKNOWN = ("099", "0000", "1999999", "00999123", "+999123456789", "7")
 _LENGTHS = tuple(range(8, 16))
 _TRIES = 24
-_NEAR_SHARE = 0.75
+_NEAR_SHARE = 0.85
 
 
 class Prefixes:
