@@ -8,6 +8,7 @@ import typer
 
 from rater.commands import account, calls, catalog, demo, doctor, events, price, publish, replay, serve, top
 from rater.errors import RaterError
+from rater.logs import set_up_logs
 
 app = typer.Typer(
     name="rater",
@@ -22,6 +23,7 @@ for module in (serve, demo, catalog, price, account, calls, replay, events, publ
 
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 it failed or found something wrong, 2 the input was unusable."""
+    set_up_logs("warning", json_lines=False)  # standard output belongs to the answers; serve and publish say more
     try:
         app()  # ends the process itself; what it does not know is ours
     except RaterError as error:

@@ -92,7 +92,8 @@ def read_trunks(top: Table, switches: Collection[SwitchId]) -> dict[TrunkId, Tru
         )
         trunk = Trunk(TrunkId(name), SwitchId(switch) if switch else None, pattern, table.limit("max_calls"))
         for other in trunks.values():
-            if other.pattern == pattern and trunk.switch in (other.switch, None) and pattern:
+            together = trunk.switch == other.switch or None in (trunk.switch, other.switch)
+            if pattern and other.pattern == pattern and together:
                 table.fault("pattern", f"the trunk {other.id!r} has the same pattern", "another pattern")
         trunks[trunk.id] = trunk
         table.finish()

@@ -243,6 +243,15 @@ def test_class_row_for_two_classes_is_a_fault(tmp_path: Path) -> None:
     assert "stands for fixed and mobile" in found[0].message
 
 
+def test_two_trunks_with_one_pattern_are_a_fault(tmp_path: Path) -> None:
+    twice = FILES["trunks.toml"] + '\n[trunk.other]\npattern = "PJSIP/trunk-*"\n'
+    found = problems(tmp_path, FILES | {"trunks.toml": twice})
+    assert [(p.file, p.line, p.column) for p in found] == [("trunks.toml", 7, 11)]
+    apart = twice.replace("other]", 'other]\nswitch = "pbx2"')
+    both = FILES["switches.toml"] + "[switch.pbx2]\n"
+    assert problems(tmp_path, FILES | {"trunks.toml": apart, "switches.toml": both}) == ()
+
+
 def test_writing_nothing_when_there_are_faults(tmp_path: Path) -> None:
     folder = write(tmp_path, FILES | {"accounts.toml": "["})
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

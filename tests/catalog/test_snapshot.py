@@ -16,6 +16,7 @@ from rater.charging.model import Terms, ThresholdKind
 from rater.errors import CatalogError
 from rater.ids import AccountId, LineId, PlanId, Shard, SwitchId, TrunkId
 from rater.money import MAX_CALL_S, cumulative_micro
+from rater.rating.normalise import Normalised
 from rater.verdict import Reason
 
 from .support import CONFIG, FILES, PLANS, catalog, write
@@ -118,6 +119,32 @@ def test_short_number_never_meets_a_prefix(tmp_path: Path) -> None:
     files = FILES | {"plans.toml": plans, "decks/class.csv": deck, "lines.csv": lines}
     snapshot = read_catalog(write(tmp_path, files))
     assert refused(snapshot, SP, "311").reason is Reason.NO_RATE
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([BASIC, SP]),
+    st.text(st.sampled_from("+0123456789*#"), max_size=18) | st.text(max_size=10),
+    st.sampled_from(["", "11", "21"]),
+    st.integers(0, 4_000_000_000_000),
+)
+def test_any_number_at_any_time_is_rated_or_refused(
+    small: Snapshot, plan: PlanId, number: str, area: str, at_ms: int
+) -> None:
+    answer = small.rate(plan, number, area=area, at_ms=at_ms)
+    if isinstance(answer, Refused):
+        assert not answer.reason.allows
+        assert answer.detail
+        return
+    assert answer.destination_class == answer.quote.destination_class
+    assert answer.emergency == (answer.destination_class == "emergency")
+    read = small.plans[plan].dial_plan.read(number, area=area, at_ms=at_ms)
+    assert isinstance(read, Normalised)
+    assert answer.number == read.number
+    if read.class_is_final:
+        assert answer.destination_class == read.destination_class
+    if not answer.prefix.startswith("#"):
+        assert answer.number.startswith(answer.prefix)
 
 
 def test_blocked_classes_and_prefixes(tmp_path: Path) -> None:
