@@ -112,6 +112,15 @@ class Ami:
 
         return self._wait(first, timeout_s, f"an event {name}")
 
+    def until_events(self, name: str, count: int, timeout_s: float = 5.0) -> list[Event]:
+        """Wait for so many events of that name."""
+
+        def enough() -> list[Event] | None:
+            found = [event for event in self._events if event.name == name]
+            return found if len(found) >= count else None
+
+        return self._wait(enough, timeout_s, f"{count} events {name}")
+
     def question(self, *, since: int = 0, timeout_s: float = 5.0) -> Question:
         """The next call that asks at the gate."""
         event = self.wait("AsyncAGIStart", since=since, timeout_s=timeout_s)

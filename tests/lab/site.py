@@ -96,6 +96,10 @@ class Site:
         assert self._daemon is not None
         self._daemon.send_signal(signal.SIGSTOP)
 
+    def thaw_daemon(self) -> None:
+        assert self._daemon is not None
+        self._daemon.send_signal(signal.SIGCONT)
+
     def tail(self) -> str:
         return "\n".join(child.tail() for child in self._children if child.name != "redis")
 

@@ -126,7 +126,7 @@ def test_daemon_dying_while_calls_wait_lets_none_hang(
     daemon = Ami(asterisk.ami_port)
     beat()
     caller = phones.caller(1001, [NUMBER] * 5, talk_ms=3500)
-    ami._wait(lambda: len([e for e in ami._events if e.name == "AsyncAGIStart"]) == 5, 5, "five questions")
+    ami.until_events("AsyncAGIStart", 5)
     daemon.close()
     calls = caller.wait(20)
     reports = [e for e in ami.events("UserEvent") if e["UserEvent"] == "Gate"]
