@@ -52,7 +52,7 @@ def number_of(dialled: str) -> str:
     _, uri, user = text.partition("sip:")
     if not uri:
         _, uri, user = text.partition("sips:")
-    number = re.split(r"[@;!]", user if uri else text, maxsplit=1)[0]
+    number = re.split(r"[@;]" if uri else r"[@!]", user if uri else text, maxsplit=1)[0]
     return number if is_number(number) else ""
 
 

@@ -14,6 +14,7 @@ and what began after the list was asked for is not believed to be gone because i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -87,8 +88,11 @@ def resync(
     for other in [leg for leg in tracker.legs.values() if leg.id not in named]:
         _end_if_gone(tracker, other, at_ms)
     strangers = {row.channel.uniqueid for row in rows.values() if _is_stranger(row)}
-    for uniqueid in strangers if initial else strangers & tracker.strangers:
-        _take_up(tracker, rows, rows[uniqueid], at_ms, arrived_ns)
+    taken = strangers if initial else strangers & tracker.strangers
+    for row in [row for row in rows.values() if row.channel.uniqueid in taken]:
+        _place(rows, row)
+    for row in [row for row in rows.values() if row.channel.uniqueid in taken]:
+        _take_up(tracker, rows, row, at_ms, arrived_ns)
     tracker.strangers = set() if initial else strangers - tracker.strangers
     return tracker.take_signals()
 
@@ -241,20 +245,26 @@ def _is_stranger(row: _Row) -> bool:
     return row.was_dialled and not channel.dialled and channel.leg is None
 
 
+def _place(rows: dict[str, _Row], row: _Row) -> None:
+    """Who dialled it. Known of all before any is judged: a payer may stand behind several."""
+    if row.question is None:
+        row.channel.dialled = True
+        dialler = _dialler(rows, row.channel)
+        row.channel.dialler = dialler.channel if dialler is not None else None
+
+
 def _take_up(tracker: Tracker, rows: dict[str, _Row], row: _Row, at_ms: int, arrived_ns: int) -> None:
     channel = row.channel
     if row.question is not None:
         if is_ours(row.question):
             tracker.ask(channel, row.question, at_ms, arrived_ns)
         return
-    channel.dialled = True
     if channel.is_local and channel.trunk is None:
         return
-    dialler = _dialler(rows, channel)
-    channel.dialler = dialler.channel if dialler is not None else None
     origin = tracker.channels.origin(channel.dialler) if channel.dialler is not None else None
     if channel.trunk is not None:
         payer = payer_of(tracker.channels, channel.dialler, channel)
+        dialler = rows.get(channel.dialler.uniqueid) if channel.dialler is not None else None
         number = _number_dialled(dialler, channel) or row.frame.get("CallerIDNum", "")
         leg = tracker.attempt(
             channel, channel.dialler, payer, Direction.OUT, number, channel.trunk, at_ms, arrived_ns
@@ -276,10 +286,19 @@ def _dialler(rows: dict[str, _Row], called: Channel) -> _Row | None:
     candidates = [
         row
         for row in rows.values()
-        if row.channel.linkedid == called.linkedid and row.channel is not called and not row.was_dialled
+        if row.channel.linkedid == called.linkedid
+        and row.channel is not called
+        and not row.application.startswith(_OUTGOING)
     ]
-    naming = [row for row in candidates if called.endpoint and called.endpoint in row.data]
+    naming = [row for row in candidates if _names(row.data, called)]
     return next(iter(naming or candidates), None)
+
+
+def _names(destination: str, called: Channel) -> bool:
+    """Whether what an application was given leads to the channel's endpoint."""
+    if called.is_local:
+        return called.name.removeprefix("Local/").rpartition("-")[0] in destination
+    return called.endpoint in re.split(r"[/@;&,]", destination)
 
 
 def _number_dialled(dialler: _Row | None, called: Channel) -> str:
@@ -287,6 +306,6 @@ def _number_dialled(dialler: _Row | None, called: Channel) -> str:
     if dialler is None or dialler.application != "Dial":
         return ""
     for destination in dialler.data.split(",", 1)[0].split("&"):
-        if called.endpoint in destination:
+        if _names(destination, called):
             return number_of(destination)
     return ""

@@ -1,0 +1,205 @@
+"""Commands as AMI actions, and actions as bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from rater.calls.commands import AnswerGate, ArmTimer, Forget, HangUp, Party
+from rater.ids import LegId
+from rater.switch.actions import Actions
+from rater.switch.frames import ACTION_HEADER_LIMIT, Action, serialize
+from rater.switch.tracker import Tracker
+from rater.verdict import Reason
+from tests.switch.support import call_events, capture_events, channel, event, feed, new_tracker
+
+LINE, TRUNK = "PJSIP/1001-00000001", "PJSIP/trunk-00000002"
+WATCHED = LegId("lab.b.1.2")
+
+
+def at(stop: str, name: str) -> tuple[Tracker, LegId]:
+    """A tracker fed with a capture up to the first event of a kind, and its first leg."""
+    tracker = new_tracker()
+    events = capture_events(name)
+    feed(tracker, events[: next(i for i, f in enumerate(events) if f["Event"] == stop) + 1])
+    return tracker, next(iter(tracker.legs))
+
+
+def brief(actions: list[Action]) -> list[str]:
+    return [" ".join(v for k, v in action.items() if k != "ActionID") for action in actions]
+
+
+def ringing() -> Tracker:
+    tracker = new_tracker()
+    feed(tracker, call_events()[:4])
+    return tracker
+
+
+def talking() -> Tracker:
+    tracker = new_tracker()
+    feed(tracker, call_events()[:5])
+    return tracker
+
+
+def test_an_allowed_gate_gets_its_variables_then_goes_on_then_its_timer():
+    tracker, leg = at("AsyncAGIStart", "gate")
+    actions = Actions("x").of(AnswerGate(leg, Reason.ALLOWED, 30), tracker)
+    name = actions[0]["Channel"]
+    assert brief(actions) == [
+        f"Setvar {name} RATER_REASON allowed",
+        f"Setvar {name} RATER_SECONDS 30",
+        f"Setvar {name} RATER_VERDICT allow",
+        f"AGI {name} ASYNCAGI BREAK",
+        f"AbsoluteTimeout {name} 30.000",
+    ]
+
+
+def test_a_denied_gate_is_told_why_and_has_its_timer_taken_off():
+    tracker, leg = at("AsyncAGIStart", "gate")
+    actions = Actions("x").of(AnswerGate(leg, Reason.INSUFFICIENT_CREDIT, 0), tracker)
+    assert [line.split(" ", 2)[::2] for line in brief(actions)] == [
+        ["Setvar", "RATER_REASON insufficient_credit"],
+        ["Setvar", "RATER_SECONDS 0"],
+        ["Setvar", "RATER_VERDICT deny"],
+        ["AGI", "ASYNCAGI BREAK"],
+        ["AbsoluteTimeout", "86400.000"],
+    ]
+
+
+def test_an_emergency_has_no_limit():
+    tracker, leg = at("AsyncAGIStart", "gate")
+    lines = brief(Actions("x").of(AnswerGate(leg, Reason.EMERGENCY, 0), tracker))
+    assert lines[2].endswith("RATER_VERDICT allow")
+    assert lines[-1].endswith(" 86400.000")
+
+
+def test_a_denied_attempt_is_not_taken_over_by_a_dial_that_comes_all_the_same():
+    tracker = new_tracker()
+    events = capture_events("gate")
+    asked = next(i for i, f in enumerate(events) if f["Event"] == "AsyncAGIStart") + 1
+    feed(tracker, events[:asked])
+    [gate] = tracker.legs
+    Actions("x").of(AnswerGate(gate, Reason.LINE_LIMIT, 0), tracker)
+    feed(tracker, events[asked:])
+    assert [leg.mode.value for leg in tracker.legs.values()] == ["gate", "watch"]
+
+
+def test_a_verdict_that_comes_too_late_says_nothing_to_a_dialplan_that_went_on():
+    tracker, leg = at("AsyncAGIEnd", "gate")
+    assert Actions("x").of(AnswerGate(leg, Reason.ALLOWED, 30), tracker) == []
+
+
+def test_a_late_denial_ends_the_call_that_the_dialplan_let_pass():
+    tracker, leg = at("DialBegin", "gate")
+    actions = brief(Actions("x").of(AnswerGate(leg, Reason.LINE_LIMIT, 0), tracker))
+    assert [line.split("-")[0] for line in actions] == ["Hangup PJSIP/trunk", "Hangup PJSIP/1001"]
+
+
+def test_a_late_permission_limits_the_call_that_the_dialplan_let_pass():
+    tracker, leg = at("DialBegin", "gate")
+    [action] = Actions("x").of(AnswerGate(leg, Reason.ALLOWED, 30), tracker)
+    assert action["Action"] == "AbsoluteTimeout" and action["Channel"].startswith("PJSIP/1001-")
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "seconds"),
+    [(2_250, "2.250"), (7_000, "7.000"), (1, "0.001"), (0, "0.001"), (-5, "0.001"), (86_400_000, "86400.000")],
+)
+def test_timers_have_fractions_and_are_never_zero(after_ms: int, seconds: str):
+    command = ArmTimer(WATCHED, Party.BILLED, after_ms)
+    assert brief(Actions("x").of(command, talking())) == [f"AbsoluteTimeout {TRUNK} {seconds}"]
+
+
+def test_the_timer_goes_where_the_core_says():
+    command = ArmTimer(WATCHED, Party.CALLER, 1_000)
+    assert brief(Actions("x").of(command, ringing())) == [f"AbsoluteTimeout {LINE} 1.000"]
+
+
+def test_before_the_answer_the_caller_is_hung_up_too():
+    assert brief(Actions("x").of(HangUp(WATCHED, 50), ringing())) == [f"Hangup {TRUNK} 50", f"Hangup {LINE} 50"]
+
+
+def test_after_the_answer_only_the_leg_is():
+    assert brief(Actions("x").of(HangUp(WATCHED, 16), talking())) == [f"Hangup {TRUNK} 16"]
+
+
+def test_a_caller_that_rings_elsewhere_too_is_not_hung_up():
+    tracker = ringing()
+    line = channel("line", "1.1", state=4, account="ACC1001")
+    second = channel("PJSIP/trunk2-00000009", "1.9", side="Dest")
+    feed(tracker, [event("DialBegin", 2, **line, **second, DialString="+33123456789@trunk2")])
+    assert brief(Actions("x").of(HangUp(WATCHED, 17), tracker)) == [f"Hangup {TRUNK} 17"]
+    feed(tracker, [event("Hangup", 3, **channel("trunk", "1.2"), Cause="17")])
+    other = LegId("lab.b.1.9")
+    assert brief(Actions("x").of(HangUp(other, 17), tracker)) == [
+        "Hangup PJSIP/trunk2-00000009 17",
+        f"Hangup {LINE} 17",
+    ]
+
+
+def test_the_outside_caller_of_a_line_at_its_limit_may_ring_on_at_others():
+    tracker, leg = at("DialBegin", "inbound")
+    [action] = Actions("x").of(HangUp(leg, 17), tracker)
+    assert action["Channel"].startswith("PJSIP/1002-")
+
+
+def test_what_is_gone_is_not_told_anything():
+    tracker = new_tracker()
+    feed(tracker, call_events())
+    for command in (
+        HangUp(WATCHED, 16),
+        ArmTimer(WATCHED, Party.BILLED, 5),
+        AnswerGate(WATCHED, Reason.ALLOWED, 5),
+    ):
+        assert Actions("x").of(command, tracker) == []
+    assert Actions("x").of(HangUp(LegId("lab.b.9.9"), 16), tracker) == []
+    assert Actions("x").of(Forget(WATCHED), tracker) == []
+
+
+def test_action_ids_are_unique():
+    actions, tracker = Actions("x"), ringing()
+    made = [a for _ in range(20) for a in actions.of(HangUp(WATCHED, 16), tracker)] + [actions.beat(1)]
+    assert len({action["ActionID"] for action in made}) == len(made)
+
+
+def test_the_heartbeat_and_the_policy_are_global_variables():
+    assert brief([Actions("x").beat(1795486937), Actions("x").fail_policy("open")]) == [
+        "Setvar RATER_BEAT 1795486937",
+        "Setvar RATER_FAIL open",
+    ]
+
+
+# -- bytes ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_action_as_bytes():
+    assert serialize({"Action": "Setvar", "Value": "café"}) == "Action: Setvar\r\nValue: café\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("bad", ["a\r\nAction: Logoff", "a\nb", "a\rb", "a\0b"])
+def test_a_value_that_would_become_another_header_is_refused(bad: str):
+    with pytest.raises(ValueError, match="CR, LF or NUL"):
+        serialize({"Action": "Setvar", "Value": bad})
+
+
+@pytest.mark.parametrize("bad", ["A: b\r\nC", "A\n", "", "A B", "A:", "É"])
+def test_a_key_that_is_no_word_is_refused(bad: str):
+    with pytest.raises(ValueError, match=r"plain word|CR, LF or NUL"):
+        serialize({"Action": "Setvar", bad: "x"})
+
+
+def test_a_line_of_1024_bytes_is_refused():
+    longest = "x" * (1024 - len("Value: \r\n") - 1)
+    assert len(serialize({"Action": "Setvar", "Value": longest})) > 1024
+    with pytest.raises(ValueError, match="1024"):
+        serialize({"Action": "Setvar", "Value": longest + "x"})
+    with pytest.raises(ValueError, match="1024"):
+        serialize({"Action": "Setvar", "Value": "é" * (len(longest) // 2 + 1)})
+
+
+def test_more_headers_than_the_switch_reads_are_refused():
+    headers = {f"H{i}": "x" for i in range(ACTION_HEADER_LIMIT)}
+    serialize(headers)
+    with pytest.raises(ValueError, match="128"):
+        serialize(headers | {"Action": "x"})
+    with pytest.raises(ValueError, match="128"):
+        serialize({})
