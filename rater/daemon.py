@@ -160,6 +160,7 @@ class Daemon:
                 self.metrics.switch_up(switch, False)
                 self.engine.detach(switch)
                 self.adapters.pop(switch, None)
+                await self._hand_over(switch)
             log.warning("leadership lost", switch=switch)
 
     async def _attached(self, settings: SwitchSettings, switch: SwitchId, epoch: int) -> None:
@@ -183,6 +184,12 @@ class Daemon:
             for task in (running, keeping, losing):
                 task.cancel()
             await asyncio.gather(running, keeping, losing, return_exceptions=True)
+
+    async def _hand_over(self, switch: SwitchId) -> None:
+        """So that a standby need not wait until the lease runs out. The store's own check keeps it from taking the
+        leadership away from another."""
+        with contextlib.suppress(StoreError, RedisError, OSError, TimeoutError):
+            await asyncio.wait_for(self.store.release(switch, self.holder), 1.0)
 
     async def _try_lead(self, switch: SwitchId) -> int | None:
         try:
