@@ -107,7 +107,7 @@ def _rate(
     area = line.area if line is not None else ""
     if account is not None:
         return catalog.rate(account.plan, attempt.number, area=area, at_ms=wall_ms)
-    for plan in {other.plan for other in catalog.accounts.values()}:
+    for plan in catalog.plans:
         rated = catalog.rate(plan, attempt.number, area=area, at_ms=wall_ms)
         if isinstance(rated, Rated) and rated.emergency:
             return rated
