@@ -23,7 +23,7 @@ from redis.exceptions import ResponseError
 from rater.events.stream import Entry, UnreadableEntry, dead_key, decode_entry, outbox_key
 
 DEAD_LETTERS_KEPT = 100_000
-_COUNTED = 200
+_COUNTED = 2000
 """On a server older than 7, so many entries behind the group are counted; beyond, their number is estimated."""
 
 _Raw = tuple[bytes, dict[bytes, bytes] | None]
@@ -129,8 +129,7 @@ class OutboxConsumer:
         delivered = info["last-delivered-id"].decode()
         behind = await self._redis.xrange(self._key, min=f"({delivered}", count=_COUNTED)
         oldest = [behind[0][0]] if behind else []
-        if info["pending"]:
-            oldest.append((await self._redis.xpending(self._key, self.group))["min"])
+        oldest += await self._first_pending(info)
         if not oldest:
             return Backlog(0, 0.0)
         seconds, micros = await self._redis.time()
@@ -142,10 +141,7 @@ class OutboxConsumer:
         """Drop entries older than `keep_ms` that every group has acknowledged; how many went."""
         floors = []
         for info in await self._redis.xinfo_groups(self._key):
-            floor = info["last-delivered-id"]
-            if info["pending"]:
-                floor = (await self._redis.xpending(self._key, info["name"]))["min"]
-            floors.append(floor)
+            floors += await self._first_pending(info) or [info["last-delivered-id"]]
         if not floors:
             return 0
         seconds, micros = await self._redis.time()
@@ -183,12 +179,19 @@ class OutboxConsumer:
         return batch
 
     async def _group_info(self) -> dict[str, Any]:
-        nothing = {"pending": 0, "last-delivered-id": b"0-0"}
+        nothing = {"name": self.group.encode(), "pending": 0, "last-delivered-id": b"0-0"}
         try:
             groups = await self._redis.xinfo_groups(self._key)
         except ResponseError:  # no such stream yet
             return nothing
         return next((info for info in groups if info["name"] == self.group.encode()), nothing)
+
+    async def _first_pending(self, info: dict[str, Any]) -> list[bytes]:
+        """The group's first entry given and not acknowledged; none when all are by now."""
+        if not info["pending"]:
+            return []
+        first = (await self._redis.xpending(self._key, info["name"]))["min"]
+        return [] if first is None else [first]
 
     async def _lag(self, info: dict[str, Any], delivered_ms: int) -> int:
         """Entries not yet given to the group: counted by the server since version 7, else estimated by time."""

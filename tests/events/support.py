@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import socket
 import subprocess
@@ -115,14 +116,14 @@ class Desk:
 
 
 async def copies(redis: Redis, prefix: str, ids: Sequence[str], *, shard: int = 0) -> None:
-    """More rated entries like the last in the outbox, under these leg ids; for volume."""
+    """More rated entries like the last in the outbox, under these leg ids, which name the line too; for volume."""
     client: Any = redis
     ((_, fields),) = await client.xrevrange(outbox_key(prefix, shard), count=1)
     facts = LegFacts.unpack(fields[b"f"])
     for start in range(0, len(ids), 1000):
         pipe = client.pipeline(transaction=False)
         for leg in ids[start : start + 1000]:
-            facts.id = leg
+            facts.id = facts.line = leg
             pipe.xadd(outbox_key(prefix, shard), {b"k": b"rated", b"f": facts.pack(), b"r": fields[b"r"]})
         await pipe.execute()
 
@@ -134,10 +135,9 @@ class Mosquitto:
         self.folder = folder
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "max_queued_messages 0"]
+        lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "max_queued_messages 0", "user root"]
         if acl is not None:
             (folder / "acl").write_text(acl)
-            (folder / "acl").chmod(0o644)
             lines.append(f"acl_file {folder / 'acl'}")
         (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
 
@@ -155,6 +155,11 @@ class Mosquitto:
             if time.monotonic() > deadline_s or self._process.poll() is not None:
                 raise RuntimeError((self.folder / "mosquitto.log").read_text())
             time.sleep(0.02)
+
+    def taken(self, pattern: str) -> list[str]:
+        """What the log says that it took from publishers: the pattern's group in each topic, in order."""
+        log = (self.folder / "mosquitto.log").read_text()
+        return re.findall(rf"Received PUBLISH from [^']*'{pattern}'", log)
 
     def stop(self) -> None:
         process, self._process = self._process, None
