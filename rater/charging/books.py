@@ -145,23 +145,25 @@ def op_number(op: OpId) -> int:
 
 
 def levels(account: Account, thresholds: tuple[Threshold, ...]) -> list[int | None]:
-    """Where each threshold's quantity stands: the balance, or the percent used (floored) of an open grant."""
+    """Where each threshold's quantity stands: the balance, or the seconds used of an open grant."""
     found: list[int | None] = []
     for threshold in thresholds:
         if threshold.kind is ThresholdKind.MONEY_BELOW:
             found.append(account.balance_micro)
             continue
         grant = account.open_grant(threshold.grant) if threshold.grant is not None else None
-        found.append(100 * grant.used_s // grant.granted_s if grant is not None and grant.granted_s else None)
+        found.append(grant.used_s if grant is not None else None)
     return found
 
 
-def crossed(threshold: Threshold, before: int | None, after: int | None) -> bool:
+def crossed(account: Account, threshold: Threshold, before: int | None, after: int | None) -> bool:
+    """Whether the threshold lies between two levels; `account` as it is after."""
     if before is None or after is None:
         return False
     if threshold.kind is ThresholdKind.MONEY_BELOW:
         return before >= threshold.value > after
-    return before < threshold.value <= after
+    grant = account.open_grant(threshold.grant) if threshold.grant is not None else None
+    return grant is not None and 100 * before < threshold.value * grant.granted_s <= 100 * after
 
 
 def increment_end_s(quote: Quote, seconds: int) -> int:
@@ -220,7 +222,9 @@ def drop_spent(account: Account, now_ms: int) -> None:
 class Walk:
     """Extends a leg's pieces: allowances in the order given, then money.
 
-    `sharers`: among how many legs what is left is divided when it does not reach for all.
+    `sharers`: into how many shares what is left is divided when it does not reach for all. It is twice the legs
+    that draw on the account: each takes half of its equal share, then half of what that has become. So a leg that
+    comes later finds something, and legs on one balance come to its end together.
     """
 
     account: Account
@@ -283,7 +287,7 @@ class Walk:
         """How far this allowance carries. One that nothing can follow is shared like money."""
         budget_s = grant.remaining_s
         if term is self.terms.allowances[-1] and not (self.terms.use_money and self.available_micro):
-            short_s = self.leg.granted_s + self.slice.short_s
+            short_s = max(self.leg.granted_s + self.slice.short_s, term.cadence.free_s + 1)
             least_s = term.cadence.counted_s(short_s) - term.cadence.counted_s(self.leg.granted_s)
             budget_s = min(budget_s, max(budget_s // self.sharers, least_s))
         return self._reach_s(term.cadence, budget_s, goal_s)
@@ -298,7 +302,8 @@ class Walk:
         """One slice of money: up to the goal, or an equal share, but at least a short slice while it lasts."""
         leg = self.leg
         available_micro = self.available_micro
-        least_micro = self._cost(min(leg.granted_s + self.slice.short_s, leg.quote.horizon_s))
+        short_s = max(leg.granted_s + self.slice.short_s, leg.quote.free_s + 1)
+        least_micro = self._cost(min(short_s, leg.quote.horizon_s))
         budget_micro = available_micro // self.sharers
         if least_micro is None or least_micro > budget_micro:
             budget_micro = available_micro if least_micro is None else min(available_micro, least_micro)

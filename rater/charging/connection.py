@@ -1,26 +1,81 @@
-"""One pipelined connection to Redis, for the hot path: one write out, replies in order, no task per call."""
+"""One pipelined connection to a Redis node for the hot path: one write out, answers in order, no task per call.
+
+A `Link` keeps itself connected. What was sent and not answered when a connection breaks is sent again, in order,
+on the next one: the scripts give a repeat its first answer. An answer that is overdue breaks the connection.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
 
 import hiredis
 import structlog
+from redis.asyncio.connection import SSLConnection, parse_url
 
-RETRY_MIN_S, RETRY_MAX_S = 0.05, 2.0
+RETRY_MIN_S, RETRY_MAX_S = 0.02, 2.0
+CONNECT_S = 5.0
 log = structlog.get_logger(__name__)
-OnReply = Callable[[Any], None]
+
+
+class Call:
+    """One command under way. `data`: as it is written; `sent_s`: when it last was, monotonic."""
+
+    __slots__ = ("data", "sent_s")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.sent_s = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a node listens and how to log in. `socket` wins over host and port."""
+
+    host: str = "127.0.0.1"
+    port: int = 6379
+    socket: str = ""
+    username: str = ""
+    password: str = ""
+    database: int = 0
+    tls: ssl.SSLContext | None = None
+
+    @classmethod
+    def from_url(cls, url: str, password: str | None) -> Address:
+        """Of a URL as redis-py reads it (redis://, rediss://, unix://). Raises ValueError."""
+        parts: dict[str, Any] = dict(parse_url(url))
+        tls = None
+        if parts.get("connection_class") is SSLConnection:
+            tls = ssl.create_default_context(cafile=parts.get("ssl_ca_certs"))
+            if parts.get("ssl_certfile"):
+                tls.load_cert_chain(parts["ssl_certfile"], parts.get("ssl_keyfile"))
+        return cls(
+            host=parts.get("host", "127.0.0.1"),
+            port=parts.get("port", 6379),
+            socket=parts.get("path", ""),
+            username=parts.get("username", ""),
+            password=password or parts.get("password", ""),
+            database=int(parts.get("db", 0)),
+            tls=tls,
+        )
+
+    def __str__(self) -> str:
+        return self.socket or f"{self.host}:{self.port}"
 
 
 class _Protocol(asyncio.Protocol):
-    def __init__(self, owner: PipelinedConnection) -> None:
-        self._owner = owner
+    """Before `serve` answers resolve `greeting`; after it they go to the link."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self._reader = hiredis.Reader()
-        self.waiting: deque[OnReply] = deque()
+        self.greeting: deque[asyncio.Future[Any]] = deque()
+        self.lost = asyncio.Event()
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -28,107 +83,183 @@ class _Protocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
-            self.waiting.popleft()(reply)
+        try:
+            if self.greeting:
+                self._greeted()
+            else:
+                self._link.answers(self, self._reader)
+        except hiredis.ProtocolError as error:
+            log.error("redis sent what is no answer", error=str(error))
+            self.abort()
+
+    def _greeted(self) -> None:
+        while self.greeting and (reply := self._reader.gets()) is not False:
+            answer = self.greeting.popleft()
+            if not answer.done():
+                answer.set_result(reply)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._owner.lost(self)
+        self.lost.set()
+        for answer in self.greeting:
+            if not answer.done():
+                answer.set_exception(ConnectionResetError("the connection was closed"))
+        self._link.gone(self)
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def greet(self, commands: Iterable[Sequence[bytes | str]]) -> None:
+        """Send commands and await their answers. Raises ConnectionError with the server's first refusal."""
+        loop = asyncio.get_running_loop()
+        answers = []
+        data = []
+        for command in commands:
+            answers.append(loop.create_future())
+            data.append(hiredis.pack_command(tuple(command)))
+        self.greeting.extend(answers)
+        assert self.transport is not None
+        self.transport.write(b"".join(data))
+        for reply in await asyncio.gather(*answers):
+            if isinstance(reply, Exception):
+                raise ConnectionError(str(reply))
 
 
-class PipelinedConnection:
-    """Keeps itself connected. `on_up` is called with each new connection, before anything else may be sent on it;
-    `on_down` when one is lost: whatever was unanswered stays unanswered, its callback is not called."""
+class Link:
+    """`on_answer(call, reply)` gets each answer; an error of the server is a `hiredis.ReplyError`. `after_read` is
+    called when the answers of one read are done. `on_up` is told when calls can be sent and when not."""
 
     def __init__(
-        self, url: str, password: str | None, *, on_up: Callable[[], None], on_down: Callable[[], None]
+        self,
+        address: Address,
+        greeting: Sequence[Sequence[bytes | str]],
+        *,
+        timeout_s: float,
+        on_answer: Callable[[Any, Any], None],
+        after_read: Callable[[], None],
+        on_up: Callable[[bool], None],
     ) -> None:
-        self._url = urlsplit(url)
-        self._password = password or (unquote(self._url.password) if self._url.password else None)
-        self._on_up, self._on_down = on_up, on_down
+        self.address = address
+        self.up = False
+        self._greeting = greeting
+        self._timeout_s = timeout_s
+        self._patience_s = timeout_s
+        self._on_answer, self._after_read, self._on_up = on_answer, after_read, on_up
+        self._queue: list[Call] = []
+        self._sent: deque[Call] = deque()
         self._protocol: _Protocol | None = None
-        self._buffer: list[bytes] = []
         self._task: asyncio.Task[None] | None = None
-        self._gone = asyncio.Event()
-
-    @property
-    def up(self) -> bool:
-        return self._protocol is not None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._keep())
+        if self._task is None:
+            self._task = asyncio.create_task(self._keep(), name=f"redis {self.address}")
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        protocol, self._protocol = self._protocol, None
-        if protocol is not None and protocol.transport is not None:
-            protocol.transport.abort()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if self._protocol is not None:
+            self._protocol.abort()
 
-    def send(self, command: Sequence[bytes | str], on_reply: OnReply) -> None:
-        """Queue one command. Only while `up`."""
-        assert self._protocol is not None
-        self._protocol.waiting.append(on_reply)
-        self._buffer.append(hiredis.pack_command(tuple(command)))
+    def queue(self, call: Call) -> None:
+        self._queue.append(call)
 
     def flush(self) -> None:
-        if self._buffer and self._protocol is not None and self._protocol.transport is not None:
-            self._protocol.transport.write(b"".join(self._buffer))
-            self._buffer.clear()
+        """Write what is queued; without a connection it stays."""
+        if not self._queue or not self.up:
+            return
+        assert self._protocol is not None
+        assert self._protocol.transport is not None
+        now_s = time.monotonic()
+        queue, self._queue = self._queue, []
+        for call in queue:
+            call.sent_s = now_s
+        self._sent.extend(queue)
+        self._protocol.transport.write(b"".join([call.data for call in queue]))
 
-    def drop(self) -> None:
-        """Give the connection up: what is on it is too late. A new one is made."""
-        if self._protocol is not None and self._protocol.transport is not None:
-            self._protocol.transport.abort()
+    def reconnect(self) -> None:
+        """Make the connection anew; what is unanswered is sent again on it."""
+        if self.up and self._protocol is not None:
+            self._protocol.abort()
 
-    def lost(self, protocol: _Protocol) -> None:
-        if protocol is self._protocol:
-            self._protocol = None
-            self._buffer.clear()
-            self._gone.set()
-            self._on_down()
+    def take_back(self) -> list[Call]:
+        """Everything unanswered, in order, so that another link may send it. Only while down."""
+        assert not self.up
+        taken = [*self._sent, *self._queue]
+        self._sent.clear()
+        self._queue.clear()
+        return taken
+
+    def answers(self, protocol: _Protocol, reader: hiredis.Reader) -> None:
+        if protocol is not self._protocol:
+            return
+        sent, on_answer = self._sent, self._on_answer
+        while (reply := reader.gets()) is not False:
+            if not sent:
+                raise hiredis.ProtocolError("an answer to nothing")
+            on_answer(sent.popleft(), reply)
+        self._patience_s = self._timeout_s
+        self._after_read()
+
+    def gone(self, protocol: _Protocol) -> None:
+        if protocol is self._protocol and self.up:
+            self.up = False
+            self._on_up(False)
 
     async def _keep(self) -> None:
         wait_s = RETRY_MIN_S
         while True:
             try:
-                protocol = await asyncio.wait_for(self._connect(), 5)
+                protocol = await asyncio.wait_for(self._connect(), CONNECT_S)
             except (OSError, TimeoutError, hiredis.HiredisError) as error:
-                log.warning("redis connection refused", error=str(error), again_in_s=wait_s)
+                log.warning("no redis connection", address=str(self.address), error=str(error), again_in_s=wait_s)
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_MAX_S)
                 continue
             wait_s = RETRY_MIN_S
-            self._gone.clear()
-            self._protocol = protocol
-            self._on_up()
-            await self._gone.wait()
+            self._serve(protocol)
+            await self._watch(protocol)
             await asyncio.sleep(wait_s)
 
     async def _connect(self) -> _Protocol:
-        loop = asyncio.get_running_loop()
-        if self._url.scheme == "unix":
-            _, protocol = await loop.create_unix_connection(lambda: _Protocol(self), self._url.path)
+        loop, at = asyncio.get_running_loop(), self.address
+        if at.socket:
+            _, protocol = await loop.create_unix_connection(lambda: _Protocol(self), at.socket)
         else:
-            _, protocol = await loop.create_connection(
-                lambda: _Protocol(self), self._url.hostname or "127.0.0.1", self._url.port or 6379,
-                ssl=True if self._url.scheme == "rediss" else None,
-            )  # fmt: skip
-        if self._password:
-            user = (self._url.username,) if self._url.username else ()
-            await self._greet(protocol, ("AUTH", *user, self._password))
-        database = self._url.path.strip("/")
-        if self._url.scheme != "unix" and database not in ("", "0"):
-            await self._greet(protocol, ("SELECT", database))
+            _, protocol = await loop.create_connection(lambda: _Protocol(self), at.host, at.port, ssl=at.tls)
+        hello: list[Sequence[bytes | str]] = []
+        if at.password:
+            hello.append(("AUTH", at.username, at.password) if at.username else ("AUTH", at.password))
+        if at.database:
+            hello.append(("SELECT", str(at.database)))
+        try:
+            await protocol.greet([*hello, *self._greeting])
+        except BaseException:
+            protocol.abort()
+            raise
         return protocol
 
-    async def _greet(self, protocol: _Protocol, command: tuple[str, ...]) -> None:
-        """One command before the connection is handed out. Raises ConnectionError with the server's answer."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        protocol.waiting.append(answer.set_result)
-        assert protocol.transport is not None
-        protocol.transport.write(hiredis.pack_command(command))
-        reply = await answer
-        if isinstance(reply, Exception):
-            protocol.transport.abort()
-            raise ConnectionError(f"{command[0]}: {reply}")
+    def _serve(self, protocol: _Protocol) -> None:
+        if protocol.lost.is_set():
+            return
+        self._protocol = protocol
+        self._queue[:0] = self._sent
+        self._sent.clear()
+        self.up = True
+        self._on_up(True)
+        self.flush()
+
+    async def _watch(self, protocol: _Protocol) -> None:
+        """Until the connection is lost. One on which an answer is overdue is given up; each time in a row that
+        this happens, the next one is given twice as long."""
+        while not protocol.lost.is_set():
+            try:
+                await asyncio.wait_for(protocol.lost.wait(), self._timeout_s / 4)
+            except TimeoutError:
+                late_s = time.monotonic() - self._sent[0].sent_s if self._sent else 0.0
+                if late_s > self._patience_s:
+                    log.warning("redis is late; the connection is made anew", late_s=round(late_s, 3))
+                    self._patience_s = min(self._patience_s * 2, 16 * self._timeout_s)
+                    protocol.abort()
+                    await protocol.lost.wait()

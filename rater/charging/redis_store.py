@@ -1,71 +1,65 @@
-"""The charging store in Redis. Scripts decide; here requests become calls and replies become answers.
+"""The charging store in Redis. The scripts decide; here requests become calls and answers become replies.
 
-An operation whose outcome is unknown (the connection broke, no answer in time) is sent again under its own id: the
-scripts give a repeat its first answer. What is unanswered is kept in order of submission and sent again in that
-order on the next connection.
+The hot path is one pipelined `Link` for each node. Operations of one leg are sent one at a time, the next when the
+one before is answered, so that no failure can turn their order round; legs do not wait for each other. Whatever is
+not per call goes over redis-py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import re
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
+import hiredis
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from rater.charging.connection import PipelinedConnection
-from rater.charging.model import AccountState, LegState, Reply, Request, Status
+from rater.charging.connection import Address, Call, Link
+from rater.charging.keys import Keys, digest, load_scripts
+from rater.charging.model import Deny, Post, Reply, Request, Reserve, Settle, Status
+from rater.charging.redis_reads import RedisReads
+from rater.charging.rules import validate
 from rater.charging.store import Done
-from rater.charging.wire import Keys, from_reply, to_account, to_call, to_leg
-from rater.errors import StoreError, StoreUnavailable
-from rater.ids import AccountId, LegId, Shard, SwitchId
+from rater.charging.wire import OtherScopes, from_reply, reserve_scopes, sequence, to_call
+from rater.errors import OutcomeUnknown, StoreUnavailable
+from rater.ids import LegId, Shard
 from rater.verdict import Reason
 
-SCRIPTS = ("reserve", "answer", "extend", "settle", "deny", "post")
-ASK_TIMEOUT_S = 10.0
-MOST_QUEUED = 100_000
-MOST_TRIES = 8
-"""For an error that will not pass by itself; one that will is repeated until it has."""
-_PASSING = ("LOADING", "NOSCRIPT", "READONLY", "TRYAGAIN", "BUSY ", "MASTERDOWN", "CLUSTERDOWN", "OOM", "MISCONF")
+ASK_S = 10.0
+CLOSE_S = 2.0
+QUEUE_MAX = 100_000
+"""Unanswered operations beyond which no new work is taken; what live legs need is always taken."""
+RETRY_MIN_S, RETRY_MAX_S = 0.02, 1.0
+_PASSING = re.compile(
+    "(?:^|-)(NOSCRIPT|LOADING|READONLY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|BUSY|OOM|MISCONF|NOREPLICAS|NOAUTH|NOPERM) "
+)
+"""Errors that say that nothing was done and may pass: the same operation is sent again until it is answered. Inside
+a script's error, as older servers give it, the code stands after a dash."""
+_RECONNECT = ("NOSCRIPT", "READONLY")
+"""Those that a new connection mends: it loads the scripts, and finds the new master."""
 log = structlog.get_logger(__name__)
 
-_LEAD = """
-local holder = redis.call('HGET', KEYS[1], 'holder')
-if holder and holder ~= ARGV[1] then return 0 end
-if not holder then redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'epoch', redis.call('INCR', KEYS[2])) end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return tonumber(redis.call('HGET', KEYS[1], 'epoch'))
-"""
 
+class _Operation(Call):
+    __slots__ = ("done", "request", "scopes", "script", "tries")
 
-def load_scripts() -> dict[str, bytes]:
-    """Each script with the shared part in front, by name."""
-    folder = Path(__file__).parent / "lua"
-    library = (folder / "_lib.lua").read_bytes()
-    return {name: library + (folder / f"{name}.lua").read_bytes() for name in SCRIPTS}
-
-
-class _Pending:
-    __slots__ = ("done", "request", "script", "sent_s", "tries", "words")
-
-    def __init__(self, request: Request, script: str, words: tuple[bytes | str, ...], done: Done) -> None:
+    def __init__(self, request: Request, done: Done) -> None:
+        super().__init__(b"")
         self.request = request
-        self.script = script
-        self.words = words
         self.done = done
-        self.sent_s = 0.0
+        self.script = ""
+        self.scopes = b""
         self.tries = 0
 
 
-class RedisStore:
-    """See `ChargingStore`. `on_latency(script, seconds)` and `on_available(bool)` are called as things happen."""
+class RedisStore(RedisReads):
+    """See `ChargingStore`. `on_latency(script, seconds)` and `on_available(bool)` are called as things happen.
+
+    `timeout_ms`: an answer later than that makes the connection anew, and the operation is repeated.
+    """
 
     def __init__(
         self,
@@ -75,132 +69,87 @@ class RedisStore:
         prefix: str = "rater",
         shards: int = 1,
         timeout_ms: int = 500,
+        queue_max: int = QUEUE_MAX,
     ) -> None:
-        self.prefix = prefix
-        self.shards = shards
+        super().__init__(url, password=password, prefix=prefix, shards=shards)
         self.on_latency: Callable[[str, float], None] = lambda script, seconds: None
         self.on_available: Callable[[bool], None] = lambda up: None
-        self.redis: Any = Redis.from_url(url, password=password)
-        self._timeout_s = timeout_ms / 1000
-        self._scripts = load_scripts()
-        self._digests = {name: hashlib.sha1(body).hexdigest() for name, body in self._scripts.items()}
-        self._keys: dict[Shard, Keys] = {}
-        self._pending: OrderedDict[int, _Pending] = OrderedDict()
-        self._count = 0
-        self._unsent: list[int] = []
-        self._watch: asyncio.Task[None] | None = None
-        self._connection = PipelinedConnection(url, password, on_up=self._up, on_down=self._down)
+        self.refused = 0
+        """Requests turned away because the queue was full."""
+        self._scripts = {name: digest(body) for name, body in load_scripts().items()}
+        self._queue_max = queue_max
+        self._open = 0
+        self._busy: dict[LegId, deque[_Operation]] = {}
+        self._scopes: dict[LegId, bytes] = {}
+        self._reading = False
+        self._link = Link(
+            Address.from_url(url, password),
+            [("SCRIPT", "LOAD", body) for body in load_scripts().values()],
+            timeout_s=timeout_ms / 1000,
+            on_answer=self._answered,
+            after_read=self._after_read,
+            on_up=self._on_up,
+        )
 
     # -- life ----------------------------------------------------------------------------------------------------
 
     @property
     def available(self) -> bool:
-        return self._connection.up
+        """Whether operations are being carried out."""
+        return self._link.up
 
     async def start(self) -> None:
-        """Connect. Raises StoreUnavailable when the server does not answer."""
-        try:
-            await self.redis.ping()
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(
-                f"Redis does not answer: {error}", hint="Is it running? See rater doctor."
-            ) from error
-        self._connection.start()
-        self._watch = asyncio.create_task(self._repeat_late())
-        deadline_s = time.monotonic() + ASK_TIMEOUT_S
-        while not self._connection.up:
-            if time.monotonic() > deadline_s:
-                raise StoreUnavailable("Redis answers, but no charging connection could be made")
+        """Connect. Raises StoreUnavailable when the server cannot be reached or refuses."""
+        await self.check()
+        self._link.start()
+        for _ in range(int(ASK_S / 0.01)):
+            if self.available:
+                return
             await asyncio.sleep(0.01)
+        await self.close()
+        raise StoreUnavailable("Redis answers, but the charging scripts could not be loaded", hint="See the log.")
 
     async def close(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-        await self._connection.close()
-        await self.redis.aclose()
+        """Wait a moment for what is under way, then leave. What stays unanswered was not lost: its leg is there."""
+        self.flush()
+        for _ in range(int(CLOSE_S / 0.01)):
+            if not self._open or not self.available:
+                break
+            await asyncio.sleep(0.01)
+        await self._link.close()
+        await super().close()
+
+    def _on_up(self, up: bool) -> None:
+        log.info("redis connected" if up else "redis connection lost", unanswered=self._open)
+        self.on_available(up)
 
     # -- the hot path --------------------------------------------------------------------------------------------
 
     def submit(self, request: Request, done: Done) -> None:
-        """Queue a request. Raises StoreError when more than MOST_QUEUED are unanswered."""
-        if len(self._pending) >= MOST_QUEUED:
-            raise StoreError("the charging store does not keep up", hint="Is Redis reachable? See its log.")
-        keys = self.keys(request.shard)
-        script, names, arguments = to_call(request, keys)
-        words = ("EVALSHA", self._digests[script], str(len(names)), *names, *arguments)
-        self._count += 1
-        self._pending[self._count] = _Pending(request, script, words, done)
-        self._unsent.append(self._count)
+        """See `ChargingStore`. New work beyond the queue's bound is answered at once: denied, store unavailable."""
+        validate(request)
+        if self._open >= self._queue_max and isinstance(request, Reserve | Deny | Post):
+            self.refused += 1
+            done(request, Reply(Status.DENIED, Reason.STORE_UNAVAILABLE))
+            return
+        self._open += 1
+        operation = _Operation(request, done)
+        if not isinstance(request, Deny | Post):
+            waiting = self._busy.get(request.leg)
+            if waiting is not None:
+                waiting.append(operation)
+                return
+            self._busy[request.leg] = deque()
+        self._queue(operation)
 
     def flush(self) -> None:
-        """Everything unsent in one write; without a connection it waits for the next."""
-        if not self._connection.up:
-            return
-        unsent, self._unsent = self._unsent, []
-        for number in unsent:
-            pending = self._pending.get(number)
-            if pending is not None:
-                pending.sent_s = time.monotonic()
-                pending.tries += 1
-                self._connection.send(pending.words, partial(self._replied, number))
-        self._connection.flush()
-
-    def _replied(self, number: int, reply: Any) -> None:
-        pending = self._pending.get(number)
-        if pending is None:
-            return
-        if isinstance(reply, Exception):
-            self._failed(number, pending, str(reply))
-            return
-        del self._pending[number]
-        self.on_latency(pending.script, time.monotonic() - pending.sent_s)
-        pending.done(pending.request, from_reply(reply))
-
-    def _failed(self, number: int, pending: _Pending, error: str) -> None:
-        """An error is no answer: nothing was done, or it cannot be known. The same operation goes out again."""
-        log.warning("script failed", script=pending.script, error=error[:200], tries=pending.tries)
-        if pending.tries >= MOST_TRIES and not error.startswith(_PASSING):
-            del self._pending[number]
-            log.error("script given up", script=pending.script, op=pending.request.op)
-            pending.done(pending.request, Reply(Status.DENIED, Reason.STORE_UNAVAILABLE))
-        elif error.startswith("NOSCRIPT"):
-            self._connection.send(("SCRIPT", "LOAD", self._scripts[pending.script]), lambda reply: None)
-            self._unsent.append(number)
-            self.flush()
-        else:
-            delay_s = min(2.0, 0.05 * 2 ** min(pending.tries, 6))
-            asyncio.get_running_loop().call_later(delay_s, self._again, number)
-
-    def _again(self, number: int) -> None:
-        if number in self._pending:
-            self._unsent.append(number)
-            self.flush()
-
-    def _up(self) -> None:
-        for body in self._scripts.values():
-            self._connection.send(("SCRIPT", "LOAD", body), lambda reply: None)
-        self._unsent = list(self._pending)
-        self.flush()
-        self.on_available(True)
-
-    def _down(self) -> None:
-        self.on_available(False)
-
-    async def _repeat_late(self) -> None:
-        """A connection on which an answer is overdue is given up; the new one repeats all that is unanswered."""
-        while True:
-            await asyncio.sleep(self._timeout_s / 4)
-            oldest = next(iter(self._pending.values()), None)
-            late = oldest is not None and oldest.sent_s and time.monotonic() - oldest.sent_s > self._timeout_s
-            if late and self._connection.up:
-                assert oldest is not None
-                log.warning("redis is late; the connection is made anew", script=oldest.script)
-                oldest.sent_s = time.monotonic()
-                self._connection.drop()
+        """Everything queued in one write; while answers are being handed out, after the last of them."""
+        if not self._reading:
+            self._link.flush()
 
     async def ask(self, request: Request) -> Reply:
-        """One request, awaited. Raises StoreUnavailable after ASK_TIMEOUT_S; its outcome is then unknown."""
+        """One request, awaited. Raises StoreUnavailable when it could not be sent within ASK_S (it still will be),
+        OutcomeUnknown when it was sent and no answer came: repeat the same operation id."""
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
         def done(_: Request, reply: Reply) -> None:
@@ -210,74 +159,102 @@ class RedisStore:
         self.submit(request, done)
         self.flush()
         try:
-            return await asyncio.wait_for(answer, ASK_TIMEOUT_S)
+            return await asyncio.wait_for(answer, ASK_S)
         except TimeoutError as error:
-            raise StoreUnavailable(
-                f"no answer to {request.op} within {ASK_TIMEOUT_S:.0f} s",
-                hint="Repeat the command with the same operation id: it is carried out once.",
-            ) from error
+            hint = "Repeat it with the same operation id: it is carried out once."
+            if not self.available:
+                raise StoreUnavailable(f"Redis is away; {request.op} waits", hint=hint) from error
+            raise OutcomeUnknown(f"no answer to {request.op} within {ASK_S:.0f} s", hint=hint) from error
 
-    # -- everything else -----------------------------------------------------------------------------------------
+    def _queue(self, operation: _Operation) -> None:
+        request = operation.request
+        if isinstance(request, Reserve):
+            operation.scopes = reserve_scopes(request)
+        elif not isinstance(request, Deny | Post):
+            operation.scopes = self._scopes.get(request.leg, b"")
+        script, keys, arguments = to_call(request, self.keys(request.shard), operation.scopes)
+        operation.script = script
+        words = ("EVALSHA", self._scripts[script], len(keys), *keys, *arguments)
+        operation.data = hiredis.pack_command(words)
+        self._link.queue(operation)
+
+    def _answered(self, operation: _Operation, answer: Any) -> None:
+        self._reading = True
+        if isinstance(answer, Exception):
+            self._failed(operation, str(answer))
+            return
+        try:
+            reply = from_reply(answer)
+        except OtherScopes as other:
+            self._scopes[self._leg(operation)] = other.scopes
+            self._queue(operation)
+            return
+        self.on_latency(operation.script, time.monotonic() - operation.sent_s)
+        self._finish(operation, reply)
+
+    def _finish(self, operation: _Operation, reply: Reply) -> None:
+        self._open -= 1
+        request = operation.request
+        if not isinstance(request, Deny | Post):
+            self._note_scopes(operation, reply)
+            waiting = self._busy[request.leg]
+            if waiting:
+                self._queue(waiting.popleft())
+            else:
+                del self._busy[request.leg]
+        try:
+            operation.done(request, reply)
+        except Exception:
+            log.exception("the answer to a charging operation was not handled", script=operation.script)
+
+    def _note_scopes(self, operation: _Operation, reply: Reply) -> None:
+        """Which leases a leg holds must be known with each of its later operations."""
+        leg = self._leg(operation)
+        if isinstance(operation.request, Settle) or reply.status is not Status.OK:
+            self._scopes.pop(leg, None)
+        elif operation.scopes:
+            self._scopes[leg] = operation.scopes
+
+    def _after_read(self) -> None:
+        self._reading = False
+        self._link.flush()
+
+    @staticmethod
+    def _leg(operation: _Operation) -> LegId:
+        request = operation.request
+        assert not isinstance(request, Deny | Post)
+        return request.leg
+
+    # -- failures ------------------------------------------------------------------------------------------------
+
+    def _failed(self, operation: _Operation, error: str) -> None:
+        """The server refused: nothing was done. What may pass is sent again; what may not is given up."""
+        operation.tries += 1
+        passing = _PASSING.search(error)
+        if passing is None:
+            log.error(
+                "a charging script failed", script=operation.script, op=operation.request.op, error=error[:300]
+            )
+            self._finish(operation, Reply(Status.DENIED, Reason.STORE_UNAVAILABLE))
+            return
+        code = passing.group(1)
+        if operation.tries in (1, 10, 100) or operation.tries % 1000 == 0:
+            log.warning("redis refuses for now", script=operation.script, code=code, tries=operation.tries)
+        delay_s = min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(operation.tries - 1, 8))
+        asyncio.get_running_loop().call_later(delay_s, self._again, operation)
+        if code in _RECONNECT:
+            self._link.reconnect()
+
+    def _again(self, operation: _Operation) -> None:
+        self._link.queue(operation)
+        self.flush()
+
+    # -- reading -------------------------------------------------------------------------------------------------
 
     def keys(self, shard: Shard) -> Keys:
-        keys = self._keys.get(shard)
-        if keys is None:
-            keys = self._keys[shard] = Keys(self.prefix, shard)
-        return keys
+        return self._shard_keys[shard] if shard < self.shards else Keys(self.prefix, shard)
 
-    async def account(self, shard: Shard, account: AccountId) -> AccountState | None:
-        data = await self.redis.get(self.keys(shard).account(account))
-        return None if data is None else to_account(account, data)
-
-    async def accounts_of(self, shard: Shard, accounts: Sequence[AccountId]) -> Sequence[AccountState]:
-        """Several at once; those that the store does not know are left out."""
-        keys = self.keys(shard)
-        found = await self.redis.mget([keys.account(account) for account in accounts]) if accounts else []
-        return [to_account(a, data) for a, data in zip(accounts, found, strict=True) if data is not None]
-
-    async def accounts(self, shard: Shard) -> Sequence[AccountState]:
-        keys = self.keys(shard)
-        found = []
-        async for name in self.redis.sscan_iter(keys.accounts, count=500):
-            state = await self.account(shard, AccountId(name.decode()))
-            if state is not None:
-                found.append(state)
-        return found
-
-    async def leg(self, shard: Shard, leg: LegId) -> LegState | None:
-        data = await self.redis.get(self.keys(shard).leg(leg))
-        return None if data is None else to_leg(leg, shard, data)
-
-    async def legs(self, shard: Shard, switch: SwitchId | None = None) -> Sequence[LegState]:
-        keys = self.keys(shard)
-        indexes = [keys.legs(switch)] if switch is not None else await self._leg_indexes(keys)
-        found = []
-        for index in indexes:
-            for name in await self.redis.zrange(index, 0, -1):
-                state = await self.leg(shard, LegId(name.decode()))
-                if state is not None:
-                    found.append(state)
-        return found
-
-    async def _leg_indexes(self, keys: Keys) -> list[str]:
-        pattern = keys.legs(SwitchId("*")).replace("{", "[{]").replace("}", "[}]")
-        return [name.decode() async for name in self.redis.scan_iter(match=pattern, count=1000)]
-
-    async def lead(self, switch: SwitchId, holder: str, ttl_ms: int) -> int | None:
-        """See `ChargingStore.lead`. The token grows with each change of holder and is put into every shard."""
-        lease, tokens = f"{self.prefix}:lead:{switch}", f"{self.prefix}:epochs:{switch}"
-        epoch = int(await self.redis.eval(_LEAD, 2, lease, tokens, holder, str(ttl_ms)))
-        if not epoch:
-            return None
-        for shard in range(self.shards):
-            key = self.keys(Shard(shard)).epoch(switch)
-            known = await self.redis.get(key)
-            if known is None or int(known) < epoch:
-                await self.redis.set(key, epoch)
-        return epoch
-
-    async def release(self, switch: SwitchId, holder: str) -> None:
-        """Give the leadership up at once, so that a standby need not wait for the lease to run out."""
-        lease = f"{self.prefix}:lead:{switch}"
-        if await self.redis.hget(lease, "holder") == holder.encode():
-            await self.redis.delete(lease)
+    def know_scopes(self, leg: LegId, scopes: tuple[str, ...]) -> None:
+        """What `legs` read spares the next operation a second try."""
+        if leg not in self._scopes:
+            self._scopes[leg] = sequence(scopes) if scopes else b""

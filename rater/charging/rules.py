@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 
-from rater.charging.model import Post, Request
+from rater.charging.model import Post, PostKind, Request
 from rater.errors import AmountError, InputError
 from rater.money import MAX_AMOUNT_MICRO, format_amount
 from rater.verdict import Reason
@@ -34,8 +34,10 @@ def validate(request: Request) -> None:
     """Raises InputError for an id that is empty or too long, AmountError for an amount that cannot be moved."""
     if not 0 < len(request.op) <= MAX_ID_LENGTH:
         raise InputError(f"an operation id of {len(request.op)} characters", hint=f"Give 1 to {MAX_ID_LENGTH}.")
-    if isinstance(request, Post) and not 0 < request.amount_micro <= MAX_AMOUNT_MICRO:
-        raise AmountError(
-            f"{format_amount(request.amount_micro)} cannot be moved",
-            hint=f"Give an amount above zero, at most {format_amount(MAX_AMOUNT_MICRO)}.",
-        )
+    if isinstance(request, Post):
+        least_micro = 0 if request.kind is PostKind.OPENING else 1
+        if not least_micro <= request.amount_micro <= MAX_AMOUNT_MICRO:
+            raise AmountError(
+                f"{format_amount(request.amount_micro)} cannot be moved",
+                hint=f"Give an amount above zero, at most {format_amount(MAX_AMOUNT_MICRO)}.",
+            )

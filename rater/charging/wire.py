@@ -1,15 +1,20 @@
-"""Requests as script calls, and script replies as `Reply`. Keys carry the shard as their hash tag.
+"""Requests as script calls, and what scripts answer and store as types. Positions: see the scripts' headers.
 
-Key layout: docs/redis.md. The positions of every list here are those that the scripts' headers name.
+Everything is msgpack values one after the other (see lua/prelude.lua), made by packing a list and leaving off its
+head. Redis' msgpack library knows no binary type: bytes travel as strings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgpack
 
+from rater.charging.books import LedgerEntry, Line, op_number
+from rater.charging.keys import Keys as Keys
 from rater.charging.model import (
     OPERATION_KEPT_S,
     AccountState,
@@ -20,7 +25,6 @@ from rater.charging.model import (
     LegState,
     Piece,
     Post,
-    PostKind,
     Reply,
     Request,
     Reserve,
@@ -29,177 +33,217 @@ from rater.charging.model import (
     Terms,
     ThresholdKind,
 )
-from rater.events.stream import outbox_key
+from rater.charging.rules import denial_value
 from rater.ids import AccountId, GrantId, LegId, Shard, SwitchId
 from rater.money import Quote
 from rater.verdict import Reason
 
-STATUSES = (Status.OK, Status.DENIED, Status.GONE, Status.STALE, Status.CONFLICT)
-_POST_KINDS = {PostKind.OPENING: 0, PostKind.CREDIT: 1, PostKind.DEBIT: 2}
-_THRESHOLDS = {ThresholdKind.MONEY_BELOW: 0, ThresholdKind.ALLOWANCE_PERCENT: 1}
-Call = tuple[str, Sequence[str], Sequence[bytes | str]]
+Arguments = tuple[str, Sequence[str], Sequence[bytes | str]]
 """Script name, keys, arguments."""
+_STATUSES = (Status.OK, Status.DENIED, Status.GONE, Status.STALE, Status.CONFLICT)
+_REASONS = {int(reason): reason for reason in Reason}
+_OTHER_SCOPES = 5
+_GRANTS, _GRANT, _PIECES, _PIECE = 10, 7, 16, 8
+_THRESHOLDS = {ThresholdKind.MONEY_BELOW: 0, ThresholdKind.ALLOWANCE_PERCENT: 1}
 
 
-class Keys:
-    """The names of everything kept in one shard."""
-
-    def __init__(self, prefix: str, shard: Shard) -> None:
-        self.prefix = prefix
-        self.shard = shard
-        self._tag = f"{prefix}:{{{shard}}}:"
-        self.outbox = outbox_key(prefix, shard)
-        self.ledger = f"{self._tag}ledger"
-        self.accounts = f"{self._tag}accounts"
-        self.wake = f"{self._tag}wake"
-        self.lease_prefix = f"{self._tag}lease:"
-
-    def account(self, account: AccountId) -> str:
-        return f"{self._tag}account:{account}"
-
-    def leg(self, leg: LegId) -> str:
-        return f"{self._tag}leg:{leg}"
-
-    def live(self, account: AccountId) -> str:
-        return f"{self._tag}live:{account}"
-
-    def legs(self, switch: SwitchId) -> str:
-        return f"{self._tag}legs:{switch}"
-
-    def epoch(self, switch: SwitchId) -> str:
-        return f"{self._tag}epoch:{switch}"
-
-    def operation(self, op: str) -> str:
-        return f"{self._tag}op:{op}"
+def sequence(values: Sequence[Any]) -> bytes:
+    """The values packed one after the other."""
+    packed: bytes = msgpack.packb(values, use_bin_type=False)
+    return packed[1:] if len(values) < 16 else packed[3:]
 
 
-def _terms(terms: Terms) -> list[Any]:
-    allowances = [
-        [
-            a.grant,
-            a.seconds,
-            a.cadence.free_s,
-            a.cadence.first_s,
-            a.cadence.next_s,
-            a.valid_from_ms,
-            a.valid_until_ms,
-        ]
-        for a in terms.allowances
-    ]
-    thresholds = [[t.id, _THRESHOLDS[t.kind], t.value, t.grant or ""] for t in terms.thresholds]
-    return [terms.floor_micro, int(terms.use_money), allowances, thresholds]
+def parse_sequence(data: bytes) -> list[Any]:
+    """Strings come as bytes, since some of them are packed themselves."""
+    unpacker = msgpack.Unpacker(raw=True)
+    unpacker.feed(data)
+    return list(unpacker)
 
 
-def _number(op: str) -> int:
-    return int(op.rpartition(":")[2])
+class OtherScopes(Exception):
+    """The script needs the leg's leases named in KEYS; nothing was done. `scopes`: packed, as stored."""
+
+    def __init__(self, scopes: bytes) -> None:
+        super().__init__("the leg holds other leases than those named")
+        self.scopes = scopes
 
 
-def to_call(request: Request, keys: Keys) -> Call:
-    """The script call that carries the request out on its shard."""
-    arguments: list[Any]
-    names: tuple[str, ...]
+def to_call(request: Request, keys: Keys, scopes: bytes) -> Arguments:
+    """The script call for a request. `scopes`: of the leg's leases, packed; unused by Reserve, Deny and Post."""
     match request:
+        case Extend():
+            return _extend(request, keys, scopes)
         case Reserve():
             return _reserve(request, keys)
-        case Answer() as r:
-            arguments = [_number(r.op), r.epoch, r.now_ms, r.answered_at_ms, r.facts]
-            return "answer", (keys.leg(r.leg), keys.epoch(r.switch)), (_pack(arguments),)
-        case Extend() as r:
-            arguments = [r.op, _number(r.op), r.leg, r.account, r.epoch, r.now_ms, r.elapsed_s, _terms(r.terms),
-                         r.slice.long_s, r.slice.short_s]  # fmt: skip
-            names = (
-                keys.account(r.account),
-                keys.leg(r.leg),
-                keys.epoch(r.switch),
-                keys.ledger,
-                keys.live(r.account),
-            )
-            return "extend", names, (_pack(arguments), keys.lease_prefix)
-        case Settle() as r:
-            duration_s = -1 if r.duration_s is None else r.duration_s
-            arguments = [r.op, _number(r.op), r.leg, r.account, r.epoch, r.now_ms, duration_s, _terms(r.terms),
-                         int(r.emit), r.facts]  # fmt: skip
-            names = (keys.account(r.account), keys.leg(r.leg), keys.epoch(r.switch), keys.outbox, keys.ledger,
-                     keys.legs(r.switch), keys.live(r.account))  # fmt: skip
-            return "settle", names, (_pack(arguments), keys.lease_prefix, keys.wake)
-        case Deny() as r:
-            reason = Reason[msgpack.unpackb(r.facts)["reason"].upper()]
-            return "deny", (keys.operation(r.op), keys.outbox), (r.facts, str(int(reason)))
-        case Post() as r:
-            arguments = [r.op, r.account, _POST_KINDS[r.kind], r.amount_micro, r.now_ms, _terms(r.terms),
-                         r.cause or r.kind.value, int(Reason.INSUFFICIENT_CREDIT),
-                         OPERATION_KEPT_S * 1000]  # fmt: skip
-            names = (keys.account(r.account), keys.operation(r.op), keys.outbox, keys.ledger, keys.live(r.account),
-                     keys.accounts)  # fmt: skip
-            return "post", names, (_pack(arguments), keys.wake)
+        case Settle():
+            return _settle(request, keys, scopes)
+        case Answer():
+            return _answer(request, keys, scopes)
+        case Deny():
+            names = (keys.operation(request.op), keys.outbox)
+            return "deny", names, (str(denial_value(request.facts)), request.facts)
+        case Post():
+            return _post(request, keys)
 
 
-def _reserve(r: Reserve, keys: Keys) -> Call:
-    limits = [[lease.scope, lease.limit, int(lease.reason)] for lease in r.leases]
-    arguments = [
-        r.op, _number(r.op), r.leg, r.account, r.switch, r.epoch, r.now_ms, r.quote.to_wire(), _terms(r.terms),
-        r.slice.first_s, r.slice.short_s, int(r.exempt), r.facts, limits,
-        int(Reason.INSUFFICIENT_CREDIT), int(Reason.ALLOWANCE_EXHAUSTED),
-    ]  # fmt: skip
+def reserve_scopes(request: Reserve) -> bytes:
+    return sequence([lease.scope for lease in request.leases])
+
+
+def _reserve(r: Reserve, keys: Keys) -> Arguments:
+    limits: list[int] = []
+    for lease in r.leases:
+        limits += (lease.limit, int(lease.reason))
+    terms = r.terms
+    head = sequence((
+        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, int(r.exempt), terms.floor_micro,
+        int(terms.use_money), r.slice.first_s, r.slice.short_s, int(Reason.INSUFFICIENT_CREDIT),
+        int(Reason.ALLOWANCE_EXHAUSTED),
+    ))  # fmt: skip
     names = (
-        keys.account(r.account),
-        keys.leg(r.leg),
-        keys.epoch(r.switch),
-        keys.outbox,
-        keys.ledger,
-        keys.legs(r.switch),
-        keys.live(r.account),
-        keys.accounts,
-        *(keys.lease_prefix + lease.scope for lease in r.leases),
-    )
-    return "reserve", names, (_pack(arguments),)
+        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
+        keys.accounts, keys.ledger, keys.outbox, *(keys.lease(lease.scope) for lease in r.leases),
+    )  # fmt: skip
+    return "reserve", names, (
+        head, _quote(r.quote), r.facts, sequence(limits), _allowances(terms), reserve_scopes(r),
+    )  # fmt: skip
 
 
-def _pack(value: Any) -> bytes:
-    """Redis' msgpack library knows no binary type: bytes travel as strings."""
-    return bytes(msgpack.packb(value, use_bin_type=False))
+def _answer(r: Answer, keys: Keys, scopes: bytes) -> Arguments:
+    head = sequence((op_number(r.op), str(r.epoch), r.now_ms, r.leg, r.switch, r.answered_at_ms, scopes))
+    names = (keys.leg(r.leg), keys.epoch(r.switch), keys.switches, *_leases(keys, scopes))
+    return "answer", names, (head, r.facts)
 
 
-def from_reply(values: Sequence[int]) -> Reply:
-    status, reason, granted_s, final, amount, balance, reserved, repeated = values
+def _extend(r: Extend, keys: Keys, scopes: bytes) -> Arguments:
+    terms = r.terms
+    head = sequence((
+        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.elapsed_s, terms.floor_micro,
+        int(terms.use_money), r.slice.long_s, r.slice.short_s, scopes,
+    ))  # fmt: skip
+    names = (
+        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger,
+        *_leases(keys, scopes),
+    )  # fmt: skip
+    return "extend", names, (head, _allowances(terms))
+
+
+def _settle(r: Settle, keys: Keys, scopes: bytes) -> Arguments:
+    head = sequence((
+        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.duration_s or 0, int(r.emit),
+        keys.wake, scopes,
+    ))  # fmt: skip
+    names = (
+        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
+        keys.ledger, keys.outbox, *_leases(keys, scopes),
+    )  # fmt: skip
+    return "settle", names, (head, r.facts, _thresholds(r.terms))
+
+
+def _post(r: Post, keys: Keys) -> Arguments:
+    contents = hashlib.sha256(sequence((r.account, r.kind.value, r.amount_micro, r.cause))).hexdigest()
+    head = sequence((
+        r.op, r.account, r.kind.value, r.amount_micro, r.now_ms, r.terms.floor_micro, r.cause, contents,
+        str(OPERATION_KEPT_S * 1000), int(Reason.INSUFFICIENT_CREDIT), int(Reason.OUT_OF_RANGE), keys.wake,
+    ))  # fmt: skip
+    names = (keys.operation(r.op), keys.account(r.account), keys.accounts, keys.ledger, keys.outbox)
+    return "post", names, (head, _thresholds(r.terms))
+
+
+@lru_cache(maxsize=4096)
+def _quote(quote: Quote) -> bytes:
+    packed: bytes = msgpack.packb(quote.to_wire(), use_bin_type=False)
+    return packed
+
+
+@lru_cache(maxsize=4096)
+def _leases_of(prefix: str, scopes: bytes) -> tuple[str, ...]:
+    return tuple(prefix + scope.decode() for scope in parse_sequence(scopes))
+
+
+def _leases(keys: Keys, scopes: bytes) -> tuple[str, ...]:
+    return _leases_of(keys.lease_prefix, scopes) if scopes else ()
+
+
+def _allowances(terms: Terms) -> bytes:
+    values: list[Any] = []
+    for term in terms.allowances:
+        cadence = term.cadence
+        values += (
+            term.grant, term.seconds, cadence.free_s, cadence.first_s, cadence.next_s, term.valid_from_ms,
+            term.valid_until_ms,
+        )  # fmt: skip
+    return sequence(values) if values else b""
+
+
+def _thresholds(terms: Terms) -> bytes:
+    values: list[Any] = []
+    for threshold in terms.thresholds:
+        values += (threshold.id, _THRESHOLDS[threshold.kind], threshold.value, threshold.grant or "")
+    return sequence(values) if values else b""
+
+
+def from_reply(data: bytes) -> Reply:
+    """Raises OtherScopes when the call has to be made again with the leg's own leases."""
+    if data[0] == _OTHER_SCOPES:
+        raise OtherScopes(data[1:])
+    status, reason, granted_s, final, amount, balance, reserved, repeated = msgpack.unpackb(b"\x98" + data)
     return Reply(
-        STATUSES[status], Reason(reason), granted_s, bool(final), amount, balance, reserved, bool(repeated)
+        _STATUSES[status], _REASONS[reason], granted_s, final == 1, amount, balance, reserved, repeated == 1
     )
 
 
 def to_account(account: AccountId, data: bytes) -> AccountState:
-    state = msgpack.unpackb(data)
-    grants = tuple(GrantState(GrantId(g[0]), *g[1:]) for g in state["g"])
-    return AccountState(account, state["b"], state["r"], state["o"], state["c"], state["d"], state["x"], grants)
+    """The account as stored."""
+    values = parse_sequence(data)
+    grants = []
+    for i in range(_GRANTS, len(values), _GRANT):
+        grant, valid_from_ms, valid_until_ms, granted_s, used_s, reserved_s, _ = values[i : i + _GRANT]
+        grants.append(
+            GrantState(GrantId(grant.decode()), granted_s, used_s, reserved_s, valid_from_ms, valid_until_ms)
+        )
+    _, balance, reserved, opening, credits_, debits, charges = values[:7]
+    return AccountState(account, balance, reserved, opening, credits_, debits, charges, tuple(grants))
 
 
 def to_leg(leg: LegId, shard: Shard, data: bytes) -> LegState | None:
-    """The leg as stored; None for a tombstone."""
-    state = msgpack.unpackb(data, raw=True)
-    if b"z" in state:
+    """The leg as stored; None when it is over."""
+    values = parse_sequence(data)
+    if not values[0]:
         return None
-    pieces = tuple(Piece(GrantId(p[0].decode()) if p[0] else None, p[1], p[2], p[3]) for p in state[b"p"])
+    (_, last, _, account, switch, granted_s, final, _, exempt, _, reserved_at_ms, answered_at_ms, seen_at_ms,
+     quote, facts, scopes, *_) = values  # fmt: skip
+    pieces = []
+    for i in range(_PIECES, len(values), _PIECE):
+        grant, _, _, _, _, from_s, to_s, amount = values[i : i + _PIECE]
+        pieces.append(Piece(GrantId(grant.decode()) if grant else None, from_s, to_s, amount))
     return LegState(
         leg=leg,
-        account=AccountId(state[b"a"].decode()),
+        account=AccountId(account.decode()),
         shard=shard,
-        switch=SwitchId(state[b"w"].decode()),
-        quote=Quote.from_wire(_decoded(state[b"q"])),
-        pieces=pieces,
-        granted_s=state[b"g"],
-        final=bool(state[b"f"]),
-        next_op=state[b"n"] + 1,
-        reserved_at_ms=state[b"t"],
-        answered_at_ms=state[b"h"] or None,
-        seen_at_ms=state[b"s"],
-        exempt=bool(state[b"e"]),
-        facts=state[b"i"],
-        leases=tuple(scope.decode() for scope in state[b"l"]),
+        switch=SwitchId(switch.decode()),
+        quote=Quote.from_wire(msgpack.unpackb(quote)),
+        pieces=tuple(pieces),
+        granted_s=granted_s,
+        final=final == 1,
+        next_op=last + 1,
+        reserved_at_ms=reserved_at_ms,
+        answered_at_ms=None if answered_at_ms < 0 else answered_at_ms,
+        seen_at_ms=seen_at_ms,
+        exempt=exempt == 1,
+        facts=facts,
+        leases=tuple(scope.decode() for scope in parse_sequence(scopes)),
     )
 
 
-def _decoded(value: Any) -> Any:
-    """Text instead of bytes, all the way down: scripts know only byte strings."""
-    if isinstance(value, bytes):
-        return value.decode()
-    return [_decoded(item) for item in value] if isinstance(value, list) else value
+def to_ledger_entry(fields: Mapping[bytes, bytes]) -> LedgerEntry:
+    """One entry of the ledger's stream."""
+    op, at_ms, note, *flat = parse_sequence(fields[b"e"])
+    account = AccountId(fields[b"account"].decode())
+    return LedgerEntry(op.decode(), account, at_ms, note.decode(), tuple(_lines(flat)))
+
+
+def _lines(flat: list[Any]) -> Iterable[Line]:
+    for i in range(0, len(flat), 5):
+        cause, resource, cycle_ms, before, after = flat[i : i + 5]
+        yield Line(cause.decode(), resource.decode(), cycle_ms, before, after)

@@ -20,7 +20,6 @@ from rater.errors import InputError, RaterError
 from rater.ids import AccountId, OpId, Shard
 from rater.money import format_amount, parse_amount
 
-LEDGER_PAGE = 1000
 AccountArgument = Annotated[str, typer.Argument(help="The account's id, as in the catalogue.")]
 AmountArgument = Annotated[str, typer.Argument(help="A positive decimal, such as 12.50.")]
 OpOption = Annotated[str, typer.Option("--op-id", help="Names the operation: repeating it changes nothing more.")]
@@ -188,12 +187,10 @@ async def _audit(config: Path | None) -> tuple[int, list[str]]:
 async def read_books(store: RedisStore, shard: Shard) -> Books:
     """The whole ledger of a shard, page by page, and what its live legs hold."""
     moved: dict[str, int] = defaultdict(int)
-    since = "-"
-    while page := await store.redis.xrange(store.keys(shard).ledger, min=since, count=LEDGER_PAGE):
-        for _, entry in page:
-            if entry[b"resource"] == b"money":
-                moved[entry[b"account"].decode()] += int(entry[b"after"]) - int(entry[b"before"])
-        since = f"({page[-1][0].decode()}"
+    async for entry in store.ledger(shard):
+        for line in entry.lines:
+            if not line.resource:
+                moved[entry.account] += line.after - line.before
     held: dict[str, int] = defaultdict(int)
     for leg in await store.legs(shard):
         held[leg.account] += sum(piece.amount for piece in leg.pieces if piece.grant is None)

@@ -95,20 +95,19 @@ def _add_event(entry: Entry, seen: set[str], accounts: dict[str, _Account], book
 
 
 async def _read_ledger(store: RedisStore, shard: Shard, accounts: dict[str, _Account], books: Books) -> None:
-    async for stream_id, fields in _entries(store, store.keys(shard).ledger):
-        if fields[b"resource"] not in (b"", b"money"):
-            continue
-        name = fields[b"account"].decode()
-        account = accounts[name]
-        before, after = int(fields[b"before"]), int(fields[b"after"])
-        if before != account.ledger_micro:
-            books.faults.append(
-                f"account {name}: the ledger's line {stream_id.decode()} begins at {format_amount(before)}, "
-                f"the one before ends at {format_amount(account.ledger_micro)}"
-            )
-        if fields[b"cause"].decode() == CALL:
-            account.ledger_calls_micro += before - after
-        account.ledger_micro = after
+    async for entry in store.ledger(shard):
+        account = accounts[entry.account]
+        for line in entry.lines:
+            if line.resource:
+                continue
+            if line.before != account.ledger_micro:
+                books.faults.append(
+                    f"account {entry.account}: the ledger's entry of {entry.op} begins at "
+                    f"{format_amount(line.before)}, the one before ends at {format_amount(account.ledger_micro)}"
+                )
+            if line.cause == CALL:
+                account.ledger_calls_micro += line.before - line.after
+            account.ledger_micro = line.after
 
 
 async def _compare(store: RedisStore, shard: Shard, accounts: dict[str, _Account], books: Books) -> None:

@@ -18,6 +18,7 @@ from rater.charging.model import (
     AllowanceTerm,
     Answer,
     Deny,
+    Extend,
     Post,
     PostKind,
     Reply,
@@ -107,8 +108,17 @@ class Desk:
             await self.store.ask(
                 Answer(OpId(f"{leg}:2"), self.shard, account, leg, switch, 1, T0, T0 + 4_000, facts.pack())
             )
+        number = 3
+        while seconds is not None and reply.granted_s < seconds and not reply.final:
+            reply = await self.store.ask(
+                Extend(OpId(f"{leg}:{number}"), self.shard, account, leg, switch, 1, T0, 0, terms,
+                       SlicePolicy(3600, 3600, 1))
+            )  # fmt: skip
+            number += 1
         return await self.store.ask(
-            Settle(OpId(f"{leg}:3"), self.shard, account, leg, switch, 1, T0, seconds, terms, True, facts.pack())
+            Settle(
+                OpId(f"{leg}:{number}"), self.shard, account, leg, switch, 1, T0, seconds, terms, True, facts.pack()
+            )
         )
 
     async def deny(self, facts: LegFacts) -> Reply:

@@ -1,13 +1,25 @@
--- Write down when the leg was answered, and on which channel it runs.
--- KEYS  1 leg  2 epoch of the switch
--- ARGV  1 msgpack {number, epoch, now_ms, answered_at_ms, facts}
--- Returns a reply, see _lib.lua.
-local a = cmsgpack.unpack(ARGV[1])
-local leg = load(KEYS[1])
-if not leg or leg.z then return {GONE, 0, 0, 0, 0, 0, 0, 0} end
-if leg.n >= a[1] then return {OK, 0, leg.g, leg.f, 0, 0, 0, 1} end
-if stale(KEYS[2], a[2]) then return {STALE, 0, 0, 0, 0, 0, 0, 0} end
-leg.n, leg.s, leg.h, leg.i = a[1], a[3], a[4], a[5]
-leg.y = {OK, 0, leg.g, leg.f, 0, 0, 0, 0}
-keep(KEYS[1], leg, LEG_KEPT_MS)
-return leg.y
+-- Write down when the leg was answered, and the facts with the channel it runs on; renew its leases.
+--
+-- KEYS  1 leg  2 epoch of the switch  3 switches  4… the leg's lease sets
+-- ARGV  1 number of the operation, epoch (text), now_ms, leg, switch, answered_at_ms, lease scopes as packed at the
+--         reservation; packed one after the other   2 facts, a msgpack map
+-- Writes  leg, lease sets; the epoch when it is newer.
+-- Returns a reply: ok, stale, gone; or 5 and the scopes.
+-- uses: prelude
+
+local n, epoch, now, leg_id, switch, answered_at, scopes = unpack_all(ARGV[1])
+local held = call('MGET', KEYS[1], KEYS[2])
+if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
+if not held[1] then return GONE end
+local leg = {unpack_all(held[1])}
+if n == leg[2] then return leg[3] .. '\1' end
+if leg[1] == 0 then return n < leg[2] and pack(2, 0, 0, 0, 0, 0, 0, 1) or GONE end
+if n < leg[2] then return pack(0, 0, leg[6], leg[7], 0, 0, 0, 1) end
+if leg[16] ~= scopes then return '\5' .. leg[16] end
+
+local reply = pack(0, 0, leg[6], leg[7], 0, 0, 0)
+leg[2], leg[3], leg[12], leg[13], leg[15] = n, reply, answered_at, now, ARGV[2]
+call('SET', KEYS[1], pack(unpack(leg)))
+local expiry = now + leg[6] * 1000 + LEASE_MARGIN_MS
+for i = 4, #KEYS do call('ZADD', KEYS[i], expiry, leg_id) end
+return reply .. '\0'

@@ -1,29 +1,42 @@
--- Reserve the next slice and renew the leases.
--- KEYS  1 account  2 leg  3 epoch of the switch  4 ledger  5 live legs of the account
--- ARGV  1 msgpack {op, number, leg id, account id, epoch, now_ms, elapsed_s, terms, long_s, short_s}
---       2 prefix of the lease keys (their scopes stand in the leg; same hash tag as the keys above)
--- Returns a reply, see _lib.lua.
-local a = cmsgpack.unpack(ARGV[1])
-local op, number, id, now, terms = a[1], a[2], a[3], a[6], a[8]
-local leg = load(KEYS[2])
-if not leg or leg.z then return {GONE, 0, 0, 0, 0, 0, 0, 0} end
-if leg.n == number then return again(leg.y) end
-if leg.n > number then return {OK, 0, leg.g, leg.f, 0, 0, 0, 1} end
-if stale(KEYS[3], a[5]) then return {STALE, 0, 0, 0, 0, 0, 0, 0} end
-local account = load(KEYS[1]) or new_account()
-local target = a[7] + a[9]
-if leg.g < target then
-  local entries = renew(account, terms[3])
-  local granted = leg.g
-  grow(account, leg, terms, target, a[10], redis.call('ZCARD', KEYS[5]))
-  if leg.g > granted or #entries > 0 then redis.call('SET', KEYS[1], cmsgpack.pack(account)) end
-  for _, e in ipairs(entries) do note(KEYS[4], op, a[4], e[1], e[2], e[3], e[4], now) end
-end
-leg.n, leg.s = number, now
-leg.y = {OK, 0, leg.g, leg.f, 0, account.b, account.r, 0}
-keep(KEYS[2], leg, LEG_KEPT_MS)
-local expires = string.format('%.0f', now + math.max(0, leg.g - a[7]) * 1000 + LEASE_GRACE_MS)
-for _, scope in ipairs(leg.l) do
-  redis.call('ZADD', ARGV[2] .. scope, 'XX', expires, id)
-end
-return leg.y
+-- Reserve the leg's next slice and renew its leases.
+--
+-- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 ledger  6… the leg's lease sets
+-- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, elapsed_s,
+--         floor (micro-units), use_money (0, 1), long_s, short_s, lease scopes as packed at the reservation; packed one
+--         after the other   2 allowances, see `renew`; packed
+-- Writes  leg, account, lease sets, ledger (when an allowance opens or closes); the epoch when it is newer.
+-- Returns a reply: ok (granted_s as before when nothing more could be had), stale, gone; or 5 and the scopes.
+-- uses: prelude quote grants walk
+
+local n, epoch, now, op, account_id, leg_id, switch, elapsed_s, long_s, scopes
+n, epoch, now, op, account_id, leg_id, switch, elapsed_s, floor_micro, use_money, long_s, short_s, scopes =
+  unpack_all(ARGV[1])
+local held = call('MGET', KEYS[1], KEYS[2], KEYS[4])
+if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
+if not held[1] then return GONE end
+local leg = {unpack_all(held[1])}
+if n == leg[2] then return leg[3] .. '\1' end
+if leg[1] == 0 then return n < leg[2] and pack(2, 0, 0, 0, 0, 0, 0, 1) or GONE end
+if n < leg[2] then return pack(0, 0, leg[6], leg[7], 0, 0, 0, 1) end
+if leg[16] ~= scopes then return '\5' .. leg[16] end
+
+account = held[3] and {unpack_all(held[3])} or {1, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+terms = {unpack_all(ARGV[2])}
+use_quote(leg[14])
+renew(terms, now)
+granted, final, reserved, draws = leg[6], leg[7], leg[8], leg[10]
+local waited = draws == 1 and final == 1 and granted < q_horizon
+for i = PIECES, #leg do pieces[i - PIECES + 1] = leg[i] end
+sharers = 2 * account[9]
+walk(increment_end(elapsed_s + long_s))
+local waits = draws == 1 and final == 1 and granted < q_horizon
+if waits ~= waited then account[10] = account[10] + (waits and 1 or -1) end
+
+local reply = pack(0, 0, granted, final, 0, account[2], account[3])
+leg[2], leg[3], leg[6], leg[7], leg[8], leg[13] = n, reply, granted, final, reserved, now
+for i = 1, #pieces do leg[PIECES + i - 1] = pieces[i] end
+call('MSET', KEYS[4], pack(unpack(account)), KEYS[1], pack(unpack(leg)))
+local expiry = now + granted * 1000 + LEASE_MARGIN_MS
+for i = 6, #KEYS do call('ZADD', KEYS[i], expiry, leg_id) end
+if #lines > 0 then call('XADD', KEYS[5], '*', 'account', account_id, 'e', pack(op, now, '', unpack(lines))) end
+return reply .. '\0'

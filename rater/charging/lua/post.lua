@@ -1,38 +1,62 @@
--- Move an account's money by hand; creates the account when it is new.
--- KEYS  1 account  2 operation  3 outbox  4 ledger  5 live legs of the account  6 accounts of the shard
--- ARGV  1 msgpack {op, account id, kind (0 opening, 1 credit, 2 debit), amount, now_ms, terms, cause, credit reason,
---         kept_ms}
---       2 the channel on which waiting legs are told that money arrived
--- Returns a reply, see _lib.lua. CONFLICT: the operation id was used before with other contents.
-local a = cmsgpack.unpack(ARGV[1])
-local op, name, kind, amount, now, terms = a[1], a[2], a[3], a[4], a[5], a[6]
-local contents = string.format('%s|%d|%.0f', name, kind, amount)
-local first = load(KEYS[2])
-if first then
-  if first[1] == contents then return again(first[2]) end
-  return {CONFLICT, 0, 0, 0, 0, 0, 0, 0}
+-- Move an account's money by hand; the account is made when it is new.
+--
+-- KEYS  1 operation  2 account  3 accounts  4 ledger  5 outbox
+-- ARGV  1 operation id, account, kind (`opening`, `credit`, `debit`), amount (micro-units), now_ms, floor
+--         (micro-units), note, hash of the contents, how long to keep the operation (text, ms), reasons when money is
+--         short and when an amount leaves the exact range, channel to wake legs by; packed one after the other
+--       2 thresholds, see thresholds.lua; packed
+-- Writes  operation, account, accounts, ledger, outbox `threshold`.
+-- Returns a reply: ok, denied, conflict (the operation id was used with other contents, or the account was opened with
+-- another amount). An opening, which may be 0, is posted once in an account's life, however many operations ask for it.
+-- uses: prelude grants thresholds
+
+local op, account_id, kind, amount, now, floor_micro, remark, digest, kept_ms, short, out_of_range, wake =
+  unpack_all(ARGV[1])
+local MAX_AMOUNT, CONFLICT = 9e15, '\4\0\0\0\0\0\0\0'
+local held = call('MGET', KEYS[1], KEYS[2])
+if held[1] then
+  local first, reply = unpack_all(held[1])
+  return first == digest and reply .. '\1' or CONFLICT
 end
-local account = load(KEYS[1]) or new_account()
-local before = account.b
-if kind == 2 and before - account.r - amount < terms[1] then
-  return {DENIED, a[8], 0, 0, 0, account.b, account.r, 0}
+account = held[2] and {unpack_all(held[2])} or {1, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+local before = account[2]
+
+if kind == 'opening' and account[8] == 1 then
+  if account[4] ~= amount then return CONFLICT end
+  return pack(0, 0, 0, 0, amount, before, account[3], 1)
 end
-if kind == 2 then
-  account.b, account.d = before - amount, account.d + amount
-elseif kind == 1 then
-  account.b, account.c = before + amount, account.c + amount
+
+local after = kind == 'debit' and before - amount or before + amount
+local total = kind == 'debit' and account[6] or account[5]
+local reason = 0
+if kind == 'debit' and after - account[3] < floor_micro then
+  reason = short
+elseif total + amount > MAX_AMOUNT or after > MAX_AMOUNT or after < -MAX_AMOUNT then
+  reason = out_of_range
+end
+if reason ~= 0 then
+  local reply = pack(1, reason, 0, 0, 0, before, account[3])
+  call('SET', KEYS[1], pack(digest, reply), 'PX', kept_ms)
+  return reply .. '\0'
+end
+
+local thresholds = {unpack_all(ARGV[2])}
+local levels_before = levels(thresholds)
+account[2] = after
+if kind == 'opening' then
+  account[4], account[8] = amount, 1
+elseif kind == 'credit' then
+  account[5] = account[5] + amount
 else
-  account.b, account.o = before + amount, account.o + amount
+  account[6] = account[6] + amount
 end
-if account.b > 9000000000000000 or account.b < -9000000000000000 then
-  return {DENIED, a[8], 0, 0, 0, before, account.r, 0}
+local reply = pack(0, 0, 0, 0, amount, after, account[3])
+call('SET', KEYS[1], pack(digest, reply), 'PX', kept_ms)
+call('SET', KEYS[2], pack(unpack(account)))
+if not held[2] then call('SADD', KEYS[3], account_id) end
+if amount > 0 then
+  call('XADD', KEYS[4], '*', 'account', account_id, 'e', pack(op, now, remark, kind, '', 0, before, after))
 end
-local reply = {OK, 0, 0, 0, amount, account.b, account.r, 0}
-local found = crossings(terms[4], before, account.b, {}, account)
-redis.call('SET', KEYS[1], cmsgpack.pack(account))
-redis.call('SADD', KEYS[6], name)
-note(KEYS[4], op, name, 'money', a[7], before, account.b, now)
-keep(KEYS[2], {contents, reply}, a[9])
-report(KEYS[3], found, name, op, now)
-if kind ~= 2 and redis.call('ZCARD', KEYS[5]) > 0 then redis.call('PUBLISH', ARGV[2], name) end
-return reply
+if #thresholds > 0 then announce(thresholds, levels_before, KEYS[5], op, account_id, now) end
+if account[10] > 0 and kind ~= 'debit' then call('PUBLISH', wake, account_id) end
+return reply .. '\0'

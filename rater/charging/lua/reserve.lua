@@ -1,67 +1,74 @@
--- Check limits, take leases, reserve the first slice and write the leg; or record the denial.
--- KEYS  1 account  2 leg  3 epoch of the switch  4 outbox  5 ledger  6 live legs of the switch
---       7 live legs of the account  8 accounts of the shard  9.. one per limit
--- ARGV  1 msgpack {op, number, leg id, account id, switch, epoch, now_ms, quote, terms, first_s, short_s, exempt,
---         facts, limits {scope, limit, reason}, credit reason, allowance reason}
--- Writes the account, the leg, the leases, the indexes; on denial only the outbox (and an allowance's renewal).
--- Returns a reply, see _lib.lua. Repeating it returns the first answer.
-local a = cmsgpack.unpack(ARGV[1])
-local op, number, id, name, now, q, terms = a[1], a[2], a[3], a[4], a[7], a[8], a[9]
-local known = load(KEYS[2])
-if known then
-  if known.n == number then return again(known.y) end
-  return {known.z and GONE or OK, 0, known.g or 0, known.f or 0, 0, 0, 0, 1}
+-- Check limits, take leases, reserve the first slice and write the leg: or deny, and record the denial.
+--
+-- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 legs of the switch  6 accounts  7 ledger  8 outbox
+--       9… one lease set for each limit
+-- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, exempt (0, 1),
+--         floor (micro-units), use_money (0, 1), first_s, short_s, reason when money is short, when an allowance is;
+--         packed one after the other
+--       2 quote, packed   3 facts, a msgpack map   4 for each limit: most legs, reason; packed
+--       5 allowances, see `renew`; packed   6 lease scopes, packed, as they are kept with the leg
+-- Writes  account, leg, legs, lease sets, ledger (when an allowance opens or closes); when denied: the leg's tombstone,
+--         outbox `denied`; the epoch when it is newer.
+-- Returns a reply: ok, denied (reason), stale, gone (the leg was settled). A repeat gets the first answer.
+-- uses: prelude quote grants walk
+
+local n, epoch, now, op, account_id, leg_id, switch, exempt, first_s, short_of_money, short_of_allowance
+n, epoch, now, op, account_id, leg_id, switch, exempt, floor_micro, use_money, first_s, short_s, short_of_money,
+  short_of_allowance = unpack_all(ARGV[1])
+local held = call('MGET', KEYS[1], KEYS[2], KEYS[4])
+if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
+if held[1] then
+  local version, last, reply, denied, _, has, ends = unpack_all(held[1])
+  if n == last then return reply .. '\1' end
+  if version == 1 then return pack(0, 0, has, ends, 0, 0, 0, 1) end
+  if n < last then return pack(2, 71, 0, 0, 0, 0, 0, 1) end
+  if denied == 0 then return pack(2, 71, 0, 0, 0, 0, 0, 0) end
 end
-if stale(KEYS[3], a[6]) then return {STALE, 0, 0, 0, 0, 0, 0, 0} end
-local account = load(KEYS[1])
-local fresh = not account
-account = account or new_account()
-local entries = renew(account, terms[3])
+
+account = held[3] and {unpack_all(held[3])} or {1, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+terms = {unpack_all(ARGV[5])}
+use_quote(ARGV[2])
+renew(terms, now)
+local renewed = #lines > 0
+
 local reason = 0
-if a[12] == 0 then
-  for i, limit in ipairs(a[14]) do
-    local key = KEYS[8 + i]
-    local count = redis.call('ZCARD', key)
-    if count >= limit[2] then
-      redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%.0f', now))
-      count = redis.call('ZCARD', key)
-    end
-    if count >= limit[2] and (reason == 0 or limit[3] < reason) then reason = limit[3] end
+if exempt == 0 then
+  local limits = {unpack_all(ARGV[4])}
+  for i = 1, #limits, 2 do
+    local live = call('ZCOUNT', KEYS[8 + (i + 1) / 2], now + 1, '+inf')
+    if live >= limits[i] and (reason == 0 or limits[i + 1] < reason) then reason = limits[i + 1] end
   end
 end
-local leg = {a = name, w = a[5], q = q, p = {}, k = {}, g = 0, f = 0, n = number, t = now, h = 0, s = now, e = a[12],
-  i = a[13], l = {}}
 if reason == 0 then
-  grow(account, leg, terms, a[10], a[11], redis.call('ZCARD', KEYS[7]) + 1)
-  if leg.g == 0 or (leg.g <= q[3] and leg.g < q[2] and not is_free(q) and #terms[3] == 0 and account.b - terms[1] <= 0)
-  then
-    reason = terms[2] == 1 and a[15] or a[16]
-  end
+  -- A leg that is free however long draws on nothing, unless its allowance blocks when it is exhausted.
+  if exempt == 1 or (price(q_horizon) == 0 and not (use_money == 0 and #terms > 0)) then draws = 0 end
+  sharers = 2 * (account[9] + 1)
+  walk(increment_end(first_s))
+  if granted == 0 then reason = (use_money == 0 and #terms > 0) and short_of_allowance or short_of_money end
 end
-if #entries > 0 or reason == 0 then
-  if reason ~= 0 then
-    account = load(KEYS[1]) or new_account()
-    renew(account, terms[3])
-  end
-  redis.call('SET', KEYS[1], cmsgpack.pack(account))
-  if fresh then redis.call('SADD', KEYS[8], name) end
-  for _, e in ipairs(entries) do note(KEYS[5], op, name, e[1], e[2], e[3], e[4], now) end
-end
+
 if reason ~= 0 then
-  local reply = {DENIED, reason, 0, 0, 0, account.b, account.r, 0}
-  redis.call('XADD', KEYS[4], '*', 'k', 'denied', 'f', a[13],
-    'r', cmsgpack.pack({reason = reason, balance_micro = account.b, reserved_micro = account.r}))
-  keep(KEYS[2], {n = number, y = reply, z = 1}, TOMBSTONE_MS)
-  return reply
+  local reply = pack(1, reason, 0, 0, 0, account[2], account[3])
+  call('SET', KEYS[1], pack(0, n, reply, 1), 'PX', DENIAL_KEPT_MS)
+  if renewed then call('SET', KEYS[4], pack(unpack(account))) end
+  call('XADD', KEYS[8], '*', 'k', 'denied', 'f', ARGV[3],
+    'r', '\131' .. pack('reason', reason, 'balance_micro', account[2], 'reserved_micro', account[3]))
+  for i = 9, #KEYS do call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now) end
+  if renewed then
+    if not held[3] then call('SADD', KEYS[6], account_id) end
+    call('XADD', KEYS[7], '*', 'account', account_id, 'e', pack(op, now, '', unpack(lines)))
+  end
+  return reply .. '\0'
 end
-local expires = string.format('%.0f', now + leg.g * 1000 + LEASE_GRACE_MS)
-for i, limit in ipairs(a[14]) do
-  leg.l[i] = limit[1]
-  redis.call('ZADD', KEYS[8 + i], expires, id)
-end
-redis.call('ZADD', KEYS[6], string.format('%.0f', now), id)
-redis.call('ZADD', KEYS[7], string.format('%.0f', now), id)
-local reply = {OK, 0, leg.g, leg.f, 0, account.b, account.r, 0}
-leg.y = reply
-keep(KEYS[2], leg, LEG_KEPT_MS)
-return reply
+
+account[9] = account[9] + draws
+if draws == 1 and final == 1 and granted < q_horizon then account[10] = account[10] + 1 end
+local reply = pack(0, 0, granted, final, 0, account[2], account[3])
+call('MSET', KEYS[4], pack(unpack(account)), KEYS[1], pack(1, n, reply, account_id, switch, granted, final, reserved,
+  exempt, draws, now, -1, now, ARGV[2], ARGV[3], ARGV[6], unpack(pieces)))
+call('SADD', KEYS[5], leg_id)
+local expiry = now + granted * 1000 + LEASE_MARGIN_MS
+for i = 9, #KEYS do call('ZADD', KEYS[i], expiry, leg_id) end
+if not held[3] then call('SADD', KEYS[6], account_id) end
+if renewed then call('XADD', KEYS[7], '*', 'account', account_id, 'e', pack(op, now, '', unpack(lines))) end
+return reply .. '\0'

@@ -1,0 +1,79 @@
+"""The names of everything kept in Redis, and the scripts' sources. Layout: docs/redis.md."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+from rater.events.stream import outbox_key
+from rater.ids import AccountId, LegId, Shard, SwitchId
+
+HOT = ("reserve", "answer", "extend", "settle", "deny", "post")
+"""The scripts that go over the pipelined connection."""
+_FOLDER = Path(__file__).parent / "lua"
+_USES = re.compile(r"^-- uses: ([a-z ]+)$", re.MULTILINE)
+
+
+def script(name: str) -> bytes:
+    """A script as Redis is given it: the parts that its header names in front."""
+    own = (_FOLDER / f"{name}.lua").read_text("utf-8")
+    uses = _USES.search(own)
+    parts = uses.group(1).split() if uses is not None else []
+    return b"\n".join([*((_FOLDER / f"{part}.lua").read_bytes() for part in parts), own.encode()])
+
+
+@cache
+def load_scripts() -> Mapping[str, bytes]:
+    """Every script of the hot path, by name."""
+    return MappingProxyType({name: script(name) for name in HOT})
+
+
+def digest(body: bytes) -> str:
+    """What EVALSHA calls a script by."""
+    return hashlib.sha1(body).hexdigest()
+
+
+class Keys:
+    """The names within one shard. All carry its hash tag, so that they live on one node of a cluster."""
+
+    def __init__(self, prefix: str, shard: Shard) -> None:
+        self.prefix = prefix
+        self.shard = shard
+        tag = f"{prefix}:{{{shard}}}:"
+        self.outbox = outbox_key(prefix, shard)
+        self.ledger = f"{tag}ledger"
+        self.accounts = f"{tag}accounts"
+        self.switches = f"{tag}switches"
+        self.wake = f"{tag}wake"
+        self.lease_prefix = f"{tag}lease:"
+        self._account = f"{tag}account:"
+        self._leg = f"{tag}leg:"
+        self._legs = f"{tag}legs:"
+        self._epoch = f"{tag}epoch:"
+        self._operation = f"{tag}op:"
+
+    def account(self, account: AccountId) -> str:
+        return self._account + account
+
+    def leg(self, leg: LegId) -> str:
+        return self._leg + leg
+
+    def legs(self, switch: SwitchId) -> str:
+        return self._legs + switch
+
+    def epoch(self, switch: SwitchId) -> str:
+        return self._epoch + switch
+
+    def operation(self, op: str) -> str:
+        return self._operation + op
+
+    def lease(self, scope: str) -> str:
+        return self.lease_prefix + scope
+
+
+def leadership_key(prefix: str, switch: SwitchId) -> str:
+    return f"{prefix}:lead:{switch}"

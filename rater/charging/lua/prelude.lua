@@ -1,0 +1,41 @@
+-- What every charging script shares: how state is packed, who may write, what was asked before.
+--
+-- State is packed as msgpack values one after the other, with no array around them: that is the fastest form that
+-- Redis' Lua can read and write, and one GET and one SET cost less than any number of hash fields.
+--
+-- account  1 version (1), 2 balance, 3 reserved, 4 opening, 5 credits, 6 debits, 7 charges (micro-units),
+--          8 opened (0, 1), 9 live legs that draw on it, 10 those of them that could get no more, and from 11 for
+--          each grant: id, valid_from_ms, valid_until_ms, granted_s, used_s, reserved_s, closed (0, 1)
+-- leg      1 version (1), 2 number of its last operation, 3 that one's reply, 4 account, 5 switch, 6 granted_s,
+--          7 final (0, 1), 8 reserved (micro-units), 9 exempt (0, 1), 10 draws on the account (0, 1),
+--          11 reserved_at_ms, 12 answered_at_ms or -1, 13 seen_at_ms, 14 quote (Quote.to_wire, packed), 15 facts,
+--          16 lease scopes (packed), and from 17 for each piece: grant or "", start of its cycle in ms,
+--          free_s, first_s, next_s of its cadence, from_s, to_s, amount
+-- a leg that is over (kept for repeats): 0, number of its last operation, that one's reply, denied (0, 1)
+-- reply    status, reason, granted_s, final, amount, balance, reserved, repeated (0, 1)
+--          status: 0 ok, 1 denied, 2 gone, 3 stale, 4 conflict; 5: the leg holds other leases than those named in
+--          KEYS, nothing was done, and the packed scopes follow
+-- ledger   fields account and e: operation id, at_ms, note, and for each line: cause, grant or "" for money, start of
+--          its cycle in ms, before, after
+--
+-- Numbers are doubles, exact up to 2^53; every amount and product stays below (see rater/money.py). Numbers are
+-- handed to redis.call as they are, which prints 17 digits, or packed; never through `..` or tostring.
+-- Scripts look first and write last: an error after a write would not be undone. The first write is one that Redis
+-- refuses when it is out of memory, so that a script does all or nothing then too.
+
+local pack, unpack_all, call, fmod = cmsgpack.pack, cmsgpack.unpack, redis.call, math.fmod
+local GRANTS, GRANT, PIECES, PIECE = 11, 7, 17, 8
+local GONE = '\2\0\0\0\0\0\0\0'
+local STALE = '\3\71\0\0\0\0\0\0'
+local LEASE_MARGIN_MS = 120000
+local LEG_KEPT_MS = '86400000'
+local DENIAL_KEPT_MS = '600000'
+
+-- Whether a newer leader writes for the switch. `epoch` and `known` are decimal texts; a newer one is written down.
+local function is_stale(known, epoch, key, switches, switch)
+  if known == epoch then return false end
+  if known and tonumber(known) > tonumber(epoch) then return true end
+  call('SET', key, epoch)
+  call('SADD', switches, switch)
+  return false
+end

@@ -1,0 +1,131 @@
+"""What is read from Redis outside the calls, and the leadership of switches. Over redis-py, awaited."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from rater.charging.books import LedgerEntry
+from rater.charging.keys import Keys, leadership_key, script
+from rater.charging.model import AccountState, LegState
+from rater.charging.wire import to_account, to_ledger_entry, to_leg
+from rater.errors import StoreUnavailable
+from rater.ids import AccountId, LegId, Shard, SwitchId
+
+PAGE = 500
+"""Values fetched in one command."""
+
+
+class RedisReads:
+    """`redis`: the client of redis-py, for others too."""
+
+    def __init__(self, url: str, *, password: str | None, prefix: str, shards: int) -> None:
+        self.prefix = prefix
+        self.shards = shards
+        # redis-py's types leave open whether a command is awaited.
+        self.redis: Any = Redis.from_url(url, password=password) if password else Redis.from_url(url)
+        self._shard_keys = [Keys(prefix, Shard(shard)) for shard in range(shards)]
+        self._lead = self.redis.register_script(script("lead"))
+        self._fence = self.redis.register_script(script("fence"))
+
+    async def check(self) -> None:
+        """Raises StoreUnavailable when the server cannot be reached or refuses."""
+        try:
+            await self.redis.ping()
+        except (RedisError, OSError) as error:
+            await self.redis.aclose()
+            raise StoreUnavailable(
+                f"Redis does not answer: {error}", hint="Is it running, and is [redis] url right? See rater doctor."
+            ) from error
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+
+    def keys(self, shard: Shard) -> Keys:
+        return Keys(self.prefix, shard)
+
+    async def account(self, shard: Shard, account: AccountId) -> AccountState | None:
+        data = await self.redis.get(self.keys(shard).account(account))
+        return None if data is None else to_account(account, data)
+
+    async def accounts_of(self, shard: Shard, accounts: Sequence[AccountId]) -> Sequence[AccountState]:
+        """Several at once; those that the store does not know are left out."""
+        keys = self.keys(shard)
+        found = await self.redis.mget([keys.account(account) for account in accounts]) if accounts else []
+        return [to_account(a, data) for a, data in zip(accounts, found, strict=True) if data is not None]
+
+    async def accounts(self, shard: Shard) -> Sequence[AccountState]:
+        return [state async for state in self.each_account(shard)]
+
+    async def each_account(self, shard: Shard) -> AsyncIterator[AccountState]:
+        """Every account of a shard, page by page; one that is made meanwhile may be missing."""
+        keys = self.keys(shard)
+        cursor, seen = 0, set()
+        while True:
+            cursor, names = await self.redis.sscan(keys.accounts, cursor, count=PAGE)
+            new = [AccountId(name.decode()) for name in names if name not in seen]
+            seen.update(names)
+            for state in await self.accounts_of(shard, new):
+                yield state
+            if not cursor:
+                return
+
+    async def leg(self, shard: Shard, leg: LegId) -> LegState | None:
+        data = await self.redis.get(self.keys(shard).leg(leg))
+        return None if data is None else to_leg(leg, shard, data)
+
+    async def legs(self, shard: Shard, switch: SwitchId | None = None) -> Sequence[LegState]:
+        keys = self.keys(shard)
+        switches = [switch] if switch is not None else [
+            SwitchId(name.decode()) for name in await self.redis.smembers(keys.switches)
+        ]  # fmt: skip
+        found: list[LegState] = []
+        for each in switches:
+            names = sorted(name.decode() for name in await self.redis.smembers(keys.legs(each)))
+            for start in range(0, len(names), PAGE):
+                page = [LegId(name) for name in names[start : start + PAGE]]
+                values = await self.redis.mget([keys.leg(leg) for leg in page])
+                states = [to_leg(leg, shard, data) for leg, data in zip(page, values, strict=True) if data]
+                found += [state for state in states if state is not None]
+        return found
+
+    async def ledger(self, shard: Shard) -> AsyncIterator[LedgerEntry]:
+        """The shard's ledger from its beginning, page by page."""
+        key, after = self.keys(shard).ledger, "-"
+        while True:
+            page = await self.redis.xrange(key, min=after, count=PAGE)
+            for _, fields in page:
+                yield to_ledger_entry(fields)
+            if len(page) < PAGE:
+                return
+            after = f"({page[-1][0].decode()}"
+
+    async def live_leases(self, shard: Shard, scope: str, now_ms: int) -> int:
+        """How many slots of a limit are taken."""
+        return int(await self.redis.zcount(self.keys(shard).lease(scope), now_ms + 1, "+inf"))
+
+    # -- leadership ----------------------------------------------------------------------------------------------
+
+    async def lead(self, switch: SwitchId, holder: str, ttl_ms: int) -> int | None:
+        """See `ChargingStore.lead`."""
+        least = 0
+        while True:
+            key = leadership_key(self.prefix, switch)
+            epoch = int(await self._lead(keys=[key], args=[holder, ttl_ms, least]))
+            if not epoch:
+                return None
+            written = [await self._write_epoch(Shard(shard), switch, epoch) for shard in range(self.shards)]
+            least = max(written, default=epoch)
+            if least <= epoch:
+                return epoch
+
+    async def _write_epoch(self, shard: Shard, switch: SwitchId, epoch: int) -> int:
+        keys = self.keys(shard)
+        return int(await self._fence(keys=[keys.epoch(switch), keys.switches], args=[epoch, switch]))
+
+    async def release(self, switch: SwitchId, holder: str) -> None:
+        """Give the leadership up at once, so that a standby need not wait for it to run out."""
+        await self._lead(keys=[leadership_key(self.prefix, switch)], args=[holder, 0, 0])

@@ -1,0 +1,286 @@
+"""Speaks for legs and accounts to any store, so that a case reads as what happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import msgpack
+
+from rater.charging.books import LedgerEntry
+from rater.charging.memory import MemoryStore
+from rater.charging.model import (
+    AccountState,
+    AllowanceTerm,
+    Answer,
+    Deny,
+    Extend,
+    Lease,
+    LegState,
+    Post,
+    PostKind,
+    Reply,
+    Request,
+    Reserve,
+    Settle,
+    SlicePolicy,
+    Terms,
+)
+from rater.charging.redis_store import RedisStore
+from rater.events.stream import decode_entry
+from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
+from rater.money import Cadence, Quote, Segment, parse_amount
+
+CENT = 10_000
+SHARD = Shard(0)
+SWITCH = SwitchId("pbx1")
+NOON_MS = 1_790_000_000_000
+DAY_MS = 86_400_000
+PER_SECOND = Quote((Segment(0, 1, CENT, 1),), "EUR", "fixed")
+"""One cent a second."""
+FREE = Quote((Segment(0, 1, 0, 1),), "EUR", "free")
+PREPAID = Terms(currency="EUR")
+LONG = SlicePolicy()
+
+
+def facts(leg: str, reason: str = "") -> bytes:
+    packed: bytes = msgpack.packb({"id": leg, "reason": reason})
+    return packed
+
+
+def allowance(
+    seconds: int, *, grant: str = "minutes", cycle: int = 0, cadence: Cadence | None = None
+) -> AllowanceTerm:
+    """One that is valid for a day, `cycle` days after noon."""
+    from_ms = NOON_MS - 1000 + cycle * DAY_MS
+    return AllowanceTerm(GrantId(grant), seconds, cadence or Cadence(), from_ms, from_ms + DAY_MS)
+
+
+class Driver(Protocol):
+    """One store, and how to see what it wrote."""
+
+    store: MemoryStore | RedisStore
+    woken: list[str]
+
+    def run(self, work: Any) -> Any: ...
+    def outbox(self) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]: ...
+    def ledger(self) -> list[LedgerEntry]: ...
+    def leases(self, scope: str, now_ms: int) -> int: ...
+
+
+class MemoryDriver:
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.woken: list[str] = []
+        self.store.on_wake = self.woken.append
+
+    def run(self, work: Any) -> Any:
+        return asyncio.run(work)
+
+    def outbox(self) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+        return self.store.outbox
+
+    def ledger(self) -> list[LedgerEntry]:
+        return self.store.ledger
+
+    def leases(self, scope: str, now_ms: int) -> int:
+        return self.store.live_leases(SHARD, scope, now_ms)
+
+
+class RedisDriver:
+    """Keeps one loop, on which the store's connection lives."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, store: RedisStore) -> None:
+        self._loop = loop
+        self.store = store
+        self._channel = store.redis.pubsub()
+        self.run(self._channel.subscribe(store.keys(SHARD).wake))
+        self.run(self._channel.get_message(timeout=1))
+
+    def run(self, work: Any) -> Any:
+        return self._loop.run_until_complete(work)
+
+    @property
+    def woken(self) -> list[str]:
+        found = []
+        while message := self.run(self._channel.get_message(ignore_subscribe_messages=True, timeout=0.02)):
+            found.append(message["data"].decode())
+        return found
+
+    def outbox(self) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+        entries = self.run(self.store.redis.xrange(self.store.keys(SHARD).outbox))
+        decoded = [decode_entry(SHARD, name, fields) for name, fields in entries]
+        return [(entry.kind, entry.facts, entry.result) for entry in decoded]
+
+    def ledger(self) -> list[LedgerEntry]:
+        async def read() -> list[LedgerEntry]:
+            return [entry async for entry in self.store.ledger(SHARD)]
+
+        entries: list[LedgerEntry] = self.run(read())
+        return entries
+
+    def leases(self, scope: str, now_ms: int) -> int:
+        live: int = self.run(self.store.live_leases(SHARD, scope, now_ms))
+        return live
+
+    def close(self) -> None:
+        self.run(self._channel.aclose())
+        self.run(self.store.close())
+
+
+class Desk:
+    """One account, ``ACME``, unless another is named. `now_ms` is moved by hand; `terms` may be changed."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.terms = PREPAID
+        self.now_ms = NOON_MS
+        self.epoch = 1
+        self._numbers: dict[str, int] = {}
+
+    # -- requests, as values that can be sent again --------------------------------------------------------------
+
+    def number(self, leg: str) -> OpId:
+        self._numbers[leg] = self._numbers.get(leg, 0) + 1
+        return OpId(f"{leg}:{self._numbers[leg]}")
+
+    def a_reservation(
+        self,
+        leg: str,
+        quote: Quote = PER_SECOND,
+        *,
+        account: str = "ACME",
+        leases: tuple[Lease, ...] = (),
+        exempt: bool = False,
+        slices: SlicePolicy = LONG,
+    ) -> Reserve:
+        return Reserve(
+            self.number(leg), SHARD, AccountId(account), LegId(leg), SWITCH, self.epoch, self.now_ms, quote,
+            self.terms, leases, slices, exempt, facts(leg),
+        )  # fmt: skip
+
+    def an_answer(self, leg: str, *, account: str = "ACME", note: str = "") -> Answer:
+        return Answer(
+            self.number(leg), SHARD, AccountId(account), LegId(leg), SWITCH, self.epoch, self.now_ms,
+            self.now_ms - 5, facts(leg, note),
+        )  # fmt: skip
+
+    def an_extension(
+        self, leg: str, elapsed_s: int, *, account: str = "ACME", slices: SlicePolicy = LONG
+    ) -> Extend:
+        return Extend(
+            self.number(leg), SHARD, AccountId(account), LegId(leg), SWITCH, self.epoch, self.now_ms, elapsed_s,
+            self.terms, slices,
+        )  # fmt: skip
+
+    def a_settlement(self, leg: str, duration_s: int | None, *, account: str = "ACME", emit: bool = True) -> Settle:
+        return Settle(
+            self.number(leg), SHARD, AccountId(account), LegId(leg), SWITCH, self.epoch, self.now_ms, duration_s,
+            self.terms, emit, facts(leg),
+        )  # fmt: skip
+
+    def a_posting(
+        self, op: str, amount: str, kind: PostKind = PostKind.CREDIT, *, account: str = "ACME", cause: str = ""
+    ) -> Post:
+        return Post(OpId(op), SHARD, AccountId(account), kind, parse_amount(amount), self.now_ms, self.terms, cause)
+
+    # -- carried out ---------------------------------------------------------------------------------------------
+
+    def ask(self, request: Request) -> Reply:
+        reply: Reply = self.driver.run(self.driver.store.ask(request))
+        return reply
+
+    def reserve(self, leg: str, quote: Quote = PER_SECOND, **more: Any) -> Reply:
+        return self.ask(self.a_reservation(leg, quote, **more))
+
+    def answer(self, leg: str, **more: Any) -> Reply:
+        return self.ask(self.an_answer(leg, **more))
+
+    def extend(self, leg: str, elapsed_s: int, **more: Any) -> Reply:
+        return self.ask(self.an_extension(leg, elapsed_s, **more))
+
+    def extend_to_the_end(self, leg: str, **more: Any) -> Reply:
+        """Ask for more until nothing more can be had."""
+        elapsed_s = 0
+        while not (reply := self.extend(leg, elapsed_s, **more)).final:
+            assert reply.granted_s > elapsed_s, "neither more nor final"
+            elapsed_s = reply.granted_s
+        return reply
+
+    def settle(self, leg: str, duration_s: int | None, **more: Any) -> Reply:
+        return self.ask(self.a_settlement(leg, duration_s, **more))
+
+    def credit(self, amount: str, op: str | None = None, **more: Any) -> Reply:
+        return self.ask(self.a_posting(op or self.number("credit"), amount, PostKind.CREDIT, **more))
+
+    def debit(self, amount: str, op: str | None = None, **more: Any) -> Reply:
+        return self.ask(self.a_posting(op or self.number("debit"), amount, PostKind.DEBIT, **more))
+
+    def opening(self, amount: str, op: str | None = None, **more: Any) -> Reply:
+        return self.ask(self.a_posting(op or self.number("opening"), amount, PostKind.OPENING, **more))
+
+    def deny(self, leg: str, reason: str) -> Reply:
+        return self.ask(Deny(OpId(f"{leg}:denied"), SHARD, self.now_ms, facts(leg, reason)))
+
+    def use_allowances(self, *terms: AllowanceTerm, use_money: bool = True) -> None:
+        self.terms = replace(self.terms, allowances=terms, use_money=use_money)
+
+    # -- looked at -----------------------------------------------------------------------------------------------
+
+    def account(self, account: str = "ACME") -> AccountState:
+        state: AccountState | None = self.driver.run(self.driver.store.account(SHARD, AccountId(account)))
+        assert state is not None, f"{account} is not in the store"
+        return state
+
+    def grants(self) -> list[tuple[str, int, int, int]]:
+        """Of each cycle on record: allowance, granted, used, reserved."""
+        return [(g.grant, g.granted_s, g.used_s, g.reserved_s) for g in self.account().grants]
+
+    def leg(self, leg: str) -> LegState | None:
+        state: LegState | None = self.driver.run(self.driver.store.leg(SHARD, LegId(leg)))
+        return state
+
+    def legs(self, switch: SwitchId | None = None) -> list[LegState]:
+        return list(self.driver.run(self.driver.store.legs(SHARD, switch)))
+
+    def entries(self, kind: str) -> list[dict[str, Any]]:
+        return [{**known, **result} for name, known, result in self.driver.outbox() if name == kind]
+
+    def live(self, scope: str) -> int:
+        return self.driver.leases(scope, self.now_ms)
+
+    def woken(self) -> list[str]:
+        return list(self.driver.woken)
+
+    def check_books(self) -> None:
+        """Balance = totals = sum of the ledger; what is reserved is what live legs hold, of money and of grants."""
+        states = list(self.driver.run(self.driver.store.accounts(SHARD)))
+        legs = self.legs()
+        ledger = self.driver.ledger()
+        for state in states:
+            assert state.balance_micro == (
+                state.opening_micro + state.credits_micro - state.debits_micro - state.charges_micro
+            )
+            pieces = [piece for leg in legs if leg.account == state.account for piece in leg.pieces]
+            assert state.reserved_micro == sum(p.amount for p in pieces if p.grant is None)
+            for grant in {g.grant for g in state.grants}:
+                reserved_s = sum(g.reserved_s for g in state.grants if g.grant == grant)
+                assert reserved_s == sum(p.amount for p in pieces if p.grant == grant)
+            held = _sums(ledger, lambda entry, who=state.account: entry.account == who)  # type: ignore[misc]
+            assert held.pop(("", 0), 0) == state.balance_micro
+            for each in state.grants:
+                assert held.pop((each.grant, each.valid_from_ms), 0) == each.granted_s - each.used_s
+            assert not any(held.values()), "the ledger knows of more than the account"
+
+
+def _sums(ledger: list[LedgerEntry], wanted: Callable[[LedgerEntry], bool]) -> dict[tuple[str, int], int]:
+    """What the ledger's lines add up to, each going on from where the one before ended."""
+    held: dict[tuple[str, int], int] = {}
+    for entry in filter(wanted, ledger):
+        for line in entry.lines:
+            at = (line.resource, line.cycle_ms)
+            assert held.get(at, 0) == line.before, f"a gap in the ledger before {entry.op}"
+            held[at] = line.after
+    return held
