@@ -48,7 +48,8 @@ class Thresholds:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`decimals`: to which amounts are rounded. `deck`: the file, as named. `bands`: in order of precedence.
-    `blocked_prefixes`: beginnings of normalised numbers."""
+    `blocked_classes`: sorted. `blocked_prefixes`: beginnings of
+    normalised numbers."""
 
     id: PlanId
     currency: str
@@ -64,7 +65,7 @@ class Plan:
     allowances: tuple[Allowance, ...] = ()
     when_exhausted: WhenExhausted = WhenExhausted.BLOCK
     thresholds: Thresholds = field(default_factory=Thresholds)
-    blocked_classes: frozenset[str] = frozenset()
+    blocked_classes: tuple[str, ...] = ()
     blocked_prefixes: tuple[str, ...] = ()
 
     @property

@@ -28,10 +28,10 @@ def read_calendar(name: str, table: Table) -> Calendar:
         table.fault(None, "the calendar is empty", "country, dates, or both")
     table.finish()
     try:
-        return Calendar(name, country, subdivision, frozenset(dates))
+        return Calendar(name, country, subdivision, tuple(sorted(dates)))
     except InputError as error:
         table.fault("country", error.message, error.hint or "a country code of ISO 3166")
-        return Calendar(name, dates=frozenset(dates))
+        return Calendar(name, dates=tuple(sorted(dates)))
 
 
 def read_bands(table: Table, calendars: Mapping[str, Calendar]) -> tuple[Band, ...]:

@@ -72,7 +72,7 @@ def _plan(
         allowances=_allowances(name, table, classes),
         when_exhausted=table.choice("when_exhausted", WhenExhausted, WhenExhausted.BLOCK),
         thresholds=_thresholds(table.table("thresholds")),
-        blocked_classes=frozenset(table.texts("blocked_classes", among=set(classes) - NEVER_IN_A_DECK)),
+        blocked_classes=tuple(sorted(table.texts("blocked_classes", among=set(classes) - NEVER_IN_A_DECK))),
         blocked_prefixes=table.texts("blocked_prefixes", pattern=PREFIX, expected="1 to 15 digits, without plus"),
     )
     table.finish()

@@ -52,7 +52,7 @@ class Calendar:
     name: str
     country: str = ""
     subdivision: str = ""
-    dates: frozenset[dt.date] = frozenset()
+    dates: tuple[dt.date, ...] = ()
 
     def __post_init__(self) -> None:
         if self.country:
@@ -126,13 +126,13 @@ class Band:
 
 
 def _calendar_wire(calendar: Calendar) -> list[Any]:
-    dates = sorted(date.isoformat() for date in calendar.dates)
+    dates = [date.isoformat() for date in calendar.dates]
     return [calendar.name, calendar.country, calendar.subdivision, dates]
 
 
 def _calendar(wire: list[Any]) -> Calendar:
     name, country, subdivision, dates = wire
-    return Calendar(name, country, subdivision, frozenset(dt.date.fromisoformat(date) for date in dates))
+    return Calendar(name, country, subdivision, tuple(dt.date.fromisoformat(date) for date in dates))
 
 
 @lru_cache(maxsize=256)

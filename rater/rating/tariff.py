@@ -6,30 +6,34 @@ it: segments by band, by position in the call, by first and next increment.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+import datetime as dt
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from rater.errors import CatalogError, Problem
 from rater.ids import PlanId
-from rater.money import MAX_CALL_S, Quote, Rounding, affordable_s, billed_s, cumulative_micro
+from rater.money import MAX_CALL_S, MICRO, Quote, Rounding, Segment
 from rater.rating.bands import Band
-from rater.rating.call_segments import CallEdges, Row, pick, segments
 from rater.rating.compiled import (
     ALWAYS_FROM_MS,
     ALWAYS_UNTIL_MS,
-    MAX_PREFIX,
     NO_CARRIER,
     NO_MAXIMUM,
+    TERMS,
     CompiledDeck,
-    pack,
+    unpack,
 )
+from rater.rating.kernel import Pricer
 from rater.rating.rate import OnMax, Rate
+from rater.rating.segments import rows_in_force, stretches
 from rater.rating.timeline import Timeline, uncovered
 
-RATES_KEPT = 50_000
+NUMBER = re.compile(r"[0-9*#]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +62,8 @@ class PassedOver:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a call costs, without the quote that says why."""
+class Cost(NamedTuple):
+    """What a call costs, without the quote that says why. `row`: the deck row of its first second."""
 
     amount_micro: int
     billed_s: int
@@ -83,147 +86,156 @@ class PlanTariff:
     bands: tuple[Band, ...]
     deck: CompiledDeck
     max_call_s: int = MAX_CALL_S
-    _timeline: Timeline = field(init=False, repr=False)
-    _rates: dict[int, Rate] = field(init=False, repr=False, default_factory=dict)
+    timeline: Timeline = field(init=False, repr=False)
+    pricer: Pricer = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        known = {band.name for band in self.bands}
-        problems = [
-            Problem(
-                str(self.plan), 0, 0, f"the deck names the band {name}, which the plan has not", "one of its bands"
-            )
-            for name in self.deck.bands
-            if name not in known
-        ]
-        for names in self.deck.band_sets:
-            missing = () if problems else uncovered(self.bands, names)
-            if missing:
-                hours = ", ".join(name or "hours of no band" for name in missing)
-                problems.append(Problem(str(self.plan), 0, 0, f"some prefixes have no rate for: {hours}", "one"))
+        if not (0 <= self.decimals <= 6 and 0 < self.max_call_s <= MAX_CALL_S):
+            raise ValueError("a tariff rounds to 0 to 6 decimals, and calls last 1 second to a day")
+        problems = band_problems(self.plan, self.bands, self.deck)
         if problems:
             raise CatalogError(problems)
-        object.__setattr__(self, "_timeline", Timeline(self.zone, self.bands, self.deck.bands))
+        timeline = Timeline(self.zone, self.bands, self.deck.bands)
+        pricer = Pricer(self.deck, timeline, self.unit_micro, int(self.rounding), self.max_call_s)
+        object.__setattr__(self, "timeline", timeline)
+        object.__setattr__(self, "pricer", pricer)
+
+    @property
+    def unit_micro(self) -> int:
+        """The smallest unit of rounding."""
+        return int(MICRO // 10**self.decimals)
 
     def quote(self, number: str, at_ms: int, horizon_s: int | None = None) -> Found | NoRate:
-        """The price of a call to `number` (normalised: digits, ``*``, ``#``) that begins at `at_ms`."""
-        edges = self._edges(at_ms)
-        for group in self._groups(number):
-            rows = self._in_force(group, at_ms)
-            row = pick(rows, 0, edges.band_at(0))
-            if row is not None:
-                quote = self._quote(row, rows, edges, min(horizon_s or self.max_call_s, self.max_call_s))
-                rate = row.rate
-                return Found(quote, rate.prefix, rate.destination, rate.destination_class, row.number)
-        return NoRate(f"no prefix of {number} has a rate in force")
+        """The price of a call to `number` (normalised: digits, ``*``, ``#``) that begins at `at_ms`.
+
+        Raises ValueError for a time outside 1970 to 2100.
+        """
+        if not NUMBER.fullmatch(number):
+            return NoRate(f"{number!r} is not a number: only digits, * and # are")
+        horizon = self.max_call_s if horizon_s is None else min(horizon_s, self.max_call_s)
+        parts = self.pricer.parts(number, at_ms, horizon)
+        if parts is None:
+            return NoRate(self._missing(number))
+        length, row, horizon, flat = parts
+        rate = self._terms(row)
+        names = self.deck.bands
+        maximum = int(rate["max_micro"])
+        klass = self.deck.classes[rate["class_"]]
+        quote = Quote(
+            tuple(Segment(f, step, num, den, names[band] if band >= 0 else "") for f, step, num, den, band in flat),
+            self.currency, klass, self.unit_micro, self.rounding, int(rate["free_s"]), int(rate["connect_micro"]),
+            int(rate["min_micro"]), None if maximum == NO_MAXIMUM else maximum, horizon,
+        )  # fmt: skip
+        return Found(quote, number[:length], self.deck.destination(row), klass, row)
 
     def cost(self, number: str, at_ms: int, seconds: int) -> Cost | None:
-        """The price of a call that lasts `seconds`; the same as C(seconds) of its quote. None: no rate."""
-        found = self.quote(number, at_ms)
-        if isinstance(found, NoRate):
-            return None
-        return Cost(cumulative_micro(found.quote, seconds), billed_s(found.quote, seconds), found.row)
+        """The price of a call that lasts `seconds`; the same as C(seconds) of its quote. None: no rate.
+
+        Raises ValueError for more seconds than a call may last.
+        """
+        cost = self.pricer.cost(number, at_ms, seconds)
+        return None if cost is None else Cost._make(cost)
 
     def rate(self, row: int) -> Rate:
-        """A deck row in full."""
-        deck = self.deck
-        t = deck.terms[int(deck.row_terms[row])]
-        since, until = int(t["valid_from_ms"]), int(t["valid_until_ms"])
-        maximum, carrier = int(t["max_micro"]), int(t["carrier_num"])
-        return Rate(
-            prefix=deck.prefix(row),
-            destination=deck.destination(row),
-            destination_class=deck.classes[int(t["class_"])],
-            price_num=int(t["price_num"]),
-            price_den=int(t["price_den"]),
-            connect_micro=int(t["connect_micro"]),
-            first_s=int(t["first_s"]),
-            next_s=int(t["next_s"]),
-            free_s=int(t["free_s"]),
-            min_micro=int(t["min_micro"]),
-            max_micro=None if maximum == NO_MAXIMUM else maximum,
-            on_max=OnMax.CUT if t["cut"] else OnMax.FREE,
-            tier_from_s=int(t["tier_from_s"]),
-            band=deck.bands[int(t["band"])] if t["band"] >= 0 else "",
-            valid_from_ms=None if since == ALWAYS_FROM_MS else since,
-            valid_until_ms=None if until == ALWAYS_UNTIL_MS else until,
-            carrier_num=None if carrier == NO_CARRIER else carrier,
-            carrier_den=int(t["carrier_den"]),
-        )
+        """A row of the deck in full."""
+        return rate_of(self.deck, row)
 
     def passed_over(self, number: str, at_ms: int) -> tuple[PassedOver, ...]:
         """For explanations: every row of every prefix of `number` that is not part of its quote."""
-        found = self.quote(number, at_ms)
-        chosen = found.prefix if isinstance(found, Found) else ""
-        used = {s.band for s in found.quote.segments} if isinstance(found, Found) else set()
-        over = []
-        for group in self._groups(number):
-            in_force = {row.number for row in self._in_force(group, at_ms)}
-            for number_of_row in self._rows(group):
-                rate = self.rate(number_of_row)
-                if number_of_row not in in_force:
-                    over.append(PassedOver(rate, "not in force at that time"))
-                elif rate.prefix != chosen:
-                    why = (
-                        "a longer prefix has a rate" if len(rate.prefix) < len(chosen) else "no rate for that hour"
-                    )
-                    over.append(PassedOver(rate, why))
-                elif rate.band not in used:
-                    over.append(PassedOver(rate, "the call does not reach its hours"))
-        return tuple(over)
+        return tuple(_passed_over(self, number, at_ms))
 
-    # -- finding -------------------------------------------------------------------------------------------------
+    def _terms(self, row: int) -> np.void:
+        terms: np.void = self.deck.terms[self.deck.row_terms[row]]
+        return terms
 
-    def _groups(self, number: str) -> Iterator[int]:
-        """The groups of the prefixes of `number`, the longest first."""
-        keys = self.deck.keys
-        for length in range(min(len(number), MAX_PREFIX), 0, -1):
-            key = pack(number[:length])
-            place = int(keys.searchsorted(np.uint64(key)))
-            if place < len(keys) and int(keys[place]) == key:
-                yield place
+    def _missing(self, number: str) -> str:
+        groups = self.pricer.groups(number)
+        if not groups:
+            return f"no prefix of {number} is in the deck"
+        prefixes = ", ".join(unpack(int(self.deck.keys[group])) for group in groups)
+        return f"no prefix of {number} has a rate in force then (looked at: {prefixes})"
 
-    def _rows(self, group: int) -> range:
-        return range(int(self.deck.group_start[group]), int(self.deck.group_start[group + 1]))
 
-    def _in_force(self, group: int, at_ms: int) -> list[Row]:
-        rows = [Row(number, self._cached(number)) for number in self._rows(group)]
-        return [
-            row
-            for row in rows
-            if (row.rate.valid_from_ms is None or row.rate.valid_from_ms <= at_ms)
-            and (row.rate.valid_until_ms is None or at_ms < row.rate.valid_until_ms)
-        ]
+def band_problems(plan: str, bands: Sequence[Band], deck: CompiledDeck) -> list[Problem]:
+    """What keeps a deck from being used with these bands."""
+    names = {band.name for band in bands}
+    problems = [
+        Problem(plan, 0, 0, f"the deck names a band {name!r}", f"one of {', '.join(sorted(names)) or 'no bands'}")
+        for name in deck.bands
+        if name not in names
+    ]
+    for named in () if problems else deck.band_sets:
+        missing = uncovered(bands, named)
+        if missing:
+            hours = ", ".join(repr(name) if name else "those of no band" for name in missing)
+            message = f"a prefix has rates for {', '.join(named)} only, which leaves hours without a rate"
+            problems.append(Problem(plan, 0, 0, message, f"rates for the hours {hours}, or a rate for any band"))
+    return problems
 
-    def _cached(self, row: int) -> Rate:
-        rate = self._rates.get(row)
-        if rate is None:
-            if len(self._rates) > RATES_KEPT:
-                self._rates.clear()
-            rate = self._rates[row] = self.rate(row)
-        return rate
 
-    def _edges(self, at_ms: int) -> CallEdges:
-        edges = self._timeline.around(at_ms)
-        start_s = at_ms // 1000
-        place = int(edges.at_s.searchsorted(start_s, side="right")) - 1
-        names = [self.deck.bands[int(b)] if b >= 0 else "" for b in edges.band[place:]]
-        return CallEdges([max(0, int(at) - start_s) for at in edges.at_s[place:]], names)
+def rate_of(deck: CompiledDeck, row: int) -> Rate:
+    """A row of a deck in full."""
+    terms = {name: int(deck.terms[deck.row_terms[row]][name]) for name in TERMS.names or ()}
+    carrier = terms["carrier_num"]
+    return Rate(
+        prefix=deck.prefix(row),
+        destination=deck.destination(row),
+        destination_class=deck.classes[terms["class_"]],
+        price_num=terms["price_num"],
+        price_den=terms["price_den"],
+        connect_micro=terms["connect_micro"],
+        first_s=terms["first_s"],
+        next_s=terms["next_s"],
+        free_s=terms["free_s"],
+        min_micro=terms["min_micro"],
+        max_micro=None if terms["max_micro"] == NO_MAXIMUM else terms["max_micro"],
+        on_max=OnMax.CUT if terms["cut"] else OnMax.FREE,
+        tier_from_s=terms["tier_from_s"],
+        band=deck.bands[terms["band"]] if terms["band"] >= 0 else "",
+        valid_from_ms=None if terms["valid_from_ms"] == ALWAYS_FROM_MS else terms["valid_from_ms"],
+        valid_until_ms=None if terms["valid_until_ms"] == ALWAYS_UNTIL_MS else terms["valid_until_ms"],
+        carrier_num=None if carrier == NO_CARRIER else carrier,
+        carrier_den=terms["carrier_den"],
+    )
 
-    def _quote(self, first: Row, rows: list[Row], edges: CallEdges, horizon_s: int) -> Quote:
-        rate = first.rate
-        quote = Quote(
-            tuple(segments(first, rows, edges, horizon_s)),
-            self.currency,
-            rate.destination_class,
-            unit_micro=10 ** (6 - self.decimals),
-            rounding=self.rounding,
-            free_s=rate.free_s,
-            connect_micro=rate.connect_micro,
-            min_micro=rate.min_micro,
-            max_micro=rate.max_micro,
-            horizon_s=horizon_s,
-        )
-        if rate.on_max is OnMax.CUT and rate.max_micro is not None:
-            without = replace(quote, max_micro=None)
-            return replace(without, horizon_s=max(1, affordable_s(without, 0, rate.max_micro)))
-        return quote
+
+def _passed_over(tariff: PlanTariff, number: str, at_ms: int) -> Iterator[PassedOver]:
+    found = tariff.quote(number, at_ms)
+    deck = tariff.deck
+    used = _used_rows(tariff, found, at_ms) if isinstance(found, Found) else frozenset()
+    for group in tariff.pricer.groups(number):
+        for row in range(int(deck.group_start[group]), int(deck.group_start[group + 1])):
+            if row not in used:
+                rate = tariff.rate(row)
+                yield PassedOver(rate, _why(rate, found, at_ms))
+
+
+def _used_rows(tariff: PlanTariff, found: Found, at_ms: int) -> frozenset[int]:
+    """The rows behind the quote's segments."""
+    group = int(np.searchsorted(tariff.deck.group_start, found.row, side="right")) - 1
+    rows = range(int(tariff.deck.group_start[group]), int(tariff.deck.group_start[group + 1]))
+    terms = tariff.deck.row_terms[rows.start : rows.stop].tolist()
+    in_force = rows_in_force(tariff.deck.terms, rows, terms, at_ms)
+    walk = stretches(in_force, tariff.timeline.around(at_ms), at_ms, found.quote.horizon_s)
+    return frozenset(stretch.row for stretch in walk)
+
+
+def _why(rate: Rate, found: Found | NoRate, at_ms: int) -> str:
+    if rate.valid_from_ms is not None and at_ms < rate.valid_from_ms:
+        return f"not yet in force: valid from {format_moment(rate.valid_from_ms)}"
+    if rate.valid_until_ms is not None and at_ms >= rate.valid_until_ms:
+        return f"no longer in force: valid until {format_moment(rate.valid_until_ms)}"
+    if isinstance(found, Found) and len(rate.prefix) < len(found.prefix):
+        return f"shorter prefix than {found.prefix}"
+    if isinstance(found, Found) and len(rate.prefix) > len(found.prefix):
+        return f"longer prefix than {found.prefix}, which another rule chose"
+    if rate.band:
+        return f"other band: {rate.band}"
+    if rate.tier_from_s:
+        return f"the call does not reach the tier that begins at {rate.tier_from_s} s"
+    return "the band of each moment has a rate of its own"
+
+
+def format_moment(at_ms: int) -> str:
+    """A moment in UTC, as ISO 8601."""
+    return dt.datetime.fromtimestamp(at_ms / 1000, dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
