@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,7 @@ def test_capture_replays_to_the_same_legs_and_prices(
     phones.refusing_trunk(486)
     phones.caller(1001, number).wait(10)
     site.settled()
-    recorder.stop()
+    recorder.stop(signal.SIGINT)
 
     replayed = run_rater("replay", str(capture), "--catalog", str(site.folder / "catalog"))
     assert replayed["bad_frames"] == 0

@@ -113,8 +113,8 @@ def test_12_a_missed_answer_is_known_from_the_hangup_and_graded():
     [
         ("BUSY", "17", "busy"), ("NOANSWER", "19", "no_answer"), ("CANCEL", "26", "cancelled"),
         ("CONGESTION", "34", "failed"), ("CHANUNAVAIL", "20", "failed"), ("", "17", "busy"),
-        ("", "19", "no_answer"), ("", "16", "cancelled"), ("", "34", "failed"), ("", "0", "failed"), ("", "x", "failed"),
-        ("GOTO", "17", "busy"),
+        ("", "19", "no_answer"), ("", "16", "cancelled"), ("", "34", "failed"), ("", "0", "failed"),
+        ("", "x", "failed"), ("GOTO", "17", "busy"),
     ],
 )  # fmt: skip
 def test_how_an_unanswered_attempt_came_out(status: str, cause: str, disposition: str):
