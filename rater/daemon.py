@@ -1,8 +1,6 @@
 """`rater serve`: one process that leads switches and charges their calls. Wires the parts; decides nothing itself.
 
-Per switch: take the leadership (a lease in the store, with a fencing token), adopt the stored live legs, connect,
-resynchronise, and from then on decide. Without leadership there is no connection; when it is lost the connection
-is dropped and the legs are left to the switch's timers and the new leader.
+Each switch is led by a `rater.leading.SwitchLeader`; without leadership there is no connection.
 """
 
 from __future__ import annotations
@@ -23,19 +21,17 @@ from redis.exceptions import RedisError
 from rater import control
 from rater.catalog.publish import load_current, watch
 from rater.charging.embedded import EmbeddedRedis
-from rater.charging.model import LegState, SlicePolicy
+from rater.charging.model import SlicePolicy
 from rater.charging.redis_store import RedisStore
 from rater.clock import SystemClock
-from rater.config import ChargingSettings, Settings, SwitchSettings
+from rater.config import ChargingSettings, Settings
 from rater.engine import Engine, EnginePolicy
 from rater.errors import StoreError
 from rater.events.stream import outbox_key
 from rater.ids import AccountId, LegId, Shard, SwitchId
+from rater.leading import SwitchLeader
 from rater.metrics import Metrics
-from rater.switch.adapter import SwitchAdapter
 
-LEASE_MS = 3_000
-"""How long a dead leader keeps its switches; a live one renews three times in that span."""
 TICK_S = 0.02
 GAUGES_S = 1.0
 MEASURED_AT_ONCE = 500
@@ -90,10 +86,14 @@ class Daemon:
         self.redis: Any = Redis.from_url(redis_url, password=password)
         self.redis_url = redis_url
         self.engine = Engine(self.store, SystemClock(), self.metrics, engine_policy(settings.charging))
-        self.adapters: dict[SwitchId, SwitchAdapter] = {}
         self._reserved_currencies: set[str] = set()
-        self._lost = {SwitchId(switch.id): asyncio.Event() for switch in settings.switch}
-        self._secrets = {switch.id: switch.secret.read() for switch in settings.switch}
+        self.leaders = {
+            SwitchId(switch.id): SwitchLeader(
+                switch, switch.secret.read(), self.store, self.engine, self.metrics,
+                holder=self.holder, shards=redis.shards, is_ready=self._can_decide,
+            )
+            for switch in settings.switch
+        }  # fmt: skip
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Connect to the store, load the catalogue, open the metrics port."""
@@ -118,7 +118,7 @@ class Daemon:
             loop.call_soon(self.engine.flush)
 
         self.engine.on_dirty = flush_soon
-        self.engine.on_stale = lambda switch: self._lost[switch].set()
+        self.engine.on_stale = lambda switch: self.leaders[switch].lost.set()
 
     async def run(self, stop: asyncio.Event, ready: asyncio.Event | None) -> None:
         """Everything at once until `stop`; the failure of any part ends the whole."""
@@ -127,7 +127,7 @@ class Daemon:
             asyncio.create_task(self._gauges(ready), name="gauges"),
             asyncio.create_task(self._catalogs(), name="catalogue"),
             asyncio.create_task(self._listen(), name="control"),
-            *(asyncio.create_task(self._lead(switch), name=switch.id) for switch in self.settings.switch),
+            *(asyncio.create_task(leader.run(), name=leader.switch) for leader in self.leaders.values()),
         ]
         if self.settings.mqtt.host is not None:
             tasks.append(asyncio.create_task(self._publisher(), name="publisher"))
@@ -142,78 +142,6 @@ class Daemon:
             await asyncio.gather(stopping, *tasks, return_exceptions=True)
             log.info("stopped; live calls go on under the switch's timers")
 
-    # -- one switch ----------------------------------------------------------------------------------------------
-
-    async def _lead(self, settings: SwitchSettings) -> None:
-        switch = SwitchId(settings.id)
-        while True:
-            epoch = await self._try_lead(switch)
-            if epoch is None:
-                await asyncio.sleep(LEASE_MS / 3000)
-                continue
-            log.info("leading", switch=switch, epoch=epoch)
-            self.metrics.leading(switch, True)
-            try:
-                await self._attached(settings, switch, epoch)
-            finally:
-                self.metrics.leading(switch, False)
-                self.metrics.switch_up(switch, False)
-                self.engine.detach(switch)
-                self.adapters.pop(switch, None)
-                await self._hand_over(switch)
-            log.warning("leadership lost", switch=switch)
-
-    async def _attached(self, settings: SwitchSettings, switch: SwitchId, epoch: int) -> None:
-        """Charge the switch's calls until the leadership is lost."""
-        lost = self._lost[switch]
-        lost.clear()
-        adapter = SwitchAdapter(
-            settings, self._secrets[settings.id], self.engine, self.metrics, is_ready=self._can_decide
-        )
-        self.adapters[switch] = adapter
-        self.engine.attach(switch, adapter, epoch=epoch, fails_open=settings.fail == "open")
-        self.engine.adopt(switch, await self._stored_legs(switch))
-        running = asyncio.create_task(adapter.run())
-        keeping = asyncio.create_task(self._keep_leading(switch))
-        losing = asyncio.create_task(lost.wait())
-        try:
-            done, _ = await asyncio.wait([running, keeping, losing], return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {losing}:
-                await task
-        finally:
-            for task in (running, keeping, losing):
-                task.cancel()
-            await asyncio.gather(running, keeping, losing, return_exceptions=True)
-
-    async def _hand_over(self, switch: SwitchId) -> None:
-        """So that a standby need not wait until the lease runs out. The store's own check keeps it from taking the
-        leadership away from another."""
-        with contextlib.suppress(StoreError, RedisError, OSError, TimeoutError):
-            await asyncio.wait_for(self.store.release(switch, self.holder), 1.0)
-
-    async def _try_lead(self, switch: SwitchId) -> int | None:
-        try:
-            return await self.store.lead(switch, self.holder, LEASE_MS)
-        except (StoreError, RedisError, OSError) as error:
-            log.warning("cannot ask for the leadership", switch=switch, error=str(error))
-            return None
-
-    async def _keep_leading(self, switch: SwitchId) -> None:
-        """Ends when another has it. While the store is away nobody else can take it: go on."""
-        while True:
-            await asyncio.sleep(LEASE_MS / 3000)
-            try:
-                if await self.store.lead(switch, self.holder, LEASE_MS) is None:
-                    return
-            except (StoreError, RedisError, OSError) as error:
-                log.warning("cannot renew the leadership", switch=switch, error=str(error))
-
-    async def _stored_legs(self, switch: SwitchId) -> list[LegState]:
-        legs: list[LegState] = []
-        for shard in range(self.settings.redis.shards):
-            legs += await self.store.legs(Shard(shard), switch)
-        return legs
-
     def _can_decide(self) -> bool:
         return self.engine.catalog is not None and self.store.available
 
@@ -222,8 +150,9 @@ class Daemon:
     def _use_catalog(self, snapshot: Any) -> None:
         self.engine.set_catalog(snapshot)
         self.metrics.catalog_version(snapshot.version)
-        for adapter in self.adapters.values():
-            adapter.set_catalog(snapshot)
+        for leader in self.leaders.values():
+            if leader.adapter is not None:
+                leader.adapter.set_catalog(snapshot)
         log.info("catalogue", version=snapshot.version)
 
     async def _catalogs(self) -> None:
@@ -255,13 +184,13 @@ class Daemon:
 
     async def _gauges(self, ready: asyncio.Event | None) -> None:
         while True:
-            everyone = len(self.adapters) == len(self.settings.switch)
-            synced = everyone and all(adapter.synced for adapter in self.adapters.values())
+            synced = all(leader.synced for leader in self.leaders.values())
             self.metrics.ready(synced and self._can_decide())
             if ready is not None and synced and self._can_decide():
                 ready.set()
-            for switch, adapter in self.adapters.items():
-                self.metrics.internal(switch, adapter.internal_calls)
+            for switch, leader in self.leaders.items():
+                if leader.adapter is not None:
+                    self.metrics.internal(switch, leader.adapter.internal_calls)
             with contextlib.suppress(RedisError, OSError, StoreError):
                 await self._measure_store()
             await asyncio.sleep(GAUGES_S if ready is None or ready.is_set() else 0.05)

@@ -1,0 +1,146 @@
+"""One switch, led by this process: the lease, the attachment, the hand-over. Used by the daemon and the simulation.
+
+The leadership (a lease in the store, with a fencing token) comes before the connection: take it, adopt the stored
+live legs, connect, resynchronise, and from then on decide. When it is lost the connection is dropped and the legs
+are left to the switch's timers and the new leader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+from redis.exceptions import RedisError
+
+from rater.charging.model import LegState
+from rater.charging.store import ChargingStore
+from rater.config import SwitchSettings
+from rater.engine import Engine
+from rater.errors import StoreError
+from rater.ids import Shard, SwitchId
+from rater.metrics import Metrics
+from rater.switch.adapter import SwitchAdapter
+
+LEASE_MS = 3_000
+"""How long a dead leader keeps its switches; a live one renews three times in that span."""
+HAND_OVER_S = 1.0
+AWAY = (StoreError, RedisError, OSError, TimeoutError)
+log = structlog.get_logger(__name__)
+
+
+class LeadingStore(ChargingStore, Protocol):
+    async def release(self, switch: SwitchId, holder: str) -> None:
+        """Give the leadership up at once; no effect when another holds it."""
+        ...
+
+
+class SwitchLeader:
+    """`adapter`: the attachment, while the switch is led. `lost` makes the leader give up at once: a newer one
+    writes for the switch. `holder` names this process; `shards`: how many the store has."""
+
+    def __init__(
+        self,
+        settings: SwitchSettings,
+        secret: str,
+        store: LeadingStore,
+        engine: Engine,
+        metrics: Metrics,
+        *,
+        holder: str,
+        shards: int,
+        is_ready: Callable[[], bool],
+    ) -> None:
+        self.switch = SwitchId(settings.id)
+        self.adapter: SwitchAdapter | None = None
+        self.lost = asyncio.Event()
+        self._settings = settings
+        self._secret = secret
+        self._store = store
+        self._engine = engine
+        self._metrics = metrics
+        self._holder = holder
+        self._shards = shards
+        self._is_ready = is_ready
+
+    @property
+    def synced(self) -> bool:
+        """Whether the switch is led, connected, and every leg compared with it."""
+        return self.adapter is not None and self.adapter.synced
+
+    async def run(self) -> None:
+        """Lead whenever it can be had, until cancelled."""
+        while True:
+            epoch = await self._try_to_lead()
+            if epoch is None:
+                await asyncio.sleep(LEASE_MS / 3000)
+                continue
+            log.info("leading", switch=self.switch, epoch=epoch)
+            self._metrics.leading(self.switch, True)
+            try:
+                await self._attached(epoch)
+            finally:
+                self._metrics.leading(self.switch, False)
+                self._metrics.switch_up(self.switch, False)
+                self._engine.detach(self.switch)
+                self.adapter = None
+                await self._hand_over()
+            log.warning("leadership lost", switch=self.switch)
+
+    async def _attached(self, epoch: int) -> None:
+        """Charge the switch's calls until the leadership is lost."""
+        self.lost.clear()
+        adapter = SwitchAdapter(self._settings, self._secret, self._engine, self._metrics, is_ready=self._is_ready)
+        self.adapter = adapter
+        self._engine.attach(self.switch, adapter, epoch=epoch, fails_open=self._settings.fail == "open")
+        tasks = [
+            asyncio.create_task(self._attach(adapter)),
+            asyncio.create_task(self._keep_leading()),
+            asyncio.create_task(self.lost.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                await task
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _attach(self, adapter: SwitchAdapter) -> None:
+        while True:
+            try:
+                stored = await self._stored_legs()
+                break
+            except AWAY as error:
+                log.warning("cannot read the live legs", switch=self.switch, error=str(error))
+                await asyncio.sleep(LEASE_MS / 3000)
+        self._engine.adopt(self.switch, stored)
+        await adapter.run()
+
+    async def _stored_legs(self) -> list[LegState]:
+        return [leg for shard in range(self._shards) for leg in await self._store.legs(Shard(shard), self.switch)]
+
+    async def _hand_over(self) -> None:
+        """So that a standby need not wait until the lease runs out."""
+        with contextlib.suppress(*AWAY):
+            await asyncio.wait_for(self._store.release(self.switch, self._holder), HAND_OVER_S)
+
+    async def _try_to_lead(self) -> int | None:
+        try:
+            return await self._store.lead(self.switch, self._holder, LEASE_MS)
+        except AWAY as error:
+            log.warning("cannot ask for the leadership", switch=self.switch, error=str(error))
+            return None
+
+    async def _keep_leading(self) -> None:
+        """Ends when another has it. While the store is away nobody else can take it: go on."""
+        while True:
+            await asyncio.sleep(LEASE_MS / 3000)
+            try:
+                if await self._store.lead(self.switch, self._holder, LEASE_MS) is None:
+                    return
+            except AWAY as error:
+                log.warning("cannot renew the leadership", switch=self.switch, error=str(error))
