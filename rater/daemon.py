@@ -27,13 +27,14 @@ from rater.clock import SystemClock
 from rater.config import ChargingSettings, Settings
 from rater.engine import Engine, EnginePolicy
 from rater.errors import StoreError
-from rater.events.stream import outbox_key
+from rater.events.backlog import report_outbox
 from rater.ids import AccountId, LegId, Shard, SwitchId
 from rater.leading import SwitchLeader
 from rater.metrics import Metrics
 
 TICK_S = 0.02
 GAUGES_S = 1.0
+MEASURE_WITHIN_S = 5.0
 MEASURED_AT_ONCE = 500
 log = structlog.get_logger(__name__)
 
@@ -94,6 +95,9 @@ class Daemon:
             )
             for switch in settings.switch
         }  # fmt: skip
+        for switch in settings.switch:
+            self.metrics.no_switch(switch.id)
+            self.metrics.expect_mode(switch.mode)
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Connect to the store, load the catalogue, open the metrics port."""
@@ -184,24 +188,23 @@ class Daemon:
 
     async def _gauges(self, ready: asyncio.Event | None) -> None:
         while True:
-            synced = all(leader.synced for leader in self.leaders.values())
-            self.metrics.ready(synced and self._can_decide())
-            if ready is not None and synced and self._can_decide():
+            # Another daemon may lead some of the switches; one that leads none of several stands by.
+            led = [leader for leader in self.leaders.values() if leader.adapter is not None]
+            decides = self._can_decide() and all(leader.synced for leader in led)
+            self.metrics.ready(decides and (bool(led) or not self.leaders))
+            if ready is not None and decides and len(led) == len(self.leaders):
                 ready.set()
-            for switch, leader in self.leaders.items():
+            for leader in self.leaders.values():
                 if leader.adapter is not None:
-                    self.metrics.internal(switch, leader.adapter.internal_calls)
-            with contextlib.suppress(RedisError, OSError, StoreError):
-                await self._measure_store()
+                    leader.adapter.report()
+            with contextlib.suppress(RedisError, OSError, StoreError, TimeoutError):
+                async with asyncio.timeout(MEASURE_WITHIN_S):
+                    await self._measure_store()
             await asyncio.sleep(GAUGES_S if ready is None or ready.is_set() else 0.05)
 
     async def _measure_store(self) -> None:
-        now_ms = SystemClock().wall_ms()
         for shard in range(self.settings.redis.shards):
-            key = outbox_key(self.settings.redis.prefix, shard)
-            oldest = await self.redis.xrange(key, count=1)
-            age_s = max(0, now_ms - int(oldest[0][0].split(b"-")[0])) / 1000 if oldest else 0.0
-            self.metrics.outbox(shard, await self.redis.xlen(key), age_s)
+            await report_outbox(self.redis, self.metrics, prefix=self.settings.redis.prefix, shard=shard)
         await self._measure_reserved()
 
     async def _measure_reserved(self) -> None:

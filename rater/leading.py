@@ -82,10 +82,9 @@ class SwitchLeader:
             try:
                 await self._attached(epoch)
             finally:
-                self._metrics.leading(self.switch, False)
-                self._metrics.switch_up(self.switch, False)
                 self._engine.detach(self.switch)
                 self.adapter = None
+                self._metrics.no_switch(self.switch)
                 await self._hand_over()
             log.warning("leadership lost", switch=self.switch)
 

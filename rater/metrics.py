@@ -15,10 +15,18 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Gauge,
+    ProcessCollector,
+    make_wsgi_app,
+    start_http_server,
+    write_to_textfile,
+)
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -30,6 +38,7 @@ from prometheus_client.registry import Collector
 
 from rater.errors import ConfigError
 from rater.money import MICRO
+from rater.verdict import Reason
 
 LATENCY_BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 
@@ -80,10 +89,6 @@ class Metrics:
         """One decision was taken."""
         self._verdicts[mode, reason] += 1
 
-    def shadow(self, reason: str) -> None:
-        """One denial that shadow mode only reported."""
-        self._counters["rater_shadow_denials"][(reason,)] += 1
-
     def decided(self, latency_s: float) -> None:
         """Seconds from the bytes of the event to the bytes of the action."""
         self._decision.observe(latency_s)
@@ -97,6 +102,14 @@ class Metrics:
     def internal(self, switch: str, active: int) -> None:
         """Line-to-line calls, which are counted and not charged."""
         self._gauges["rater_internal_calls_active"][(switch,)] = active
+
+    def expect_mode(self, mode: str) -> None:
+        """From the start every verdict of this mode and every grade of an ending is told, as 0: an increase that
+        begins with the first one is seen as such."""
+        for reason in Reason:
+            self._verdicts[mode, reason.code] += 0
+        for grade in ("observed", "reconciled", "estimated"):
+            self._counters["rater_legs_ended"]["answered", grade] += 0
 
     def ended(self, disposition: str, grade: str) -> None:
         self._counters["rater_legs_ended"][disposition, grade] += 1
@@ -118,11 +131,21 @@ class Metrics:
         """Allowance seconds that live legs hold at present."""
         self._gauges["rater_reserved_seconds"][()] = seconds
 
-    def threshold(self, kind: str) -> None:
-        """One crossing, `kind` as in ThresholdKind."""
-        self._counters["rater_threshold_crossings"][(kind,)] += 1
-
     # Switches
+
+    def no_switch(self, switch: str) -> None:
+        """At the start, and when the leadership is gone: neither led nor connected, and told as such."""
+        self.leading(switch, False)
+        self.switch_up(switch, False)
+        self.frames(switch, 0, 0)
+        self._counters["rater_ami_reconnects"][(switch,)] += 0
+        for direction in ("in", "out"):
+            self.legs(switch, direction, 0)
+        self.calls(switch, 0)
+        self.internal(switch, 0)
+        self.backlog(switch, 0)
+        for name in ("rater_ami_lag_seconds", "rater_ami_clock_offset_seconds"):
+            self._gauges[name].pop((switch,), None)
 
     def switch_up(self, switch: str, up: bool) -> None:
         self._gauges["rater_ami_up"][(switch,)] = up
@@ -130,6 +153,14 @@ class Metrics:
     def switch_lag(self, switch: str, lag_s: float) -> None:
         """How late the newest event was handled, after the switch had stamped it."""
         self._gauges["rater_ami_lag_seconds"][(switch,)] = lag_s
+
+    def clock_offset(self, switch: str, offset_s: float) -> None:
+        """The switch's clock less this machine's."""
+        self._gauges["rater_ami_clock_offset_seconds"][(switch,)] = offset_s
+
+    def backlog(self, switch: str, frames: int) -> None:
+        """Frames read and not yet handled."""
+        self._gauges["rater_ami_backlog_frames"][(switch,)] = frames
 
     def frames(self, switch: str, good: int, bad: int) -> None:
         """So many frames more were read since the last report; bad ones were dropped."""
@@ -154,22 +185,35 @@ class Metrics:
             histogram = self._store[script] = _Histogram()
         histogram.observe(latency_s)
 
-    def outbox(self, shard: int, entries: int, age_s: float) -> None:
-        """Entries that the publisher's group has not acknowledged, and the age of the oldest of them."""
+    def outbox(self, shard: int, entries: int, dead: int) -> None:
+        """Entries that the stream holds, delivered or not, and those set aside because nobody can read them."""
         self._gauges["rater_outbox_entries"][(str(shard),)] = entries
-        self._gauges["rater_outbox_age_seconds"][(str(shard),)] = age_s
+        self._gauges["rater_dead_letters"][(str(shard),)] = dead
+
+    def outbox_lag(self, shard: int, groups: Mapping[str, tuple[int, float]]) -> None:
+        """Of each consumer group the entries that it has not acknowledged, and the age in seconds of the oldest.
+        Groups that are no longer there are told no longer."""
+        entries, ages_s = self._gauges["rater_outbox_lag_entries"], self._gauges["rater_outbox_lag_seconds"]
+        for key in [key for key in entries if key[0] == str(shard) and key[1] not in groups]:
+            del entries[key], ages_s[key]
+        for group, (count, age_s) in groups.items():
+            entries[str(shard), group], ages_s[str(shard), group] = count, age_s
 
     def catalog_version(self, version: int) -> None:
         self._gauges["rater_catalog_version"][()] = version
 
     def ready(self, ready: bool) -> None:
-        """Whether new calls are being decided. Also what ``/readyz`` answers."""
+        """Whether new calls are being decided; of the publisher, whether everything can be delivered. Also what
+        ``/readyz`` answers."""
         self._gauges["rater_ready"][()] = ready
 
     # Publisher
 
     def sink_up(self, sink: str, up: bool) -> None:
         self._gauges["rater_publish_sink_up"][(sink,)] = up
+
+    def all_sinks_up(self) -> bool:
+        return all(self._gauges["rater_publish_sink_up"].values())
 
     def published(self, sink: str, kind: str, entries: int = 1) -> None:
         """Entries that a sink took for good."""
@@ -200,10 +244,9 @@ class Metrics:
             for key, value in self._gauges[name].copy().items():
                 gauge.add_metric(key, value)
             yield gauge
-        yield _histogram("rater_decision_latency_seconds", "From the switch's event to our action.",
-                         {(): self._decision}, ())  # fmt: skip
-        yield _histogram("rater_store_latency_seconds", "From the call of a script to its answer.",
-                         {(name,): h for name, h in self._store.copy().items()}, ("script",))  # fmt: skip
+        yield _histogram("rater_decision_latency_seconds", {(): self._decision})
+        by_script = self._store.copy()
+        yield _histogram("rater_store_latency_seconds", {(script,): by_script[script] for script in by_script})
 
     def serve(self, host: str, port: int) -> int:
         """Answer ``/metrics``, ``/healthz`` and ``/readyz`` from a thread; the port that was bound (`port` may
@@ -253,22 +296,39 @@ class _Families(Collector):
         return self._families()
 
 
-def _histogram(
-    name: str, text: str, of: Mapping[tuple[str, ...], _Histogram], labels: tuple[str, ...]
-) -> HistogramMetricFamily:
+def _histogram(name: str, of: Mapping[tuple[str, ...], _Histogram]) -> HistogramMetricFamily:
+    text, labels = _HISTOGRAMS[name]
     family = HistogramMetricFamily(name, text, labels=labels)
     for key, histogram in of.items():
         family.add_metric(key, buckets=histogram.buckets(), sum_value=histogram.sum_s)
     return family
 
 
+def write_audit(path: Path, *, accounts: int, differences: int, at_s: float) -> None:
+    """What an audit found, for the text-file collector of Prometheus' node exporter; `path` changes in one go.
+    Raises OSError."""
+    registry = CollectorRegistry()
+    for name, value in zip(_AUDIT, (accounts, differences, at_s), strict=True):
+        Gauge(name, _AUDIT[name], registry=registry).set(value)
+    write_to_textfile(str(path), registry)
+
+
+def families() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Everything that is exposed beside the process's own: name as scraped → type and labels."""
+    return {
+        "rater_build_info": ("info", ("version", "component", "python")),
+        **{f"{name}_total": ("counter", labels) for name, (_, labels) in _COUNTERS.items()},
+        **{name: ("gauge", labels) for name, (_, labels) in _GAUGES.items()},
+        **dict.fromkeys(_AUDIT, ("gauge", ())),
+        **{name: ("histogram", labels) for name, (_, labels) in _HISTOGRAMS.items()},
+    }
+
+
 _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rater_verdicts": ("Decisions taken.", ("mode", "reason")),
-    "rater_shadow_denials": ("Denials that shadow mode only reported.", ("reason",)),
     "rater_legs_ended": ("Legs that ended.", ("disposition", "grade")),
     "rater_legs_cut": ("Legs that rater ended.", ("cause",)),
     "rater_charged_money": ("Money charged, in units of the currency.", ("currency",)),
-    "rater_threshold_crossings": ("Thresholds crossed.", ("kind",)),
     "rater_ami_frames": ("AMI frames read.", ("switch",)),
     "rater_ami_bad_frames": ("AMI frames dropped as unreadable.", ("switch",)),
     "rater_ami_reconnects": ("AMI connections made again after a break.", ("switch",)),
@@ -284,11 +344,24 @@ _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "rater_reserved_seconds": ("Allowance seconds held by live legs.", ()),
     "rater_ami_up": ("Whether the AMI connection is logged in.", ("switch",)),
     "rater_ami_lag_seconds": ("How late the newest event was handled.", ("switch",)),
+    "rater_ami_backlog_frames": ("AMI frames read and not yet handled.", ("switch",)),
+    "rater_ami_clock_offset_seconds": ("The switch's clock less this machine's.", ("switch",)),
     "rater_leader": ("Whether this process leads the switch.", ("switch",)),
     "rater_store_up": ("Whether Redis answers.", ()),
-    "rater_outbox_entries": ("Outbox entries not yet acknowledged by the publisher.", ("shard",)),
-    "rater_outbox_age_seconds": ("Age of the oldest of them.", ("shard",)),
+    "rater_outbox_entries": ("Entries that the outbox holds, delivered or not.", ("shard",)),
+    "rater_outbox_lag_entries": ("Outbox entries that the group has not acknowledged.", ("shard", "group")),
+    "rater_outbox_lag_seconds": ("Age of the oldest of them.", ("shard", "group")),
+    "rater_dead_letters": ("Outbox entries set aside as unreadable, still kept.", ("shard",)),
     "rater_catalog_version": ("Version of the catalogue in use.", ()),
-    "rater_ready": ("Whether new calls are being decided.", ()),
+    "rater_ready": ("Whether the process does its work: decides new calls, or delivers.", ()),
     "rater_publish_sink_up": ("Whether a sink takes deliveries.", ("sink",)),
+}
+_AUDIT = {
+    "rater_audit_accounts": "Accounts that the last audit looked at.",
+    "rater_audit_differences": "What it found to differ.",
+    "rater_audit_finished_timestamp_seconds": "When it ended.",
+}
+_HISTOGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "rater_decision_latency_seconds": ("From the switch's event to our action.", ()),
+    "rater_store_latency_seconds": ("From the call of a script to its answer.", ("script",)),
 }

@@ -18,8 +18,10 @@ from rater.charging.redis_store import RedisStore
 from rater.commands.common import ConfigOption, JsonOption, console, open_store, print_json, settings_of
 from rater.errors import InputError, RaterError
 from rater.ids import AccountId, OpId, Shard
+from rater.metrics import write_audit
 from rater.money import format_amount, parse_amount
 
+LOOK_AGAIN = 2
 AccountArgument = Annotated[str, typer.Argument(help="The account's id, as in the catalogue.")]
 AmountArgument = Annotated[str, typer.Argument(help="A positive decimal, such as 12.50.")]
 OpOption = Annotated[str, typer.Option("--op-id", help="Names the operation: repeating it changes nothing more.")]
@@ -155,12 +157,20 @@ class Books:
     held_micro: dict[str, int]
 
 
-def audit(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def audit(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    metrics_file: Annotated[
+        Path | None, typer.Option(help="Also write what was found here, NAME.prom, for Prometheus.")
+    ] = None,
+) -> None:
     """Every balance against its ledger, every reservation against the live legs; exit code 1 if any differs.
 
-    Calls that settle while it reads may show as differences; run it again, or while it is quiet.
+    An account that differs is read up to twice more, since calls may settle meanwhile: what still differs, does.
     """
     count, faults = asyncio.run(_audit(config))
+    if metrics_file is not None:
+        _write_metrics(metrics_file, count, len(faults))
     if as_json:
         print_json({"accounts": count, "balanced": not faults, "faults": faults})
     else:
@@ -171,17 +181,34 @@ def audit(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
+def _write_metrics(path: Path, accounts: int, faults: int) -> None:
+    try:
+        write_audit(path, accounts=accounts, differences=faults, at_s=time.time())
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}", hint="Name another: --metrics-file.") from error
+
+
 async def _audit(config: Path | None) -> tuple[int, list[str]]:
     settings = settings_of(config)
     count, faults = 0, []
     async with open_store(settings) as store:
-        for number in range(settings.redis.shards):
-            shard = Shard(number)
-            books = await read_books(store, shard)
-            for state in await store.accounts(shard):
-                count += 1
-                faults += differences(state, books)
+        for shard in map(Shard, range(settings.redis.shards)):
+            states, differing = await _compare(store, shard)
+            count += states
+            for _ in range(LOOK_AGAIN):
+                if differing:
+                    _, now = await _compare(store, shard)
+                    differing = {account: now[account] for account in differing.keys() & now.keys()}
+            faults += [fault for account in sorted(differing) for fault in differing[account]]
     return count, faults
+
+
+async def _compare(store: RedisStore, shard: Shard) -> tuple[int, dict[AccountId, list[str]]]:
+    """How many accounts a shard has, and what differs of those of which anything does."""
+    books = await read_books(store, shard)
+    states = await store.accounts(shard)
+    found = {state.account: differences(state, books) for state in states}
+    return len(states), {account: faults for account, faults in found.items() if faults}
 
 
 async def read_books(store: RedisStore, shard: Shard) -> Books:

@@ -20,11 +20,10 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from rater.events.backlog import Backlog, first_pending, id_order, outbox_backlog
 from rater.events.stream import Entry, UnreadableEntry, dead_key, decode_entry, outbox_key
 
 DEAD_LETTERS_KEPT = 100_000
-_COUNTED = 2000
-"""On a server older than 7, so many entries behind the group are counted; beyond, their number is estimated."""
 
 _Raw = tuple[bytes, dict[bytes, bytes] | None]
 
@@ -35,19 +34,6 @@ class Batch:
 
     entries: list[Entry] = field(default_factory=list)
     buried: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Entries that the group has not acknowledged, and how old the oldest of them is."""
-
-    entries: int
-    age_s: float
-
-
-async def outbox_backlog(redis: Redis, *, prefix: str, shard: int, group: str) -> Backlog:
-    """What a group has still to acknowledge; for whoever only watches. Everything, while there is no such group."""
-    return await OutboxConsumer(redis, prefix=prefix, shard=shard, group=group, name="").backlog()
 
 
 class OutboxConsumer:
@@ -69,6 +55,7 @@ class OutboxConsumer:
         idle_ms: int = 60_000,
     ) -> None:
         self._redis: Any = redis  # redis-py's types differ between commands sync and async
+        self._prefix = prefix
         self._key = outbox_key(prefix, shard)
         self._dead = dead_key(prefix, shard)
         self._batch = batch
@@ -125,28 +112,18 @@ class OutboxConsumer:
 
     async def backlog(self) -> Backlog:
         """What is still to be acknowledged by the group."""
-        info = await self._group_info()
-        delivered = info["last-delivered-id"].decode()
-        behind = await self._redis.xrange(self._key, min=f"({delivered}", count=_COUNTED)
-        oldest = [behind[0][0]] if behind else []
-        oldest += await self._first_pending(info)
-        if not oldest:
-            return Backlog(0, 0.0)
-        seconds, micros = await self._redis.time()
-        age_s = seconds + micros / 1e6 - min(_at_ms(stream_id) for stream_id in oldest) / 1000
-        lag = len(behind) if len(behind) < _COUNTED else await self._lag(info, _at_ms(delivered.encode()))
-        return Backlog(info["pending"] + lag, max(0.0, age_s))
+        return await outbox_backlog(self._redis, prefix=self._prefix, shard=self.shard, group=self.group)
 
     async def trim(self, *, keep_ms: int) -> int:
         """Drop entries older than `keep_ms` that every group has acknowledged; how many went."""
         floors = []
         for info in await self._redis.xinfo_groups(self._key):
-            floors += await self._first_pending(info) or [info["last-delivered-id"]]
+            floors += await first_pending(self._redis, self._key, info) or [info["last-delivered-id"]]
         if not floors:
             return 0
         seconds, micros = await self._redis.time()
         floors.append(f"{seconds * 1000 + micros // 1000 - keep_ms}-0".encode())
-        lowest = min(floors, key=_order)
+        lowest = min(floors, key=id_order)
         return int(await self._redis.xtrim(self._key, minid=lowest.decode(), approximate=True))
 
     async def _group_read(self, after: str, block_ms: int | None) -> Sequence[_Raw]:
@@ -178,40 +155,7 @@ class OutboxConsumer:
                 batch.buried += 1
         return batch
 
-    async def _group_info(self) -> dict[str, Any]:
-        nothing = {"name": self.group.encode(), "pending": 0, "last-delivered-id": b"0-0"}
-        try:
-            groups = await self._redis.xinfo_groups(self._key)
-        except ResponseError:  # no such stream yet
-            return nothing
-        return next((info for info in groups if info["name"] == self.group.encode()), nothing)
-
-    async def _first_pending(self, info: dict[str, Any]) -> list[bytes]:
-        """The group's first entry given and not acknowledged; none when all are by now."""
-        if not info["pending"]:
-            return []
-        first = (await self._redis.xpending(self._key, info["name"]))["min"]
-        return [] if first is None else [first]
-
-    async def _lag(self, info: dict[str, Any], delivered_ms: int) -> int:
-        """Entries not yet given to the group: counted by the server since version 7, else estimated by time."""
-        if isinstance(info.get("lag"), int):
-            return int(info["lag"])
-        stream = await self._redis.xinfo_stream(self._key)
-        first_ms, last_ms = _at_ms(stream["first-entry"][0]), _at_ms(stream["last-entry"][0])
-        share = (last_ms - delivered_ms) / max(1, last_ms - first_ms)
-        return max(_COUNTED, int(int(stream["length"]) * min(1.0, share)))
-
 
 def _pair(item: Any) -> _Raw:
     stream_id, fields = item
     return stream_id, fields
-
-
-def _order(stream_id: bytes) -> tuple[int, int]:
-    millis, _, count = stream_id.partition(b"-")
-    return int(millis), int(count or 0)
-
-
-def _at_ms(stream_id: bytes) -> int:
-    return _order(stream_id)[0]

@@ -22,7 +22,8 @@ from rater.charging.wire import Keys
 from rater.clock import Clock, SystemClock
 from rater.config import Settings
 from rater.errors import ConfigError
-from rater.events.consumer import Backlog, Batch, OutboxConsumer
+from rater.events.backlog import report_outbox
+from rater.events.consumer import Batch, OutboxConsumer
 from rater.events.notices import record_of
 from rater.events.stream import UnreadableEntry
 from rater.ids import Shard
@@ -135,6 +136,7 @@ def _senders(settings: Settings, clock: Clock, metrics: Metrics) -> list[Sender]
     senders: list[Sender] = []
     if settings.mqtt.host is not None:
         senders.append(MqttSender(settings.mqtt, clock, metrics, in_flight=BATCH))
+        metrics.sink_up(MqttSender.name, False)
     if settings.publish.files is not None:
         files = FileSender(settings.publish.files, clock)
         files.open()
@@ -184,7 +186,7 @@ async def _carry(
                 )
             working += [asyncio.create_task(_keep_on(sender, work, metrics, stop)) for work in works]
     keeping = [asyncio.create_task(sender.run(), name=sender.name) for sender in senders]
-    keeping.append(asyncio.create_task(_keep_house(consumers, settings.publish.keep_hours, metrics)))
+    keeping.append(asyncio.create_task(_keep_house(redis, settings, consumers, metrics)))
     try:
         done, _ = await asyncio.wait([*keeping, *working], return_when=asyncio.FIRST_COMPLETED)
         if stop.is_set():
@@ -231,20 +233,22 @@ async def _is_up(sender: Sender, stop: asyncio.Event) -> bool:
     return not stop.is_set()
 
 
-async def _keep_house(consumers: list[OutboxConsumer], keep_hours: int, metrics: Metrics) -> None:
-    """Measure the backlog, the longest of all groups; drop what is old and acknowledged by every group."""
-    rounds = 0
+async def _keep_house(redis: Redis, settings: Settings, consumers: list[OutboxConsumer], metrics: Metrics) -> None:
+    """Make the groups, so that a target which is away from the start is seen to lag; measure; drop what is old and
+    acknowledged by every group."""
+    keep_ms, rounds = settings.publish.keep_hours * 3_600_000, 0
     while True:
         try:
-            by_shard: dict[int, list[Backlog]] = {}
             for consumer in consumers:
-                by_shard.setdefault(consumer.shard, []).append(await consumer.backlog())
+                await consumer.open()
                 if rounds % TRIM_ROUNDS == 0:
-                    await consumer.trim(keep_ms=keep_hours * 3_600_000)
-            for shard, logs in by_shard.items():
-                metrics.outbox(shard, max(b.entries for b in logs), max(b.age_s for b in logs))
+                    await consumer.trim(keep_ms=keep_ms)
+            for shard in range(settings.redis.shards):
+                await report_outbox(redis, metrics, prefix=settings.redis.prefix, shard=shard)
             metrics.store_up(True)
+            metrics.ready(metrics.all_sinks_up())
         except (RedisError, OSError):
             metrics.store_up(False)
+            metrics.ready(False)
         rounds += 1
         await asyncio.sleep(MEASURE_S)

@@ -127,6 +127,13 @@ class SwitchAdapter:
         """Line-to-line calls that live now."""
         return len(self.tracker.internal) if self.tracker is not None else 0
 
+    def report(self) -> None:
+        """Tell the metrics what is looked at from time to time rather than with each event."""
+        wall_ms = time.time_ns() // 1_000_000
+        self._metrics.internal(self.id, self.internal_calls)
+        self._metrics.clock_offset(self.id, (self.connection.switch_now_ms() - wall_ms) / 1000)
+        self._metrics.backlog(self.id, self.connection.backlog_frames)
+
     async def run(self) -> None:
         """Connect and keep going until cancelled."""
         beating = asyncio.create_task(self._beat())

@@ -11,7 +11,8 @@ import pytest
 from events.support import CENT, Desk, copies, leg_facts
 from rater.charging.embedded import EmbeddedRedis
 from rater.charging.redis_store import RedisStore
-from rater.events.consumer import OutboxConsumer, outbox_backlog
+from rater.events.backlog import outbox_backlog
+from rater.events.consumer import OutboxConsumer
 from rater.events.stream import dead_key, outbox_key
 
 

@@ -17,7 +17,7 @@ from rater.charging.embedded import EmbeddedRedis
 from rater.clock import ManualClock
 from rater.config import Settings
 from rater.errors import ConfigError
-from rater.events.consumer import outbox_backlog
+from rater.events.backlog import outbox_backlog
 from rater.events.rated import RatedEvent
 from rater.events.stream import Entry
 from rater.notify.senders import FileSender, Item, SinkDown

@@ -16,7 +16,7 @@ from events.support import ALLOWANCE, CENT, Desk, Mosquitto, copies, leg_facts, 
 
 from rater.charging.embedded import EmbeddedRedis
 from rater.config import Settings
-from rater.events.consumer import outbox_backlog
+from rater.events.backlog import outbox_backlog
 from rater.events.stream import dead_key, outbox_key
 
 from .support import Publisher, listening, settings_for
