@@ -18,6 +18,7 @@ import csv
 import difflib
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -119,7 +120,7 @@ class _Folder:
         decks: list[CompiledDeck] = []
         places: dict[object, int | None] = {}
         plan_decks: dict[PlanId, int] = {}
-        for plan in plans.values():
+        for plan in [version for first in plans.values() for version in first.versions]:
             if not plan.deck:
                 continue
             key = (plan.deck, plan.zone, plan.locale, plan.bands)
@@ -129,7 +130,7 @@ class _Folder:
                 decks += [deck] if deck is not None else []
             place = places[key]
             if place is not None:
-                plan_decks[plan.id] = place
+                plan_decks[plan.key] = place
                 if self.plans_are_good:
                     self._fit(plan, decks[place])
         return decks, plan_decks
@@ -150,7 +151,7 @@ class _Folder:
     def _fit(self, plan: Plan, deck: CompiledDeck) -> None:
         """Whether deck and plan fit together."""
         try:
-            PricedPlan(plan, deck)
+            PricedPlan(replace(plan, later=()), [deck])
         except CatalogError as error:
             self.problems += _named(error.problems, plan.deck)
         except ClassRowError as error:

@@ -48,8 +48,8 @@ class Thresholds:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`decimals`: to which amounts are rounded. `deck`: the file, as named. `bands`: in order of precedence.
-    `blocked_classes`: sorted. `blocked_prefixes`: beginnings of
-    normalised numbers."""
+    `blocked_classes`: sorted. `blocked_prefixes`: beginnings of normalised numbers. `valid_from_ms`: when this
+    version of the plan comes into force; None for the first. `later`: the versions after the first, by time."""
 
     id: PlanId
     currency: str
@@ -67,6 +67,18 @@ class Plan:
     thresholds: Thresholds = field(default_factory=Thresholds)
     blocked_classes: tuple[str, ...] = ()
     blocked_prefixes: tuple[str, ...] = ()
+    valid_from_ms: int | None = None
+    later: tuple[Plan, ...] = ()
+
+    @property
+    def versions(self) -> tuple[Plan, ...]:
+        """The first version and all later ones, by time."""
+        return (self, *self.later)
+
+    @property
+    def key(self) -> PlanId:
+        """Names one version: the plan, and ``@`` with the moment from which on it is in force."""
+        return self.id if self.valid_from_ms is None else PlanId(f"{self.id}@{self.valid_from_ms}")
 
     @property
     def unit_micro(self) -> int:

@@ -12,7 +12,8 @@ Short numbers (public services and the like) have no prefix; for them only class
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -42,10 +43,18 @@ class Priced:
 
 
 class PricedPlan:
-    """Raises CatalogError when the deck does not fit the plan's bands, InputError when its class rows are wrong."""
+    """A plan with the decks of its versions, the first's first. It prices by the version in force at the call's
+    beginning; all else that it shows is of its first version, see `at`.
 
-    def __init__(self, plan: Plan, deck: CompiledDeck) -> None:
+    Raises CatalogError when a deck does not fit its version's bands, InputError when its class rows are wrong.
+    """
+
+    def __init__(self, plan: Plan, decks: Sequence[CompiledDeck]) -> None:
+        deck, *later_decks = decks
         self.plan = plan
+        self._later = tuple(
+            PricedPlan(replace(later, later=()), [its]) for later, its in zip(plan.later, later_decks, strict=True)
+        )
         self.zone = ZoneInfo(plan.zone)
         self.dial_plan: DialPlan = dial_plan(plan.dial_plan)
         self.tariff = PlanTariff(
@@ -53,6 +62,17 @@ class PricedPlan:
         )
         self.class_rows = class_rows(deck)
         self._free = Quote((Segment(0, 1, 0, 1),), plan.currency, EMERGENCY, horizon_s=MAX_CALL_S)
+
+    @property
+    def versions(self) -> tuple[PricedPlan, ...]:
+        return (self, *self._later)
+
+    def at(self, at_ms: int) -> PricedPlan:
+        """The version in force at a moment."""
+        for version in reversed(self._later):
+            if version.plan.valid_from_ms is not None and version.plan.valid_from_ms <= at_ms:
+                return version
+        return self
 
     def rate(self, number: str, *, area: str, at_ms: int, version: int) -> Rated | Refused:
         priced = self.price(number, area=area, at_ms=at_ms)
@@ -73,6 +93,9 @@ class PricedPlan:
 
     def price(self, number: str, *, area: str, at_ms: int) -> Priced | Refused:
         """The price of a number as dialled. Never raises, whatever was dialled."""
+        version = self.at(at_ms)
+        if version is not self:
+            return version.price(number, area=area, at_ms=at_ms)
         read = self.dial_plan.read(number, area=area, at_ms=at_ms)
         if isinstance(read, NumberRefused):
             return Refused(read.reason, read.number or number, read.detail, read.steps)

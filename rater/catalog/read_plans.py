@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 from babel.core import Locale, UnknownLocaleError
 from babel.numbers import list_currencies
@@ -15,14 +16,16 @@ from rater.catalog.cycles import WEEKDAYS, Cycle, CycleKind
 from rater.catalog.plan import Allowance, Plan, Thresholds, WhenExhausted
 from rater.catalog.read_bands import read_bands, read_calendar
 from rater.catalog.read_dial_plans import read_dial_plan
-from rater.catalog.table import ID, ID_EXPECTED, Table
+from rater.catalog.table import ID, ID_EXPECTED, Table, describe
 from rater.ids import GrantId, PlanId
 from rater.money import MAX_CALL_S, Cadence, Rounding
 from rater.rating.bands import Calendar
+from rater.rating.moments import EXPECTED, parse_moment
 from rater.rating.normalise_presets import (
     PRESETS,
     DialPlanSettings,
 )
+from rater.rating.timeline import LAST_AT_MS
 
 CLASS = re.compile(r"[a-z][a-z0-9_]{0,31}")
 PREFIX = re.compile(r"[0-9*#]{1,15}")
@@ -40,43 +43,73 @@ def read_plans(top: Table) -> tuple[dict[PlanId, Plan], tuple[str, ...]]:
         if name in PRESETS:
             table.fault(None, f"{name!r} is the name of a preset", "another name")
         dial_plans[name] = read_dial_plan(name, table, set(classes) - NEVER_IN_A_DECK)
-    plans = {}
-    for name, table in top.named("plan"):
-        plans[PlanId(name)] = _plan(PlanId(name), table, classes, calendars, dial_plans)
+    context = _Context(classes, calendars, dial_plans)
+    plans = {PlanId(name): _plan(PlanId(name), table, context) for name, table in top.named("plan")}
     if not plans:
         top.fault(None, "there is no plan", "at least one table [plan.NAME]")
     top.finish()
     return plans, classes
 
 
-def _plan(
-    name: PlanId,
-    table: Table,
-    classes: tuple[str, ...],
-    calendars: Mapping[str, Calendar],
-    dial_plans: Mapping[str, DialPlanSettings],
-) -> Plan:
-    dial_plan = table.reference("dial_plan", dial_plans, "dial plan or preset", "e164")
-    plan = Plan(
-        id=name,
-        name=table.text("name", name),
-        currency=_currency(table),
-        zone=_zone(table),
-        deck=table.text("deck", pattern=_DECK, expected='a CSV file under this folder, such as "decks/retail.csv"'),
-        dial_plan=dial_plans.get(dial_plan, dial_plans["e164"]),
-        decimals=table.integer("decimals", 4, low=0, high=6),
-        rounding=table.choice("rounding", Rounding, Rounding.HALF_UP),
-        locale=_locale(table),
-        max_call_s=table.integer("max_call_s", MAX_CALL_S, low=1, high=MAX_CALL_S),
-        bands=read_bands(table, calendars),
-        allowances=_allowances(name, table, classes),
-        when_exhausted=table.choice("when_exhausted", WhenExhausted, WhenExhausted.BLOCK),
-        thresholds=_thresholds(table.table("thresholds")),
-        blocked_classes=tuple(sorted(table.texts("blocked_classes", among=set(classes) - NEVER_IN_A_DECK))),
-        blocked_prefixes=table.texts("blocked_prefixes", pattern=PREFIX, expected="1 to 15 digits, without plus"),
-    )
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What a plan may refer to."""
+
+    classes: tuple[str, ...]
+    calendars: Mapping[str, Calendar]
+    dial_plans: Mapping[str, DialPlanSettings]
+
+
+def _plan(name: PlanId, table: Table, context: _Context) -> Plan:
+    blank = Plan(name, _currency(table), _zone(table), "", context.dial_plans["e164"], name)
+    plan = _details(table, context, blank)
+    later: list[Plan] = []
+    for entry in table.tables("version"):
+        since_ms = _since(entry, plan.zone)
+        before = later[-1] if later else plan
+        if later and since_ms <= (before.valid_from_ms or 0):
+            entry.fault("valid_from", "is not after that of the version before", "versions in order of time")
+        version = _details(entry, context, before)
+        later.append(replace(version, valid_from_ms=since_ms))
+        entry.finish()
     table.finish()
-    return plan
+    return replace(plan, later=tuple(later))
+
+
+def _since(table: Table, zone: str) -> int:
+    text = table.text("valid_from", expected=EXPECTED)
+    since_ms = parse_moment(text, ZoneInfo(zone)) if text else 0
+    if since_ms is None or not 0 <= since_ms < LAST_AT_MS:
+        table.fault("valid_from", f"{describe(text)} cannot stand here", f"{EXPECTED}, from 1970 to 2099")
+        return 0
+    return since_ms
+
+
+def _details(table: Table, context: _Context, base: Plan) -> Plan:
+    """A plan or one of its later versions: what its table does not say is as in `base`."""
+    dial_plan = table.reference("dial_plan", context.dial_plans, "dial plan or preset", base.dial_plan.name)
+    among = set(context.classes) - NEVER_IN_A_DECK
+    return replace(
+        base,
+        name=table.text("name", base.name),
+        deck=table.text(
+            "deck", base.deck or None, pattern=_DECK,
+            expected='a CSV file under this folder, such as "decks/retail.csv"',
+        ),
+        dial_plan=context.dial_plans.get(dial_plan, base.dial_plan),
+        decimals=table.integer("decimals", base.decimals, low=0, high=6),
+        rounding=table.choice("rounding", Rounding, base.rounding),
+        locale=_locale(table, base.locale),
+        max_call_s=table.integer("max_call_s", base.max_call_s, low=1, high=MAX_CALL_S),
+        bands=read_bands(table, context.calendars) if "band" in table else base.bands,
+        allowances=_allowances(base.id, table, context.classes) if "allowance" in table else base.allowances,
+        when_exhausted=table.choice("when_exhausted", WhenExhausted, base.when_exhausted),
+        thresholds=_thresholds(table.table("thresholds")) if "thresholds" in table else base.thresholds,
+        blocked_classes=tuple(sorted(table.texts("blocked_classes", base.blocked_classes, among=among))),
+        blocked_prefixes=table.texts(
+            "blocked_prefixes", base.blocked_prefixes, pattern=PREFIX, expected="1 to 15 digits, without plus"
+        ),
+    )  # fmt: skip
 
 
 @cache
@@ -106,14 +139,14 @@ def _zone(table: Table) -> str:
     return zone or "UTC"
 
 
-def _locale(table: Table) -> str:
-    name = table.text("locale", "")
+def _locale(table: Table, default: str) -> str:
+    name = table.text("locale", default)
     if name:
         try:
             Locale.parse(name)
         except (UnknownLocaleError, ValueError, TypeError):
             table.fault("locale", f"unknown locale {name!r}", "a locale such as pt_BR or en")
-            return ""
+            return default
     return name
 
 

@@ -29,7 +29,8 @@ FORMAT = "rater.catalog/1"
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a snapshot holds besides the decks. `plan_decks`: which of the decks each plan uses."""
+    """What a snapshot holds besides the decks. `plan_decks`: which of the decks each version of each plan uses, by
+    `Plan.key`."""
 
     plans: dict[PlanId, Plan]
     plan_decks: dict[PlanId, int]
@@ -50,9 +51,14 @@ class Snapshot:
         self.decks = decks
         self._version = version
         self.plans: Mapping[PlanId, PricedPlan] = {
-            plan.id: PricedPlan(plan, decks[content.plan_decks[plan.id]]) for plan in content.plans.values()
+            plan.id: PricedPlan(plan, [decks[content.plan_decks[version.key]] for version in plan.versions])
+            for plan in content.plans.values()
         }
-        self._terms = {plan.plan.id: PlanTerms(plan.plan, plan.zone) for plan in self.plans.values()}
+        self._terms = {
+            version.plan.key: PlanTerms(version.plan, version.zone)
+            for plan in self.plans.values()
+            for version in plan.versions
+        }
         self._by_endpoint = {line.endpoint: line for line in content.lines.values()}
         self._by_code = {line.account_code: line for line in content.lines.values() if line.account_code}
 
@@ -89,7 +95,8 @@ class Snapshot:
     def terms(self, account: AccountId, destination_class: str, at_ms: int) -> Terms:
         """Raises KeyError for an account that is not in the catalogue."""
         payer = self.content.accounts[account]
-        return self._terms[payer.plan].terms(payer, destination_class, at_ms)
+        version = self.plans[payer.plan].at(at_ms).plan
+        return self._terms[version.key].terms(payer, destination_class, at_ms)
 
     def placed(self, shards: Mapping[AccountId, Shard], version: int) -> Snapshot:
         """The same catalogue as that version, with each account in its shard."""

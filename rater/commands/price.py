@@ -46,6 +46,7 @@ def price(
     snapshot = read_catalog(catalog)
     chosen, area = choose(snapshot, plan, line, area)
     at_ms = moment(at, chosen)
+    chosen = chosen.at(at_ms)
     if seconds > chosen.plan.max_call_s:
         raise InputError(
             f"--seconds {seconds} is longer than the plan {chosen.plan.id} lets a call last",
@@ -149,12 +150,20 @@ def describe(
         "class": quote.destination_class,
         "emergency": priced.read.emergency,
         "plan": plan.plan.id,
+        "plan_valid_from": since(plan),
         "catalog_version": version,
         "at": dt.datetime.fromtimestamp(at_ms / 1000, plan.zone).isoformat(timespec="seconds"),
         **rest,
         "segments": segments,
         "steps": list(priced.steps),
     }
+
+
+def since(plan: PricedPlan) -> str | None:
+    """From when on this version of the plan is in force; None for its first."""
+    if plan.plan.valid_from_ms is None:
+        return None
+    return dt.datetime.fromtimestamp(plan.plan.valid_from_ms / 1000, plan.zone).isoformat(timespec="seconds")
 
 
 def explanation(

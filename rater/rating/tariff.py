@@ -6,7 +6,6 @@ it: segments by band, by position in the call, by first and next increment.
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from rater.rating.compiled import (
     unpack,
 )
 from rater.rating.kernel import Pricer
+from rater.rating.moments import format_moment
 from rater.rating.rate import OnMax, Rate
 from rater.rating.segments import rows_in_force, stretches
 from rater.rating.timeline import Timeline, uncovered
@@ -234,8 +234,3 @@ def _why(rate: Rate, found: Found | NoRate, at_ms: int) -> str:
     if rate.tier_from_s:
         return f"the call does not reach the tier that begins at {rate.tier_from_s} s"
     return "the band of each moment has a rate of its own"
-
-
-def format_moment(at_ms: int) -> str:
-    """A moment in UTC, as ISO 8601."""
-    return dt.datetime.fromtimestamp(at_ms / 1000, dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
