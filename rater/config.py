@@ -12,8 +12,9 @@ import stat
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from rater.errors import ConfigError
@@ -119,6 +120,38 @@ class PublishSettings(_Part):
     metrics_port: Port | None = None
 
 
+class WebhookSettings(_Part):
+    """One HTTP endpoint that records are posted to. `kinds` and `accounts` (shell patterns; none: all) say which.
+    `batch`: the most records in one request; 1 sends each by itself, without an envelope. `previous_secret` signs
+    too, while a receiver changes over."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    url: str = Field(max_length=2000)
+    secret: Secret
+    previous_secret: Secret = Secret()
+    kinds: tuple[Literal["rated", "denied", "threshold"], ...] = Field(
+        default=("rated", "denied", "threshold"), min_length=1
+    )
+    accounts: tuple[str, ...] = ()
+    batch: int = Field(default=1, ge=1, le=500)
+    timeout_s: float = Field(default=10.0, ge=0.1, le=120)
+    tls_ca: Path | None = None
+    proxy: str | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _https(cls, url: str) -> str:
+        """In the clear only to this machine itself: a signature hides nothing."""
+        parts = urlsplit(url)
+        if not parts.hostname or parts.scheme not in ("http", "https"):
+            raise ValueError("write an address such as https://crm.example/rater")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("leave user and password out of the address: requests are signed instead")
+        if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("must be https; http is for this machine only (localhost)")
+        return url
+
+
 class MetricsSettings(_Part):
     host: str = "127.0.0.1"
     port: Port | None = 9469
@@ -136,6 +169,7 @@ class Settings(BaseSettings):
     switch: list[SwitchSettings] = []
     charging: ChargingSettings = ChargingSettings()
     mqtt: MqttSettings = MqttSettings()
+    webhook: list[WebhookSettings] = []
     publish: PublishSettings = PublishSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
@@ -157,6 +191,18 @@ class Settings(BaseSettings):
         if len(ids) != len(set(ids)):
             raise ValueError("two switches have the same id")
         return self
+
+    @model_validator(mode="after")
+    def _distinct_webhooks(self) -> Settings:
+        names = [webhook.name for webhook in self.webhook]
+        if len(names) != len(set(names)):
+            raise ValueError("two webhooks have the same name; it names what each has had so far")
+        return self
+
+    @property
+    def publishes(self) -> bool:
+        """Whether records go anywhere of themselves, so that a publisher is needed."""
+        return self.mqtt.host is not None or self.publish.files is not None or bool(self.webhook)
 
 
 def load_settings(path: Path | None) -> Settings:

@@ -133,7 +133,7 @@ class Daemon:
             asyncio.create_task(self._listen(), name="control"),
             *(asyncio.create_task(leader.run(), name=leader.switch) for leader in self.leaders.values()),
         ]
-        if self.settings.mqtt.host is not None:
+        if self.settings.publishes:
             tasks.append(asyncio.create_task(self._publisher(), name="publisher"))
         stopping = asyncio.create_task(stop.wait())
         try:

@@ -231,7 +231,7 @@ class Metrics:
 
     def _families(self) -> Iterator[Metric]:
         yield InfoMetricFamily("rater_build", "The version that runs.", {
-            "version": _version(), "component": self._component, "python": platform.python_version(),
+            "version": version_text(), "component": self._component, "python": platform.python_version(),
         })  # fmt: skip
         for name, (text, labels) in _COUNTERS.items():
             counter = CounterMetricFamily(name, text, labels=labels)
@@ -281,7 +281,8 @@ class Metrics:
         return answer
 
 
-def _version() -> str:
+def version_text() -> str:
+    """The version that runs."""
     try:
         return version("rater")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""`rater publish`: the outbox to MQTT and files, as a process of its own."""
+"""`rater publish`: the outbox to its targets, as a process of its own."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def register(app: typer.Typer) -> None:
 
 
 def publish(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Deliver rated events, denials, thresholds and balances to MQTT and files, until told to stop.
+    """Deliver rated events, denials, thresholds and balances to MQTT, webhooks and files, until told to stop.
 
-    `rater serve` runs this as a child when MQTT is configured; do not run both. --json logs one JSON object per
+    `rater serve` runs this as a child when there is any target; do not run both. --json logs one JSON object per
     line.
     """
     settings = settings_of(config)

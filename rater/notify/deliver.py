@@ -30,12 +30,14 @@ from rater.ids import Shard
 from rater.metrics import Metrics
 from rater.notify.balance import BalanceFeed
 from rater.notify.mqtt import MqttSender
-from rater.notify.senders import FileSender, Item, ItemRefused, Sender, SinkDown
+from rater.notify.senders import BATCH, FileSender, Item, ItemRefused, Sender, SinkDown
+from rater.notify.webhook import WebhookSender
 
-BATCH = 500
 BLOCK_MS = 1000
 RETRY_MIN_S, RETRY_MAX_S = 0.5, 10.0
 MEASURE_S, TRIM_ROUNDS = 5.0, 12
+STOP_S = 8.0
+"""A delivery that takes longer than that when the process is to stop is broken off, and made again by the next."""
 log = structlog.get_logger(__name__)
 
 
@@ -73,7 +75,10 @@ class Delivery:
     async def step(self) -> None:
         """One batch, or the wait for one. Raises SinkDown; what was delivered by then is acknowledged."""
         batch = await self._consumer.read(now_ms=self._clock.monotonic_ms(), block_ms=BLOCK_MS)
-        items = await self._records(batch)
+        records = await self._records(batch)
+        items = [item for item in records if self._sender.wants(item.record)]
+        if len(items) < len(records):
+            await self._consumer.ack(item.entry for item in records if not self._sender.wants(item.record))
         if not items:
             return
         try:
@@ -142,9 +147,11 @@ def _senders(settings: Settings, clock: Clock, metrics: Metrics) -> list[Sender]
         files.open()
         metrics.sink_up(files.name, True)
         senders.append(files)
+    senders += [WebhookSender(webhook, clock, metrics) for webhook in settings.webhook]
     if not senders:
         raise ConfigError(
-            "there is nowhere to publish to", hint="Set [mqtt] host, or [publish] files, in the settings."
+            "there is nowhere to publish to",
+            hint="Set [mqtt] host, [publish] files, or a [[webhook]], in the settings.",
         )
     return senders
 
@@ -173,7 +180,7 @@ async def _carry(
                 shard=shard,
                 group=sender.name,
                 name=settings.mqtt.client_id,
-                batch=BATCH,
+                batch=sender.batch,
             )
             consumers.append(consumer)
             works: list[Work] = [Delivery(consumer, sender, metrics, clock)]
@@ -190,7 +197,7 @@ async def _carry(
     try:
         done, _ = await asyncio.wait([*keeping, *working], return_when=asyncio.FIRST_COMPLETED)
         if stop.is_set():
-            done, _ = await asyncio.wait(working)
+            done, _ = await asyncio.wait(working, timeout=STOP_S)
         for task in done:
             await task
     finally:

@@ -23,6 +23,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from rater.clock import Clock
 from rater.config import MqttSettings
 from rater.errors import ConfigError
+from rater.events.notices import PublicRecord
 from rater.events.record import iso_ms
 from rater.metrics import Metrics
 from rater.notify.senders import Item, ItemRefused, SinkDown
@@ -134,7 +135,7 @@ class MqttSender:
         self._password = settings.password.read()
         self._clock = clock
         self._metrics = metrics
-        self._in_flight = in_flight
+        self.batch = self._in_flight = in_flight
         self._client: BatchClient | None = None
         self._up = asyncio.Event()
         self._broken = asyncio.Event()
@@ -201,6 +202,9 @@ class MqttSender:
 
     async def wait_up(self) -> None:
         await self._up.wait()
+
+    def wants(self, record: PublicRecord) -> bool:
+        return True
 
     async def deliver(self, items: Sequence[Item]) -> None:
         messages = [Message(topic_of(self._settings.prefix, i.record), i.record.to_json()) for i in items]

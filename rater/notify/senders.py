@@ -1,8 +1,7 @@
 """What a target of deliveries must do, and the plainest of them: files of JSON lines.
 
 A sender is handed records in order and says which of them it has for good. Only those are acknowledged to the
-outbox; the others are handed over again, so a target may see a record twice and never misses one. Further kinds of
-target (a webhook, mail) are further classes of this shape.
+outbox; the others are handed over again, so a target may see a record twice and never misses one.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ from rater.errors import ConfigError, RaterError
 from rater.events.notices import PublicRecord
 from rater.events.record import iso_ms
 from rater.events.stream import Entry
+
+BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,11 @@ class ItemRefused(RaterError):
 
 
 class Sender(Protocol):
-    """One target. `name` is also its consumer group's: targets wait for each other in nothing."""
+    """One target. `name` is also its consumer group's: targets wait for each other in nothing. `batch`: the most
+    entries handed over at a time."""
 
     name: str
+    batch: int
 
     async def run(self) -> None:
         """Keep what the target needs (a connection) until cancelled; then take leave of it."""
@@ -57,6 +60,10 @@ class Sender(Protocol):
 
     async def wait_up(self) -> None:
         """Return as soon as deliveries can be tried."""
+        ...
+
+    def wants(self, record: PublicRecord) -> bool:
+        """Whether the record is for this target at all; one that is not counts as delivered."""
         ...
 
     async def deliver(self, items: Sequence[Item]) -> None:
@@ -72,6 +79,7 @@ class FileSender:
     """
 
     name = "files"
+    batch = BATCH
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.folder = folder
@@ -99,6 +107,9 @@ class FileSender:
 
     async def wait_up(self) -> None:
         return
+
+    def wants(self, record: PublicRecord) -> bool:
+        return True
 
     async def deliver(self, items: Sequence[Item]) -> None:
         data = "".join(f"{item.record.to_json()}\n" for item in items).encode()

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,24 @@ from typing import Any
 import aiomqtt
 from events.support import Mosquitto
 
-from rater.config import MqttSettings, PublishSettings, RedisSettings, Settings
+from rater.config import MqttSettings, PublishSettings, RedisSettings, Settings, WebhookSettings
 
 
 def settings_for(
-    url: str, prefix: str, *, broker: Mosquitto | None = None, files: Path | None = None, **publish: Any
+    url: str,
+    prefix: str,
+    *,
+    broker: Mosquitto | None = None,
+    files: Path | None = None,
+    webhooks: Sequence[WebhookSettings] = (),
+    **publish: Any,
 ) -> Settings:
     mqtt = MqttSettings() if broker is None else MqttSettings(host="127.0.0.1", port=broker.port, prefix="t/r")
     return Settings(
-        redis=RedisSettings(url=url, prefix=prefix), mqtt=mqtt, publish=PublishSettings(files=files, **publish)
+        redis=RedisSettings(url=url, prefix=prefix),
+        mqtt=mqtt,
+        webhook=list(webhooks),
+        publish=PublishSettings(files=files, **publish),
     )
 
 
