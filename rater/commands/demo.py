@@ -33,6 +33,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="The same seed plans the same calls.")] = 1,
     data_dir: Annotated[Path | None, typer.Option(help="Keep the data here; else in a temporary folder.")] = None,
     catalog: Annotated[Path | None, typer.Option(help="Another catalogue than config/catalog.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Write the live view at the end into this SVG file.")] = None,
 ) -> None:
     """A simulated switch with believable traffic, an embedded Redis, the daemon, and the live view.
 
@@ -43,10 +44,12 @@ def demo(
 
     from rater.commands.demo_run import Options, run
 
+    if picture is not None and not picture.parent.is_dir():
+        raise InputError(f"there is no folder {picture.parent} for the picture", hint="Make it, or name another.")
     folder = data_dir if data_dir is not None else Path(tempfile.mkdtemp(prefix="rater-demo-"))
     live_view = console.is_terminal and not as_json
     try:
-        outcome = uvloop.run(run(Options(seconds, live_view, lines, rate, seed, folder, catalog)))
+        outcome = uvloop.run(run(Options(seconds, live_view, lines, rate, seed, folder, catalog, picture)))
     except BaseException as error:
         if isinstance(error, InputError):
             _remove(folder, data_dir)

@@ -15,11 +15,11 @@ from rater.ids import OpId
 from rater.money import cumulative_micro
 from rater.switch.simulator.traffic import Numbers
 
-LEFT_S = (2.0, 20.0)
+LEFT_S = (5.0, 40.0)
 """How long the nearly empty accounts last, in seconds of an everyday call …"""
-TOP_UP_S = (5.0, 40.0)
+TOP_UP_S = (20.0, 90.0)
 """… and how long a top-up lasts: the calls of the demo are short, so little money makes a difference."""
-TOP_UP_EVERY_S = 5.0
+TOP_UP_EVERY_S = 4.0
 PRICED_CALLS = 9
 PRICED_S = 600
 

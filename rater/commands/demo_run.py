@@ -32,7 +32,7 @@ from rater.commands.demo_site import (
     number_book,
 )
 from rater.commands.live_data import LiveReader, LiveState
-from rater.commands.top import show
+from rater.commands.top import show, write_svg
 from rater.daemon import serve
 from rater.errors import RaterError
 from rater.ids import Shard
@@ -41,15 +41,18 @@ from rater.switch.simulator.call import Call, Kind
 from rater.switch.simulator.switch import SimulatedSwitch
 from rater.switch.simulator.traffic import PlannedCall, Profile, Traffic, plan_calls
 
+TITLE = "rater demo"
 READY_WITHIN_S = 30.0
 DRAIN_WITHIN_S = 15.0
 STATUS_EVERY_S = 5.0
-BURSTS_PER_CALL = 0.08
+BURSTS_PER_CALL = 0.05
+FAVOURITE_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`seconds`: how long traffic runs; None: until told to stop. `lines`: None for all of the catalogue's."""
+    """`seconds`: how long traffic runs; None: until told to stop. `lines`: None for all of the catalogue's.
+    `picture`: where the live view of the last moment goes."""
 
     seconds: float | None
     live_view: bool
@@ -58,6 +61,7 @@ class Options:
     seed: int
     folder: Path
     catalog: Path | None
+    picture: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,8 @@ class _Show:
         stopping = asyncio.create_task(stop.wait())
         tasks = [daemon.task, watching, stopping, topping_up]
         done, _ = await asyncio.wait(tasks, timeout=self._options.seconds, return_when=asyncio.FIRST_COMPLETED)
+        if self._options.picture is not None:
+            write_svg(await self._reader.look(), self._options.picture, title=TITLE)
         traffic.stop()
         self.placed, self.seconds = traffic.placed, time.monotonic() - begun_s
         stop.set()
@@ -223,7 +229,11 @@ class _Show:
         options = self._options
         return plan_calls(
             seed=options.seed,
-            profile=Profile(rate_per_s=options.rate_per_s, bursts_per_s=options.rate_per_s * BURSTS_PER_CALL),
+            profile=Profile(
+                rate_per_s=options.rate_per_s,
+                bursts_per_s=options.rate_per_s * BURSTS_PER_CALL,
+                favourite_share=FAVOURITE_SHARE,
+            ),
             lines=[line.endpoint for line in self._lines],
             favourites=favourites(self._snapshot, self._lines),
             gateways=list(self._switch.gateways),
@@ -232,7 +242,7 @@ class _Show:
 
     async def _watch(self, stop: asyncio.Event) -> None:
         if self._options.live_view:
-            await show(self._reader.look, stop, title="rater demo")
+            await show(self._reader.look, stop, title=TITLE)
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), STATUS_EVERY_S)

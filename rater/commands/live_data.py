@@ -46,7 +46,8 @@ class BalanceRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """One outbox entry for people. `text` says what happened; amounts are 0 where none moved."""
+    """One outbox entry for people. `text` says what happened; amounts are 0 where none moved. `paid_by`: ``money``,
+    ``allowance`` or ``free``; both together count as money."""
 
     at_ms: int
     kind: str
@@ -60,6 +61,7 @@ class EventRow:
     amount_micro: int
     currency: str
     cut: str
+    paid_by: str = "money"
 
 
 @dataclass(slots=True)
@@ -253,7 +255,14 @@ def event_row(entry: Entry) -> EventRow:
         amount_micro=0 if denied else int(result["amount_micro"]),
         currency="" if denied else _currency(result["quote"]),
         cut="" if denied else str(facts["cut"]),
+        paid_by="money" if denied else _paid_by(result),
     )
+
+
+def _paid_by(result: Mapping[str, Any]) -> str:
+    if result["amount_micro"]:
+        return "money"
+    return "allowance" if any(grant for grant, *_ in result["pieces"]) else "free"
 
 
 def _other_party(facts: Mapping[str, Any]) -> str:

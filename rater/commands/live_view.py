@@ -23,6 +23,7 @@ from rater.commands.live_data import BalanceRow, EventRow, LiveState
 from rater.money import MICRO, format_amount, parse_amount
 
 WIDE = 116
+ROOMY_ASIDE = 54
 BORDER = "grey35"
 DIM = "grey58"
 NEAR_END_S = 5
@@ -36,7 +37,11 @@ _DISPOSITION = {
     "cancelled": ("◌", DIM),
     "failed": ("✗", "yellow"),
 }
-_PAID_BY = {"money": "", "allowance": "min.", "free": "free"}
+_UNPAID = {"money": "", "allowance": ("minutes", "cyan"), "free": ("free", DIM)}
+"""What stands for an amount of 0: who paid instead."""
+BAR = 6
+BAR_S = 30
+"""A full bar: so many seconds paid ahead, or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +61,12 @@ class LiveView:
         if width >= WIDE:
             events = _share(rows, 0.32)
             upper = Layout(name="upper")
-            aside = width * 2 // 5
+            aside = max(ROOMY_ASIDE, width * 36 // 100)
             right = Layout(name="right", size=aside)
             balances = _share(rows - events, 0.6)
-            right.split_column(Layout(self._balances(balances, aside), size=balances), Layout(self._denials(rows)))
+            right.split_column(
+                Layout(self._balances(balances, aside), size=balances), Layout(self._denials(rows, aside))
+            )
             upper.split_row(Layout(self._calls(rows - events, width - aside)), right)
             root.split_column(
                 Layout(self._header(width), size=1), upper, Layout(self._events(events, width), size=events)
@@ -67,7 +74,7 @@ class LiveView:
         else:
             events, middle = _share(rows, 0.3), _share(rows, 0.32)
             pair = Layout(size=middle)
-            pair.split_row(Layout(self._balances(middle, width // 2)), Layout(self._denials(middle)))
+            pair.split_row(Layout(self._balances(middle, width // 2)), Layout(self._denials(middle, width // 2)))
             root.split_column(
                 Layout(self._header(width), size=1),
                 Layout(self._calls(rows - events - middle, width)),
@@ -117,8 +124,7 @@ class LiveView:
         table.add_column("destination", no_wrap=True, ratio=1, overflow="ellipsis", style=DIM)
         table.add_column("talked", justify="right", width=6)
         table.add_column("cost", justify="right", no_wrap=True, min_width=7)
-        table.add_column("", no_wrap=True, width=4, style=DIM)
-        table.add_column("left", justify="right", no_wrap=True, width=14 if roomy else 6)
+        table.add_column("paid ahead" if roomy else "left", justify="right", no_wrap=True, width=12 if roomy else 6)
         for call in calls[: max(0, rows - FRAME_ROWS)]:
             table.add_row(*_call_cells(call, roomy=roomy))
         hidden = len(calls) - max(0, rows - FRAME_ROWS)
@@ -127,7 +133,7 @@ class LiveView:
 
     def _balances(self, rows: int, width: int) -> Panel:
         balances = self.state.balances
-        roomy = width >= 54
+        roomy = width >= ROOMY_ASIDE
         table = _table()
         table.add_column("account", no_wrap=True, ratio=1, min_width=10, overflow="ellipsis")
         if roomy:
@@ -135,19 +141,23 @@ class LiveView:
         table.add_column("balance", justify="right", no_wrap=True)
         table.add_column("reserved", justify="right", no_wrap=True, style=DIM)
         if any(row.left_s is not None for row in balances) and roomy:
-            table.add_column("min.", justify="right", no_wrap=True, style=DIM)
+            table.add_column("minutes", justify="right", no_wrap=True, style=DIM)
         for row in balances[: max(0, rows - FRAME_ROWS)]:
             table.add_row(*_balance_cells(row, roomy=roomy, columns=len(table.columns)))
         return _panel(table, "Balances", empty="" if balances else "No account yet.")
 
-    def _denials(self, rows: int) -> Panel:
+    def _denials(self, rows: int, width: int) -> Panel:
+        roomy = width >= ROOMY_ASIDE
         denied = self.state.totals.denied
         table = _table()
         table.add_column("", width=8, no_wrap=True, style=DIM)
         table.add_column("line", no_wrap=True, max_width=8)
+        if roomy:
+            table.add_column("to", no_wrap=True, max_width=16)
         table.add_column("reason", no_wrap=True, ratio=1, overflow="ellipsis")
         for row in self.state.denials[: max(0, rows - FRAME_ROWS)]:
-            table.add_row(_clock(row.at_ms), row.line or "—", Text(row.text.replace("_", " "), "red"))
+            to = [row.number or "—"] if roomy else []
+            table.add_row(_clock(row.at_ms), row.line or "—", *to, Text(row.text.replace("_", " "), "red"))
         title = f"Denials  {denied.total()}" if denied else "Denials"
         return _panel(table, title, empty="" if self.state.denials else "None denied.")
 
@@ -182,17 +192,23 @@ def _call_cells(call: dict[str, Any], *, roomy: bool) -> Sequence[str | Text]:
     mark = Text("●" if talking else "○", "green" if talking else "cyan")
     who = [call["account"]] if roomy else []
     destination = "inbound" if inbound else call["destination"] or call["class"]
-    cost = Text(
-        _money(call["cost"]) if talking else "—", "yellow" if talking and parse_amount(call["cost"]) else DIM
-    )
+    cost = _cost(parse_amount(call["cost"]), call["paid_by"]) if talking else Text("—", DIM)
     talked = Text(_span(call["talked_s"]) if talking else "rings", "white" if talking else "cyan")
     left = _left(call, roomy=roomy) if talking else Text("")
     line = Text(("→" if inbound else "") + call["line"])
-    return [mark, line, *who, call["number"], destination, talked, cost, _PAID_BY[call["paid_by"]], left]
+    return [mark, line, *who, call["number"], destination, talked, cost, left]
+
+
+def _cost(amount_micro: int, paid_by: str, currency: str = "") -> Text:
+    """The amount; where none was taken, what paid instead."""
+    if amount_micro or not _UNPAID[paid_by]:
+        unit = f" {currency}" if currency else ""
+        return Text(f"{_money(amount_micro)}{unit}", "yellow" if amount_micro else DIM)
+    return Text(*_UNPAID[paid_by])
 
 
 def _left(call: dict[str, Any], *, roomy: bool) -> Text:
-    """Seconds paid ahead; a bar of the last ten where there is room. Red and marked when nothing follows."""
+    """Seconds paid ahead, with a bar of them where there is room. Red and marked when nothing follows."""
     left_s = call["seconds_left"]
     if call["paid_by"] == "free":
         return Text("∞", DIM)
@@ -201,8 +217,8 @@ def _left(call: dict[str, Any], *, roomy: bool) -> Text:
     text = Text(_span(left_s), style)
     if not roomy:
         return Text("✂" if last else "", style).append_text(text)
-    filled = min(8, -(-left_s * 8 // 30))
-    bar = Text("▰" * filled, style).append("▱" * (8 - filled), "grey30")
+    filled = min(BAR, -(-left_s * BAR // BAR_S))
+    bar = Text("▰" * filled, style).append("▱" * (BAR - filled), "grey30")
     return bar.append(f"{_span(left_s):>6}", style)
 
 
@@ -231,8 +247,7 @@ def _event_cells(row: EventRow, *, roomy: bool) -> list[str | Text]:
         what_text.append(f"  cut: {row.cut.replace('_', ' ')}", "magenta")
     elif not row.duration_s:
         what_text.append(f"  {row.text.replace('_', ' ')}", DIM)
-    amount = Text(f"{_money(row.amount_micro)} {row.currency}" if row.duration_s else "—")
-    amount.stylize("yellow" if row.amount_micro else DIM)
+    amount = _cost(row.amount_micro, row.paid_by, row.currency) if row.duration_s else Text("—", DIM)
     talked = _span(row.duration_s) if row.duration_s else ""
     return [_clock(row.at_ms), Text(mark, colour), row.line, *who, row.number, what_text, talked, amount]
 

@@ -60,11 +60,18 @@ def top(
     asyncio.run(_watch(config))
 
 
-def write_svg(state: LiveState, path: Path, *, width: int, height: int, title: str = "rater top") -> None:
+def write_svg(
+    state: LiveState,
+    path: Path,
+    *,
+    width: int = SVG_SIZE[0],
+    height: int = SVG_SIZE[1],
+    title: str = "rater top",
+) -> None:
     """The picture as an SVG file. Raises InputError when it cannot be written."""
     recorder = Console(record=True, width=width, height=height, file=io.StringIO(), force_terminal=True,
                        color_system="truecolor", legacy_windows=False)  # fmt: skip
-    recorder.print(LiveView(state), end="")
+    recorder.print(LiveView(state, title), end="")
     try:
         path.write_text(recorder.export_svg(title=title), encoding="utf-8")
     except OSError as error:

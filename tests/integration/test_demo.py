@@ -11,8 +11,11 @@ import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+import redis
+from tampering import add_to_balance
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from rater.cli import main; main()", "demo"]
@@ -53,6 +56,41 @@ def test_the_demo_ends_with_balanced_books(tmp_path: Path) -> None:
     assert Decimal(record["charged"]) > 0
     assert record["accounts"] > 5
     assert not list(tmp_path.iterdir()), "nothing is left in the folder it was started in"
+
+
+def test_the_picture_is_the_live_view_of_the_last_moment(tmp_path: Path) -> None:
+    picture = tmp_path / "view.svg"
+    done = demo("--seconds", "6", "--json", "--picture", picture, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    root = ElementTree.fromstring(picture.read_text(encoding="utf-8"))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    shown = "".join(root.itertext()).replace("\xa0", " ")
+    for wanted in ("rater demo", "talking", "Calls", "Balances", "Denials", "Events", "answered"):
+        assert wanted in shown, wanted
+    refused = demo("--seconds", "6", "--picture", tmp_path / "nowhere" / "view.svg", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "nowhere" in refused.stderr
+
+
+def test_books_that_do_not_balance_are_told_and_fail(tmp_path: Path) -> None:
+    """Somebody gives an account a micro-unit behind the scripts' back."""
+    data = tmp_path / "kept"
+    process = subprocess.Popen(
+        [*COMMAND, "--json", "--seconds", "6", "--data-dir", str(data)],
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "talking" in line:
+            break
+    with redis.Redis(unix_socket_path=str(data / "redis" / "redis.sock")) as client:
+        add_to_balance(client, "rater:{0}:account:librairie", 1)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    record = summary(output)
+    assert record["books_balance"] is False
+    assert len(record["faults"]) == 2, "against the ledger, and against the account's totals"
+    assert all("librairie" in fault and "0.000001" in fault for fault in record["faults"]), record["faults"]
 
 
 def test_data_are_kept_and_a_second_run_goes_on_with_them(tmp_path: Path) -> None:
