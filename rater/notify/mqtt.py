@@ -190,7 +190,7 @@ class MqttSender:
         if code < 0:
             raise SinkDown("the broker did not acknowledge the status message")
         if code >= REFUSAL:
-            log.error("the broker refuses the status topic", topic=self._status_topic, reason=_name(code))
+            log.error("the broker refuses the status topic", topic=self._status_topic, reason=reason_name(code))
 
     @property
     def _status_topic(self) -> str:
@@ -212,10 +212,10 @@ class MqttSender:
         delivered = [item for item, code in zip(items, codes, strict=True) if 0 <= code < REFUSAL]
         for item, code in zip(items, codes, strict=True):
             if code in UNDELIVERABLE:
-                raise ItemRefused(f"the broker refuses the message: {_name(code)}", item, delivered=delivered)
+                raise ItemRefused(f"the broker refuses the message: {reason_name(code)}", item, delivered=delivered)
             if code >= REFUSAL:
                 raise SinkDown(
-                    f"the broker refuses {topic_of(self._settings.prefix, item.record)}: {_name(code)}",
+                    f"the broker refuses {topic_of(self._settings.prefix, item.record)}: {reason_name(code)}",
                     delivered=delivered,
                     hint="Allow the user to publish under the prefix; see docs/mqtt.md.",
                 )
@@ -233,7 +233,7 @@ class MqttSender:
         return codes
 
 
-def _name(code: int) -> str:
+def reason_name(code: int) -> str:
     """The reason as MQTT 5 words it."""
     try:
         return ReasonCode(PacketTypes.PUBACK, identifier=code).getName()

@@ -22,7 +22,7 @@ import random
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -217,13 +217,13 @@ class SwitchConnection:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timing.connect_s):
             transport, protocol = await loop.create_connection(
-                lambda: _Transport(self), settings.host, settings.port, ssl=_tls(settings)
+                lambda: _Transport(self), settings.host, settings.port, ssl=tls_context(settings)
             )
         self._transport = transport
         self._parser = frame_parser()
         pinging: asyncio.Task[None] | None = None
         try:
-            await self._log_in()
+            await log_in(settings, self._secret, self.request)
             await self._ping()
             self._recording = True
             self.connects += 1
@@ -237,27 +237,6 @@ class SwitchConnection:
             transport.abort()
             self._transport = None
             self._forget_all()
-
-    async def _log_in(self) -> None:
-        settings = self._settings
-        login = {"Username": settings.user, "Events": "off"}
-        if settings.login == "md5":
-            challenge = await self.request("Challenge", AuthType="md5")
-            if challenge.get("Response") != "Success":
-                raise LoginRefused(
-                    f"{settings.id} gives no MD5 challenge: {challenge.get('Message', '')}",
-                    hint='Set login = "plain" for it, over TLS or loopback.',
-                )
-            digest = hashlib.md5((challenge["Challenge"] + self._secret).encode(), usedforsecurity=False)
-            login |= {"AuthType": "md5", "Key": digest.hexdigest()}
-        else:
-            login |= {"Secret": self._secret}
-        answer = await self.request("Login", **login)
-        if answer.get("Response") != "Success":
-            raise LoginRefused(
-                f"{settings.id} refuses the user {settings.user}: {answer.get('Message', '')}",
-                hint="Compare user, secret, permit and deny with the switch's manager.conf.",
-            )
 
     async def _keep_pinging(self) -> None:
         while True:
@@ -376,7 +355,32 @@ class SwitchConnection:
             asyncio.get_running_loop().call_soon(self._work)
 
 
-def _tls(settings: SwitchSettings) -> ssl.SSLContext | None:
+async def log_in(
+    settings: SwitchSettings, secret: str, request: Callable[..., Awaitable[Frame]], *, events: str = "off"
+) -> None:
+    """As the settings say. `request`: sends an action and returns its answer. Raises LoginRefused."""
+    login = {"Username": settings.user, "Events": events}
+    if settings.login == "md5":
+        challenge = await request("Challenge", AuthType="md5")
+        if challenge.get("Response") != "Success":
+            raise LoginRefused(
+                f"{settings.id} gives no MD5 challenge: {challenge.get('Message', '')}",
+                hint='Set login = "plain" for it, over TLS or loopback.',
+            )
+        digest = hashlib.md5((challenge["Challenge"] + secret).encode(), usedforsecurity=False)
+        login |= {"AuthType": "md5", "Key": digest.hexdigest()}
+    else:
+        login |= {"Secret": secret}
+    answer = await request("Login", **login)
+    if answer.get("Response") != "Success":
+        raise LoginRefused(
+            f"{settings.id} refuses the user {settings.user}: {answer.get('Message', '')}",
+            hint="Compare user, secret, permit and deny with the switch's manager.conf.",
+        )
+
+
+def tls_context(settings: SwitchSettings) -> ssl.SSLContext | None:
+    """None without TLS. Raises OSError for an authority file that cannot be used."""
     if not settings.tls:
         return None
     return ssl.create_default_context(cafile=str(settings.tls_ca) if settings.tls_ca is not None else None)
