@@ -6,7 +6,21 @@ import sys
 
 import typer
 
-from rater.commands import account, calls, catalog, demo, doctor, events, price, publish, replay, serve, top
+from rater.commands import (
+    account,
+    audit,
+    calls,
+    catalog,
+    demo,
+    doctor,
+    events,
+    ledger,
+    price,
+    publish,
+    replay,
+    serve,
+    top,
+)
 from rater.errors import RaterError
 from rater.logs import set_up_logs
 
@@ -17,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (serve, demo, catalog, price, account, calls, replay, events, publish, top, doctor):
+for module in (serve, demo, catalog, price, account, audit, ledger, calls, replay, events, publish, top, doctor):
     module.register(app)
 
 

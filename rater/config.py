@@ -152,6 +152,14 @@ class WebhookSettings(_Part):
         return url
 
 
+class LedgerSettings(_Part):
+    """`archive`: the folder that `rater ledger archive` moves closed months to. `keep_months`: so many before the
+    current one stay in Redis."""
+
+    archive: Path | None = None
+    keep_months: int = Field(default=1, ge=0, le=240)
+
+
 class MetricsSettings(_Part):
     host: str = "127.0.0.1"
     port: Port | None = 9469
@@ -171,6 +179,7 @@ class Settings(BaseSettings):
     mqtt: MqttSettings = MqttSettings()
     webhook: list[WebhookSettings] = []
     publish: PublishSettings = PublishSettings()
+    ledger: LedgerSettings = LedgerSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 

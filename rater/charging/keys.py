@@ -46,6 +46,8 @@ class Keys:
         tag = f"{prefix}:{{{shard}}}:"
         self.outbox = outbox_key(prefix, shard)
         self.ledger = f"{tag}ledger"
+        self.ledger_checkpoint = f"{tag}ledger:checkpoint"
+        self.ledger_sums = f"{tag}ledger:sums"
         self.accounts = f"{tag}accounts"
         self.switches = f"{tag}switches"
         self.wake = f"{tag}wake"

@@ -1,11 +1,9 @@
-"""`rater account show|credit|debit` and `rater audit`: balances, by hand and against their ledger."""
+"""`rater account show|credit|debit`: balances, by hand."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,11 +15,9 @@ from rater.charging.model import AccountState, Post, PostKind, Reply, Status
 from rater.charging.redis_store import RedisStore
 from rater.commands.common import ConfigOption, JsonOption, console, open_store, print_json, settings_of
 from rater.errors import InputError, RaterError
-from rater.ids import AccountId, OpId, Shard
-from rater.metrics import write_audit
+from rater.ids import AccountId, OpId
 from rater.money import format_amount, parse_amount
 
-LOOK_AGAIN = 2
 AccountArgument = Annotated[str, typer.Argument(help="The account's id, as in the catalogue.")]
 AmountArgument = Annotated[str, typer.Argument(help="A positive decimal, such as 12.50.")]
 OpOption = Annotated[str, typer.Option("--op-id", help="Names the operation: repeating it changes nothing more.")]
@@ -32,7 +28,6 @@ group = typer.Typer(help="Balances: look, credit, debit.", no_args_is_help=True)
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to the command line."""
     app.add_typer(group, name="account")
-    app.command("audit")(audit)
 
 
 @group.command("show")
@@ -144,96 +139,3 @@ def _report(reply: Reply, account: str, as_json: bool) -> None:
         print_json({"account": account, "moved": moved, "balance": balance, "repeated": reply.repeated})
     else:
         console.print(f"{account}: balance {balance}{' (done before)' if reply.repeated else ''}", highlight=False)
-
-
-# -- audit -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Books:
-    """What the ledger and the live legs of one shard say, by account."""
-
-    moved_micro: dict[str, int]
-    held_micro: dict[str, int]
-
-
-def audit(
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-    metrics_file: Annotated[
-        Path | None, typer.Option(help="Also write what was found here, NAME.prom, for Prometheus.")
-    ] = None,
-) -> None:
-    """Every balance against its ledger, every reservation against the live legs; exit code 1 if any differs.
-
-    An account that differs is read up to twice more, since calls may settle meanwhile: what still differs, does.
-    """
-    count, faults = asyncio.run(_audit(config))
-    if metrics_file is not None:
-        _write_metrics(metrics_file, count, len(faults))
-    if as_json:
-        print_json({"accounts": count, "balanced": not faults, "faults": faults})
-    else:
-        for fault in faults:
-            console.print(fault, highlight=False)
-        console.print(f"{count} accounts, {len(faults)} differences", highlight=False)
-    if faults:
-        raise typer.Exit(1)
-
-
-def _write_metrics(path: Path, accounts: int, faults: int) -> None:
-    try:
-        write_audit(path, accounts=accounts, differences=faults, at_s=time.time())
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}", hint="Name another: --metrics-file.") from error
-
-
-async def _audit(config: Path | None) -> tuple[int, list[str]]:
-    settings = settings_of(config)
-    count, faults = 0, []
-    async with open_store(settings) as store:
-        for shard in map(Shard, range(settings.redis.shards)):
-            states, differing = await _compare(store, shard)
-            count += states
-            for _ in range(LOOK_AGAIN):
-                if differing:
-                    _, now = await _compare(store, shard)
-                    differing = {account: now[account] for account in differing.keys() & now.keys()}
-            faults += [fault for account in sorted(differing) for fault in differing[account]]
-    return count, faults
-
-
-async def _compare(store: RedisStore, shard: Shard) -> tuple[int, dict[AccountId, list[str]]]:
-    """How many accounts a shard has, and what differs of those of which anything does."""
-    books = await read_books(store, shard)
-    states = await store.accounts(shard)
-    found = {state.account: differences(state, books) for state in states}
-    return len(states), {account: faults for account, faults in found.items() if faults}
-
-
-async def read_books(store: RedisStore, shard: Shard) -> Books:
-    """The whole ledger of a shard, page by page, and what its live legs hold."""
-    moved: dict[str, int] = defaultdict(int)
-    async for entry in store.ledger(shard):
-        for line in entry.lines:
-            if not line.resource:
-                moved[entry.account] += line.after - line.before
-    held: dict[str, int] = defaultdict(int)
-    for leg in await store.legs(shard):
-        held[leg.account] += sum(piece.amount for piece in leg.pieces if piece.grant is None)
-    return Books(moved, held)
-
-
-def differences(state: AccountState, books: Books) -> list[str]:
-    """What of one account does not agree, in words."""
-    totals = state.opening_micro + state.credits_micro - state.debits_micro - state.charges_micro
-    compared = (
-        ("the sum of its totals", totals, state.balance_micro),
-        ("the sum of its ledger", books.moved_micro.get(state.account, 0), state.balance_micro),
-        ("what its live legs hold", books.held_micro.get(state.account, 0), state.reserved_micro),
-    )
-    return [
-        f"{state.account}: {name} is {format_amount(found)}, recorded is {format_amount(recorded)}"
-        for name, found, recorded in compared
-        if found != recorded
-    ]

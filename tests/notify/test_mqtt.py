@@ -283,3 +283,33 @@ def test_a_publisher_without_targets_says_so(server: EmbeddedRedis, prefix: str,
     )  # fmt: skip
     assert done.returncode == 2
     assert b"nowhere to publish" in done.stderr
+
+
+def test_balances_survive_the_archiving_of_the_ledger(
+    server: EmbeddedRedis, broker: Mosquitto, publisher: Start, open_desk: OpenDesk, prefix: str, tmp_path: Path
+) -> None:
+    """What moved while nobody published, and is no longer in the stream, is published all the same."""
+    from ledger.support import SHARD, move_back
+
+    from rater.charging.archive import archive
+    from rater.charging.ledger import ShardLedger
+
+    async def run() -> None:
+        async with open_desk() as desk:
+            for number in range(1, 8):
+                await desk.credit(number * CENT, account=f"old-{number}")
+            await move_back(desk, span_ms=86_400_000)
+            await archive(ShardLedger(desk.store, SHARD), tmp_path / "old", "2026-02")
+            await desk.credit(9 * CENT, account="new")
+            publisher(settings_for(server.url, prefix, broker=broker))
+            expected = {f"old-{n}": f"0.0{n}" for n in range(1, 8)} | {"new": "0.09"}
+            async with listening(broker, "t/r/balance/#") as seen:
+
+                def balances() -> dict[str, str]:
+                    return {record["account"]: record["balance"] for record in seen.on("#")}
+
+                await until(lambda: balances() == expected)
+                await desk.credit(CENT, account="old-1")
+                await until(lambda: balances()["old-1"] == "0.02")
+
+    asyncio.run(run())
