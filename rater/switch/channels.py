@@ -98,6 +98,8 @@ class Channel:
     """The payer variable's value, where the switch sends it."""
     seen_ns: int = 0
     up_at_ms: int | None = None
+    let_go_at_ms: int | None = None
+    """The far end hung up; the channel itself may last until its application has cleaned up behind it."""
     hung_at_ms: int | None = None
     cause: int = 0
     dialled: bool = False

@@ -11,7 +11,8 @@ All Asterisk words end here. What is a leg, and when:
   trunk's channel that dials (a transfer to the outside) has no endpoint of its own: the line that sent it there
   answers for it, or the payer of the leg that it is.
 - A leg is answered when its own channel goes up, whichever event shows that first, and over when that channel hangs
-  up. A gate's attempt that nobody dialled is over when its caller hangs up or asks anew.
+  up: when its far end did, if the channel outlasts that (a conference says good-bye, a dialplan's ``h`` runs). A
+  gate's attempt that nobody dialled is over when its caller hangs up or asks anew.
 
 Frames may repeat and overtake each other between channels (a channel was seen to ring before its ``DialBegin``).
 So what a channel went through is kept on the channel, and told when its dial becomes known.
@@ -84,7 +85,7 @@ class Tracker:
             "Newstate": self._channel_event,
             "NewAccountCode": self._channel_event,
             "BridgeEnter": self._bridge_enter,
-            "HangupRequest": self._channel_event,
+            "HangupRequest": self._let_go,
             "Rename": self._rename,
             "DialBegin": self._dial_begin,
             "DialState": self._dial_state,
@@ -168,11 +169,17 @@ class Tracker:
         if channel is not None:
             channel.bridge = frame.get("BridgeUniqueid", "")
 
+    def _let_go(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+        channel = self._channel(frame, arrived_ns, at_ms)
+        if channel is not None and channel.let_go_at_ms is None:
+            channel.let_go_at_ms = at_ms
+
     def _rename(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
         """A masquerade swapped names; the uniqueid says which channel is meant."""
         channel = self.channels.live.get(frame.get("Uniqueid", ""))
         if channel is not None and frame.get("Newname"):
             self.channels.rename(channel, frame["Newname"])
+            channel.let_go_at_ms = None
 
     def _up(self, channel: Channel, at_ms: int) -> None:
         if channel.up_at_ms is None:
@@ -187,6 +194,8 @@ class Tracker:
             return
         cause = frame.get("Cause", "")
         channel.cause = int(cause) if cause.isdecimal() else 0
+        if channel.let_go_at_ms is not None:
+            at_ms = min(at_ms, channel.let_go_at_ms)
         channel.hung_at_ms = at_ms
         leg = channel.leg
         if frame.get("ChannelState") == STATE_UP and channel.up_at_ms is None:

@@ -26,6 +26,8 @@ HERE = Path(__file__).parent
 SNIPPETS = HERE.parent.parent / "deploy" / "asterisk"
 RATER_SECRET = "a secret of the lab"
 LINES = range(1001, 1021)
+MOVING_LINES = range(1101, 1300)
+"""Of the suite of moves; their dialplan is etc/moves.conf."""
 START_TIMEOUT_S = 60.0
 
 
@@ -77,7 +79,7 @@ class Asterisk:
             "AMI_PORT": str(self.ami_port),
             "SIP_PORT": str(self.sip_port),
             "RATER_USER": self._rater_user(),
-            "LINES": "\n".join(self._line(line) for line in LINES),
+            "LINES": "\n".join(self._line(line) for line in (*LINES, *MOVING_LINES)),
         }
         for source in (HERE / "etc").glob("*.conf"):
             text = source.read_text()
@@ -101,7 +103,8 @@ class Asterisk:
     def _line(self, line: int) -> str:
         """Line 1007 has no account code but the inherited variable; the account code of the others is A<line>."""
         payer = "set_var=__RATER_ACCOUNT=A1007" if line == 1007 else f"accountcode=A{line}"
-        return f"[{line}](line)\n{payer}\ncallerid=Line {line} <{line}>\n"
+        context = "context=moves\n" if line in MOVING_LINES else ""
+        return f"[{line}](line)\n{payer}\n{context}callerid=Line {line} <{line}>\n"
 
     # -- life ------------------------------------------------------------------------------------------------------
 

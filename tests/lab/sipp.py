@@ -174,11 +174,11 @@ class Telephony:
 
     def trunk(self, *, ring_ms: int = 100, talk_ms: int = LONG_MS) -> Sipp:
         """The trunk from now on: rings, answers, and hangs up `talk_ms` later unless the switch does before."""
-        return self._listener("TRUNK_PORT", "trunk", "callee", _times(ring_ms, talk_ms))
+        return self._announced("TRUNK_PORT", "trunk", "callee", times(ring_ms, talk_ms))
 
     def refusing_trunk(self, code: int) -> Sipp:
         """The trunk from now on: refuses every call with this SIP code."""
-        return self._listener("TRUNK_PORT", f"trunk{code}", "refuser", {"CODE": code})
+        return self._announced("TRUNK_PORT", f"trunk{code}", "refuser", {"CODE": code})
 
     def no_trunk(self) -> None:
         """Nobody listens where the trunk should be."""
@@ -186,20 +186,25 @@ class Telephony:
 
     def telephone(self, *, ring_ms: int = 100, talk_ms: int = LONG_MS) -> Sipp:
         """What rings when the switch dials a line."""
-        return self._listener("PHONE_PORT", "phone", "callee", _times(ring_ms, talk_ms))
+        return self._announced("PHONE_PORT", "phone", "callee", times(ring_ms, talk_ms))
 
-    def _listener(self, variable: str, name: str, scenario: str, values: dict[str, object]) -> Sipp:
+    def _announced(self, variable: str, name: str, scenario: str, values: dict[str, object]) -> Sipp:
+        sipp = self.listener(name, scenario, values)
+        self._set_global(variable, sipp.port)
+        return sipp
+
+    def listener(self, name: str, scenario: str, values: dict[str, object]) -> Sipp:
+        """Whoever is called: a sipp that is bound when this returns. `values`: for the scenario's places."""
         sipp = self._start(name, scenario, values, ["-timeout", "300"])
         _await_port(sipp)
-        self._set_global(variable, sipp.port)
         return sipp
 
     def caller(
         self, line: int | str, numbers: str | Sequence[str], *, talk_ms: int = LONG_MS, rate: int = 100,
-        headers: Sequence[str] = (),
+        headers: Sequence[str] = (), scenario: str = "caller", values: dict[str, object] | None = None,
     ) -> Sipp:  # fmt: skip
         """A line that calls a number, or several at once; hangs up `talk_ms` after the answer."""
-        return self._caller("caller", line, numbers, talk_ms, rate, headers)
+        return self._caller(scenario, line, numbers, talk_ms, rate, headers, values)
 
     def canceller(self, line: int | str, number: str, *, after_ms: int) -> Sipp:
         """A line that calls and gives up."""
@@ -207,7 +212,7 @@ class Telephony:
 
     def _caller(
         self, scenario: str, line: int | str, numbers: str | Sequence[str], talk_ms: int, rate: int,
-        headers: Sequence[str],
+        headers: Sequence[str], values: dict[str, object] | None = None,
     ) -> Sipp:  # fmt: skip
         numbers = [numbers] if isinstance(numbers, str) else list(numbers)
         data = self._folder / f"numbers-{time.monotonic_ns()}.csv"
@@ -215,7 +220,8 @@ class Telephony:
         data.write_text("SEQUENTIAL\n" + "".join(f"{line};{number};\n" for number in numbers))
         count = str(len(numbers))
         return self._start(
-            f"line{line}", scenario, {"TALK_MS": talk_ms, "EXTRA": "\n".join(["X-Lab: 1", *headers])},
+            f"line{line}", scenario,
+            {"TALK_MS": talk_ms, "EXTRA": "\n".join(["X-Lab: 1", *headers]), **(values or {})},
             ["-inf", str(data), "-m", count, "-l", count, "-r", str(rate), "-timeout", "240",
              f"127.0.0.1:{self._sip_port}"],
         )  # fmt: skip
@@ -225,7 +231,7 @@ class Telephony:
             sipp.stop()
 
 
-def _times(ring_ms: int, talk_ms: int) -> dict[str, object]:
+def times(ring_ms: int, talk_ms: int) -> dict[str, object]:
     """sipp takes a time-out of 0 for none at all."""
     return {"RING_MS": max(1, ring_ms), "TALK_MS": max(1, talk_ms)}
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from redis import Redis
 
+from rater.charging.keys import Keys
 from rater.charging.model import AccountState, LegState
 from rater.charging.redis_store import RedisStore
 from rater.events.notices import DeniedRecord, ThresholdRecord, record_of
@@ -31,10 +32,11 @@ LEASE_S = 3.0
 
 
 class Site:
-    """`folder`: of this site. `ami_port`: the switch. Nothing runs before `open`."""
+    """`folder`: of this site. `ami_port`: the switch. `catalog`: a folder. Nothing runs before `open`."""
 
-    def __init__(self, folder: Path, ami_port: int) -> None:
+    def __init__(self, folder: Path, ami_port: int, catalog: Path = CATALOG) -> None:
         self.folder = folder
+        self._catalog = catalog
         self.config = folder / "rater.toml"
         self.metrics_port = free_port()
         self._ami_port = ami_port
@@ -61,7 +63,7 @@ class Site:
             f"[metrics]\nport = {self.metrics_port}\n"
             f'[log]\nlevel = "debug"\njson_lines = true\n'
         )
-        shutil.copytree(CATALOG, self.folder / "catalog")
+        shutil.copytree(self._catalog, self.folder / "catalog")
         self.rater("catalog", "load", str(self.folder / "catalog"))
 
     def close(self) -> None:
@@ -141,6 +143,11 @@ class Site:
 
     def legs(self) -> list[LegState]:
         return list(asyncio.run(self._ask(lambda store: store.legs(SHARD))))
+
+    def holders(self, scope: str) -> int:
+        """How many legs hold a slot of a limit at present; `scope` as in ``account:rich``."""
+        with Redis(port=self.redis_port) as redis:
+            return int(redis.zcount(Keys("rater", SHARD).lease(scope), time.time() * 1000, "+inf"))  # type: ignore[arg-type]
 
     async def _ask(self, question: Callable[[RedisStore], Any]) -> Any:
         store = RedisStore(self.redis_url, prefix="rater", shards=1, timeout_ms=2000)

@@ -33,6 +33,29 @@ def test_a_plain_call():
     assert ended == Ended("lab.b.1.2", 1_700_000_005_000, 16, Disposition.ANSWERED)
 
 
+def test_a_channel_that_outlasts_its_far_end_is_charged_up_to_that():
+    """A conference says good-bye, or the dialplan's `h` runs, before the channel itself is gone."""
+    let_go = event("HangupRequest", 4, **channel("trunk", "1.2", state=6, account="ACC1001"), Cause="16")
+    events = call_events()
+    for place in (-2, -1):
+        mixed = [*events[:place], let_go, *events[place:]]
+        expected = PLAIN if place == -1 else [PLAIN[0].replace("3.0s", "2.0s")]
+        assert lines(feed(new_tracker(), mixed)) == expected
+
+
+def test_a_channel_that_is_taken_back_after_its_far_end_let_go_is_charged_to_its_end():
+    """Another one takes its place (masquerade) and talks on. Entering a bridge alone is no sign of life: a
+    conference lets in who hung up during its greeting, and out again."""
+    up = channel("trunk", "1.2", state=6, account="ACC1001")
+    let_go = event("HangupRequest", 4, **up, Cause="16")
+    renamed = event("Rename", 4.5, Channel=up["Channel"], Newname="PJSIP/trunk-00000009", Uniqueid="1.2")
+    entered = event("BridgeEnter", 4.5, **up, BridgeUniqueid="b2")
+    for sign, seconds in ((renamed, "3.0s"), (entered, "2.0s")):
+        events = call_events()
+        events[-2:-2] = [let_go, sign]
+        assert lines(feed(new_tracker(), events)) == [PLAIN[0].replace("3.0s", seconds)]
+
+
 @pytest.mark.parametrize("frame", call_events(), ids=lambda f: f["Event"] + f.get("Uniqueid", ""))
 def test_9_an_event_twice_is_a_no_op(frame: Frame):
     events = [copy for f in call_events() for copy in ([f, f] if f == frame else [f])]

@@ -1,0 +1,77 @@
+"""Every way a call can move, on a real switch: who pays, for how long, how much, and which slots are held.
+
+docs/conformance.md is the table of these scenarios. Those of one mode play at once, eight at a time, around one
+daemon; each has lines, accounts and numbers of its own (stage.py). A scenario's test shows its outcome.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from . import moves_calls, moves_transfers
+from .ami import Ami
+from .asterisk import Asterisk
+from .servers import ROOT
+from .site import Site
+from .stage import Leg, Stage, write_catalog
+
+Move = Callable[[Stage], list[Leg]]
+MOVES: list[Move] = [*moves_transfers.MOVES, *moves_calls.MOVES]
+AT_ONCE = 8
+
+
+def play(move: Move, stage: Stage) -> None:
+    """Play it to its end and judge it. Whatever went wrong is raised with the records of its telephones."""
+    try:
+        stage.judge(move(stage))
+    except Exception as error:
+        seen = "\n".join([*(sipp.tail() for sipp in stage.phones.all), *stage.told()])
+        raise AssertionError(f"{type(error).__name__}: {error}\n{seen}") from error
+    finally:
+        stage.close()
+
+
+@pytest.fixture(scope="module", params=["gate", "watch"])
+def played(
+    request: pytest.FixtureRequest, the_asterisk: Asterisk, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[None]]]:
+    mode = str(request.param)
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    wanted = {item.callspec.params["name"] for item in items if item.function is test_move}
+    folder = tmp_path_factory.mktemp(f"moves-{mode}")
+    site = Site(folder / "site", the_asterisk.ami_port, write_catalog(folder / "catalog"))
+    try:
+        site.open(mode=mode, fail="closed", charging={})
+        site.start_daemon()
+        with Ami(the_asterisk.ami_port, events="off") as ami:
+            ami.action("Setvar", Variable="MOVES_MODE", Value=mode)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            outcomes = {}
+            for index, move in enumerate(MOVES):
+                if move.__name__ not in wanted:
+                    continue
+                outcomes[move.__name__] = pool.submit(
+                    lambda move=move, index=index: play(
+                        move, Stage(the_asterisk, site, mode, folder / move.__name__, index)
+                    )
+                )
+        the_asterisk.hang_up_everything()
+        site.settled()
+        yield outcomes
+    finally:
+        site.close()
+
+
+@pytest.mark.parametrize("name", [move.__name__ for move in MOVES])
+def test_move(played: dict[str, Future[None]], name: str) -> None:
+    played[name].result()
+
+
+def test_every_move_is_in_the_published_table() -> None:
+    text = (ROOT / "docs" / "conformance.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert sorted(rows) == sorted(move.__name__ for move in MOVES)
