@@ -147,6 +147,18 @@ class Quote:
                 length = following.from_s - segment.from_s
                 _check(length > 0 and length % segment.step_s == 0, "a segment must hold whole increments")
         _check(denominator <= MAX_DENOMINATOR, "the price intervals have no common multiple within range")
+        _check(self._within_range(), f"a leg could cost more than {format_amount(MAX_AMOUNT_MICRO)}")
+
+    def _within_range(self) -> bool:
+        """Whether C stays within range up to the horizon, also before a maximum holds it down."""
+        dearest = max(s.price_num // s.price_den + 1 for s in self.segments)
+        longest_s = self.horizon_s + max(s.step_s for s in self.segments)
+        if self.connect_micro + dearest * longest_s <= MAX_AMOUNT_MICRO:
+            return True  # nearly always; what follows is the exact answer
+        exact = sum(
+            Fraction(s.price_num * billed, s.price_den) for s, billed in billed_segments(self, self.horizon_s)
+        )
+        return self.connect_micro + exact <= MAX_AMOUNT_MICRO
 
     def to_wire(self) -> list[Any]:
         """The msgpack form that the Lua scripts read: flat, positions fixed.

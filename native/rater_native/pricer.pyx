@@ -293,6 +293,12 @@ cdef class Pricer:
         cdef int64_t billed_seconds = 0
         if at_ms.shape[0] != count or seconds.shape[0] != count or (wanted is not None and wanted.shape[0] != count):
             raise ValueError("the arrays must be equally long")
+        if wanted is not None and class_group is not None and (
+            np.max(wanted, initial=-1) >= class_group.shape[0]
+            or np.max(class_group, initial=-1) >= self.trie.count
+            or np.min(class_group, initial=-1) < -1
+        ):
+            raise ValueError("the classes and groups lie outside those of the deck")
         amounts, billed_each, rows = np.zeros(count, np.int64), np.zeros(count, np.int32), np.full(count, -1, np.int32)
         if count == 0:
             return amounts, billed_each, rows

@@ -25,6 +25,7 @@ cdef class Trie:
     cdef Tree tree
     cdef object _keys
     cdef object _table
+    cdef int32_t count
     cdef readonly Py_ssize_t nbytes
 
     cdef int length(self, int32_t group) except -1

@@ -193,6 +193,7 @@ cdef class Trie:
             tabulate(&all_keys[0], count, <Entry*>&table[0], self.tree.shift)
             self.tree.scale = scale_for(self.tree.table, <uint64_t>1 << (64 - self.tree.shift))
             subdivide(&all_keys[0], <Entry*>&table[0], self.tree.shift, self.tree.scale)
+        self.count = count
         self.nbytes = 8 * count + table.shape[0]
 
     cdef int length(self, int32_t group) except -1:

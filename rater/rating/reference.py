@@ -120,6 +120,16 @@ class Pricer:
         count = len(keys)
         if not len(at_ms) == len(seconds) == (count if wanted is None else len(wanted)) == count:
             raise ValueError("the arrays must be equally long")
+        if (
+            wanted is not None
+            and class_group is not None
+            and not (
+                wanted.max(initial=-1) < len(class_group)
+                and class_group.max(initial=-1) < len(self._deck.keys)
+                and class_group.min(initial=-1) >= -1
+            )
+        ):
+            raise ValueError("the classes and groups lie outside those of the deck")
         amounts, billed, rows = np.zeros(count, np.int64), np.zeros(count, np.int32), np.full(count, -1, np.int32)
         for i in range(count):
             number, at, duration = unpack(int(keys[i])), int(at_ms[i]), int(seconds[i])
@@ -213,7 +223,7 @@ def parse_decimals(
     return values, -1
 
 
-_DECIMAL = {sign: re.compile(rf"(\d{{1,17}})(?:{re.escape(sign)}(\d+))?", re.ASCII) for sign in ".,"}
+_DECIMAL = {sign: re.compile(rf"0*(\d{{1,17}})(?:{re.escape(sign)}(\d+))?", re.ASCII) for sign in ".,"}
 
 
 def decimal_value(text: str, sign: str, places: int) -> int | None:
