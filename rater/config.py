@@ -113,10 +113,15 @@ class MqttSettings(_Part):
 
 class PublishSettings(_Part):
     """`files`: a folder for JSON lines, one file a day. `keep_hours`: how long delivered entries stay in the
-    outbox, for `rater events`. `metrics_port`: the publisher is a process of its own; None: it serves none."""
+    outbox, for `rater events`. `drop_unread_days`: how long entries stay that no group is there to read; None: for
+    ever. `dead_letters`, `dead_letter_days`: most of them in a shard, and for how long. `metrics_port`: the
+    publisher is a process of its own; None: it serves none."""
 
     files: Path | None = None
     keep_hours: int = Field(default=24, ge=0, le=24 * 366)
+    drop_unread_days: int | None = Field(default=None, ge=1, le=3660)
+    dead_letters: int = Field(default=100_000, ge=100, le=10_000_000)
+    dead_letter_days: int = Field(default=90, ge=1, le=3660)
     metrics_port: Port | None = None
 
 

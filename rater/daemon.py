@@ -28,12 +28,14 @@ from rater.config import ChargingSettings, Settings
 from rater.engine import Engine, EnginePolicy
 from rater.errors import StoreError
 from rater.events.backlog import report_outbox
+from rater.events.house import House
 from rater.ids import AccountId, LegId, Shard, SwitchId
 from rater.leading import SwitchLeader
 from rater.metrics import Metrics
 
 TICK_S = 0.02
 GAUGES_S = 1.0
+HOUSE_S = 60.0
 MEASURE_WITHIN_S = 5.0
 MEASURED_AT_ONCE = 500
 log = structlog.get_logger(__name__)
@@ -131,6 +133,7 @@ class Daemon:
             asyncio.create_task(self._gauges(ready), name="gauges"),
             asyncio.create_task(self._catalogs(), name="catalogue"),
             asyncio.create_task(self._listen(), name="control"),
+            asyncio.create_task(self._keep_house(), name="house"),
             *(asyncio.create_task(leader.run(), name=leader.switch) for leader in self.leaders.values()),
         ]
         if self.settings.publishes:
@@ -206,6 +209,14 @@ class Daemon:
         for shard in range(self.settings.redis.shards):
             await report_outbox(self.redis, self.metrics, prefix=self.settings.redis.prefix, shard=shard)
         await self._measure_reserved()
+
+    async def _keep_house(self) -> None:
+        """Here too, not only in the publisher: an outbox that only others read has none."""
+        house = House(self.redis, self.metrics, self.settings.publish, self.settings.redis)
+        while True:
+            with contextlib.suppress(RedisError, OSError):
+                await house.step()
+            await asyncio.sleep(HOUSE_S)
 
     async def _measure_reserved(self) -> None:
         """What live legs hold, read from their accounts: the store's own numbers, not a sum kept beside it."""

@@ -224,8 +224,12 @@ class Metrics:
         self._counters["rater_publish_failures"][(sink,)] += 1
 
     def dead_letter(self, shard: int) -> None:
-        """One entry that nobody can read was set aside."""
+        """One entry that nobody can read, or that its target refuses, was set aside."""
         self._counters["rater_publish_dead_letters"][(str(shard),)] += 1
+
+    def dropped(self, shard: int, stream: str, entries: int) -> None:
+        """So many entries went unread, from ``outbox`` or ``dead``, because a limit of the settings says so."""
+        self._counters["rater_dropped_entries"][str(shard), stream] += entries
 
     # Reading
 
@@ -335,7 +339,8 @@ _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rater_ami_reconnects": ("AMI connections made again after a break.", ("switch",)),
     "rater_publish_entries": ("Outbox entries delivered.", ("sink", "kind")),
     "rater_publish_failures": ("Deliveries that broke off and are tried again.", ("sink",)),
-    "rater_publish_dead_letters": ("Outbox entries set aside as unreadable.", ("shard",)),
+    "rater_dropped_entries": ("Entries dropped unread, as the settings say.", ("shard", "stream")),
+    "rater_publish_dead_letters": ("Outbox entries set aside as unreadable or refused.", ("shard",)),
 }
 _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "rater_legs_active": ("Live legs.", ("switch", "direction")),

@@ -1,4 +1,4 @@
-"""`rater events tail|export`: the records in the outbox, watched or written to a file."""
+"""`rater events tail|export|dead`: the records in the outbox, watched or written to a file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rater.commands.common import ConfigOption, JsonOption, console, errors, open_redis, print_json, settings_of
+from rater.commands.dead import dead
 from rater.errors import InputError, StoreUnavailable
 from rater.events.exporters import Format, Kind, RecordWriter, happened_at, kind_of, stored_records, whole_file
 from rater.events.notices import DeniedRecord, PublicRecord, ThresholdRecord, record_of
 from rater.events.rated import RatedEvent
 from rater.events.record import iso_ms
-from rater.events.stream import UnreadableEntry, decode_entry, outbox_key
+from rater.events.stream import TO, UnreadableEntry, decode_entry, outbox_key
 from rater.notify.thresholds import sentence
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ events = typer.Typer(name="events", help="The records in the outbox.", no_args_i
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to the command line."""
+    events.command("dead")(dead)
     app.add_typer(events)
 
 
@@ -149,6 +151,8 @@ async def _newest(
         places[key] = last[0][0].decode() if last else "0"
         while mine < count and (page := await client.xrevrange(key, max=before, count=PAGE)):
             for stream_id, fields in page:
+                if TO in fields:  # a repeat for one target
+                    continue
                 with contextlib.suppress(UnreadableEntry):
                     record = record_of(decode_entry(shard, stream_id, fields))
                     if mine < count and wanted(record):
@@ -167,6 +171,8 @@ async def _new(redis: Redis, settings: RedisSettings, places: dict[str, str]) ->
         for key, page in await client.xread(places, count=PAGE, block=1000) or ():
             for stream_id, fields in page:
                 places[key.decode()] = stream_id.decode()
+                if TO in fields:
+                    continue
                 try:
                     yield record_of(decode_entry(shards[key], stream_id, fields))
                 except UnreadableEntry as error:

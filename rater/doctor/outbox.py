@@ -60,5 +60,6 @@ def _dead(subject: str, count: int) -> Finding:
     check, expected = "outbox.dead", "none"
     if not count:
         return ok(check, subject, "no dead letters", expected)
-    mend = "Look at them: XRANGE PREFIX:{SHARD}:dead - +; each says why. Then report it, and delete them."
-    return warning(check, subject, f"{count} entries that nobody could read were set aside", expected, mend)
+    mend = "rater events dead lists them and says why; deliver them again with --retry, or --drop them."
+    seen = f"{count} entries were set aside: their target refused them, or nobody could read them"
+    return warning(check, subject, seen, expected, mend)

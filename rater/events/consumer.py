@@ -20,10 +20,9 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from rater.events.backlog import Backlog, first_pending, id_order, outbox_backlog
-from rater.events.stream import Entry, UnreadableEntry, dead_key, decode_entry, outbox_key
-
-DEAD_LETTERS_KEPT = 100_000
+from rater.events.backlog import Backlog, outbox_backlog
+from rater.events.dead import add_letter
+from rater.events.stream import TO, Entry, UnreadableEntry, decode_entry, outbox_key
 
 _Raw = tuple[bytes, dict[bytes, bytes] | None]
 
@@ -57,7 +56,6 @@ class OutboxConsumer:
         self._redis: Any = redis  # redis-py's types differ between commands sync and async
         self._prefix = prefix
         self._key = outbox_key(prefix, shard)
-        self._dead = dead_key(prefix, shard)
         self._batch = batch
         self._idle_ms = idle_ms
         self._own_after: str | None = "0"
@@ -104,27 +102,14 @@ class OutboxConsumer:
 
     async def bury(self, stream_id: str, raw: Mapping[bytes, bytes], reason: str) -> None:
         """Set one entry aside in the dead-letter stream and go on."""
-        letter = {**raw, b"reason": reason.encode(), b"entry": stream_id.encode(), b"group": self.group.encode()}
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.xadd(self._dead, letter, maxlen=DEAD_LETTERS_KEPT, approximate=True)
+            add_letter(pipe, self._prefix, self.shard, raw, reason=reason, group=self.group, entry=stream_id)
             pipe.xack(self._key, self.group, stream_id)
             await pipe.execute()
 
     async def backlog(self) -> Backlog:
         """What is still to be acknowledged by the group."""
         return await outbox_backlog(self._redis, prefix=self._prefix, shard=self.shard, group=self.group)
-
-    async def trim(self, *, keep_ms: int) -> int:
-        """Drop entries older than `keep_ms` that every group has acknowledged; how many went."""
-        floors = []
-        for info in await self._redis.xinfo_groups(self._key):
-            floors += await first_pending(self._redis, self._key, info) or [info["last-delivered-id"]]
-        if not floors:
-            return 0
-        seconds, micros = await self._redis.time()
-        floors.append(f"{seconds * 1000 + micros // 1000 - keep_ms}-0".encode())
-        lowest = min(floors, key=id_order)
-        return int(await self._redis.xtrim(self._key, minid=lowest.decode(), approximate=True))
 
     async def _group_read(self, after: str, block_ms: int | None) -> Sequence[_Raw]:
         answer = await self._redis.xreadgroup(
@@ -146,6 +131,9 @@ class OutboxConsumer:
     async def _decoded(self, raw: Iterable[_Raw]) -> Batch:
         batch = Batch()
         for stream_id, fields in raw:
+            if fields and fields.get(TO, self.group.encode()) != self.group.encode():
+                await self._redis.xack(self._key, self.group, stream_id)
+                continue
             try:
                 if not fields:
                     raise UnreadableEntry("the entry was removed from the outbox before it was acknowledged")

@@ -21,7 +21,7 @@ from rater.errors import InputError
 from rater.events.notices import DeniedRecord, PublicRecord, ThresholdRecord, record_of
 from rater.events.rated import RatedEvent
 from rater.events.record import Record
-from rater.events.stream import UnreadableEntry, decode_entry, outbox_key
+from rater.events.stream import TO, UnreadableEntry, decode_entry, outbox_key
 
 PAGE = 1000
 
@@ -59,6 +59,8 @@ async def stored_records(
         after = "-"
         while page := await client.xrange(outbox_key(prefix, shard), min=after, count=PAGE):
             for stream_id, fields in page:
+                if TO in fields:  # a repeat for one target
+                    continue
                 try:
                     yield record_of(decode_entry(shard, stream_id, fields))
                 except UnreadableEntry as error:

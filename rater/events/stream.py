@@ -5,6 +5,7 @@ Key ``<prefix>:{<shard>}:outbox``. An entry has the fields
 - ``k``: its kind, ``rated`` | ``denied`` | ``threshold``
 - ``f``: facts, a msgpack map written by the daemon (see `rater.events.rated`)
 - ``r``: result, a msgpack map written by the script: what only the store knows
+- ``to``: on a dead letter that is delivered again, the one group that it is for; others pass over it
 
 An entry means the union of both maps. Consumers read with groups and absorb repeats by the entry's ``id`` fact
 (the leg for a rated event), so publishing at least once is publishing once.
@@ -31,6 +32,8 @@ from rater.errors import RaterError
 RATED = b"rated"
 DENIED = b"denied"
 THRESHOLD = b"threshold"
+TO = b"to"
+"""The only group that an entry is for: one delivered again after its target had refused it."""
 
 
 def outbox_key(prefix: str, shard: int) -> str:

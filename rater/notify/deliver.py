@@ -24,6 +24,7 @@ from rater.config import Settings
 from rater.errors import ConfigError
 from rater.events.backlog import report_outbox
 from rater.events.consumer import Batch, OutboxConsumer
+from rater.events.house import House
 from rater.events.notices import record_of
 from rater.events.stream import UnreadableEntry
 from rater.ids import Shard
@@ -241,15 +242,15 @@ async def _is_up(sender: Sender, stop: asyncio.Event) -> bool:
 
 
 async def _keep_house(redis: Redis, settings: Settings, consumers: list[OutboxConsumer], metrics: Metrics) -> None:
-    """Make the groups, so that a target which is away from the start is seen to lag; measure; drop what is old and
-    acknowledged by every group."""
-    keep_ms, rounds = settings.publish.keep_hours * 3_600_000, 0
+    """Make the groups, so that a target which is away from the start is seen to lag; measure; keep the streams
+    bounded."""
+    house, rounds = House(redis, metrics, settings.publish, settings.redis), 0
     while True:
         try:
             for consumer in consumers:
                 await consumer.open()
-                if rounds % TRIM_ROUNDS == 0:
-                    await consumer.trim(keep_ms=keep_ms)
+            if rounds % TRIM_ROUNDS == 0:
+                await house.step()
             for shard in range(settings.redis.shards):
                 await report_outbox(redis, metrics, prefix=settings.redis.prefix, shard=shard)
             metrics.store_up(True)

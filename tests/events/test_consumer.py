@@ -181,27 +181,6 @@ def test_a_large_backlog_is_told_without_reading_it(server: EmbeddedRedis) -> No
     bench(server, "large", work)
 
 
-def test_trimming_spares_what_any_group_has_not_acknowledged(server: EmbeddedRedis) -> None:
-    async def work(bench: Bench) -> None:
-        await bench.legs(1000)
-        await asyncio.sleep(0.01)
-        fast = bench.member("a", batch=1000)
-        slow = OutboxConsumer(bench.redis, prefix=bench.store.prefix, shard=0, group="slow", name="b", batch=700)
-        await fast.open()
-        await slow.open()
-        await fast.ack((await fast.read(now_ms=0, block_ms=10)).entries)
-        assert await fast.trim(keep_ms=0) == 0
-        entries = (await slow.read(now_ms=0, block_ms=10)).entries
-        await slow.ack(entries[:600])
-        assert await fast.trim(keep_ms=3_600_000) == 0
-        assert 0 < await fast.trim(keep_ms=0) <= 600
-        slow.again()
-        assert len((await slow.read(now_ms=0, block_ms=10)).entries) == 100
-        assert len((await slow.read(now_ms=0, block_ms=10)).entries) == 300
-
-    bench(server, "trim", work)
-
-
 def test_credit_alone_leaves_no_record(server: EmbeddedRedis) -> None:
     async def work(bench: Bench) -> None:
         await Desk(bench.store).credit(5 * CENT)

@@ -127,6 +127,9 @@ CASES = [
     }, "55m", {"RaterOutboxLag", "RaterOutboxGrows"}),
     Case("a large outbox", {'rater_outbox_entries{shard="0"}': "6000000x80"}, "15m", {"RaterOutboxLarge"}),
     Case("dead letters", {'rater_dead_letters{shard="0"}': "0x4 1x40"}, "2m", {"RaterDeadLetters"}),
+    Case("entries are dropped", {
+        'rater_dropped_entries_total{shard="0",stream="dead"}': "0x4 3x40",
+    }, "3m", {"RaterEntriesDropped"}),
     Case("the broker is away", {'rater_publish_sink_up{sink="mqtt"}': "1x4 0x40"}, "5m", {"RaterSinkDown"}),
     Case("an end was not seen", {
         'rater_legs_ended_total{disposition="answered",grade="estimated"}': "0x4 2x40",
