@@ -7,14 +7,14 @@ status are, and brokers may allow the one and not the other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import uuid
-from typing import Any
 
 import aiomqtt
 
 from rater.config import MqttSettings
-from rater.doctor.findings import Finding, error, ok, warning
+from rater.doctor.findings import Finding, error, not_checked, ok, warning
 from rater.doctor.network import privacy, reach
 from rater.notify.mqtt import REFUSAL, BatchClient, Message, make_client, reason_name
 from rater.notify.topics import status_topic
@@ -38,14 +38,13 @@ async def check_mqtt(settings: MqttSettings) -> list[Finding]:
         async with asyncio.timeout(3 * ANSWER_S), client:
             logged_in = True
             found.append(ok("mqtt.login", "", f"as {settings.user or 'anybody'}"))
-            found.append(await _status(client, settings))
-            found.append(await _publish(client, settings))  # last: some brokers end the connection on a refusal
+            found += await _talk(client, settings)
     except (aiomqtt.MqttError, TimeoutError) as problem:
         seen = str(problem) or f"no answer within {3 * ANSWER_S:g} s"
         if not logged_in:
             mend = "Compare user and password with the broker's, tls with its listener; it must speak MQTT 5."
             found.append(error("mqtt.login", "", seen, "the broker lets us in", mend))
-        elif found[-1].check != "mqtt.publish":
+        elif found[-1].check == "mqtt.login":
             found.append(error("mqtt.publish", "", seen, "the connection lasts", "Look at the broker's log."))
     finally:
         if client.gone.done() and not client.gone.cancelled():
@@ -53,33 +52,42 @@ async def check_mqtt(settings: MqttSettings) -> list[Finding]:
     return found
 
 
-async def _publish(client: BatchClient, settings: MqttSettings) -> Finding:
-    check, expected = "mqtt.publish", f"messages under {settings.prefix}/ are taken"
-    topic = f"{settings.prefix}/doctor/{uuid.uuid4().hex[:8]}"
-    (code,) = await client.publish_batch([Message(topic, "{}", retain=True)])
+async def _talk(client: BatchClient, settings: MqttSettings) -> list[Finding]:
+    """Also listens to its own probe: who hears that may read, and then silence on the status topic tells."""
+    status, probe = status_topic(settings.prefix), f"{settings.prefix}/doctor/{uuid.uuid4().hex[:8]}"
+    heard: dict[str, bytes] = {}
+    for topic in (status, probe):
+        await client.subscribe(topic, qos=1)
+    (code,) = await client.publish_batch([Message(probe, "{}", retain=True)])
+    with contextlib.suppress(TimeoutError, aiomqtt.MqttError):
+        async with asyncio.timeout(STATUS_S):
+            async for message in client.messages:
+                heard.setdefault(message.topic.value, bytes(message.payload))
+                if len(heard) == 2:
+                    break
     if 0 <= code < REFUSAL:
-        await client.publish_batch([Message(topic, "", retain=True)])
+        await client.publish_batch([Message(probe, "", retain=True)])
+    return [_publish(code, probe, settings), _status(heard.get(status), status, may_read=probe in heard)]
+
+
+def _publish(code: int, topic: str, settings: MqttSettings) -> Finding:
+    check, expected = "mqtt.publish", f"messages under {settings.prefix}/ are taken"
+    if 0 <= code < REFUSAL:
         return ok(check, "", f"{topic} was taken, and removed again", expected)
     mend = f"Allow the user to write {settings.prefix}/#, also retained: docs/mqtt.md."
     seen = f"{topic}: {reason_name(code)}" if code >= 0 else f"{topic}: no acknowledgement"
     return error(check, "", seen, expected, mend)
 
 
-async def _status(client: BatchClient, settings: MqttSettings) -> Finding:
+def _status(payload: bytes | None, topic: str, *, may_read: bool) -> Finding:
     """The retained word of the publisher, or of the broker about it."""
-    check, topic = "mqtt.status", status_topic(settings.prefix)
-    expected = "online"
-    codes: Any = await client.subscribe(topic, qos=1)
-    code = getattr(codes[0], "value", codes[0])
-    if code >= REFUSAL:
-        mend = f"Allow the user to read {topic}, for this check only: rater itself reads nothing."
-        return warning(check, "", f"{topic} may not be read: {reason_name(code)}", expected, mend)
+    check, expected = "mqtt.status", "online"
     mend = "Start rater publish; rater serve runs it when MQTT is set."
-    try:
-        async with asyncio.timeout(STATUS_S):
-            payload = (await anext(aiter(client.messages))).payload
-    except TimeoutError:
-        return warning(check, "", f"nothing is retained on {topic}: no publisher was ever here", expected, mend)
+    if payload is None:
+        if may_read:
+            return warning(check, "", f"nothing is on {topic}: no publisher was ever here", expected, mend)
+        why = f"nothing came from {topic}; the user need not be allowed to read, and seems not to be"
+        return not_checked(check, "", why, f"Allow it to read {topic}, for this check, or look with another user.")
     try:
         said = json.loads(payload)
         state = str(said["status"])

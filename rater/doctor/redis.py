@@ -239,4 +239,4 @@ def unreachable(facts: RedisFacts) -> Sequence[Finding]:
         mend = "Compare [redis] url and password with Redis' requirepass or its users (ACL LIST)."
         return [error("redis.login", "", facts.failed, "the log-in is taken", mend)]
     mend = "Start it, mend [redis] url, or wait until it has loaded its data."
-    return [error("redis.reach", "", facts.failed, "PONG", mend)]
+    return [error("redis.answers", "", facts.failed, "PONG", mend)]

@@ -99,7 +99,7 @@ def _read(facts: SwitchFacts, settings: SwitchSettings) -> list[Finding]:
         found.append(error(check, subject, "no FullyBooted came: a restart would go unseen", expected, mend))
         missing.remove("system")
     if "call" in missing and _provoked_in_vain(facts):
-        mend = f"Add call to read= of [{settings.user}] in manager.conf, then: manager reload."
+        mend = f"Add call to read= of [{settings.user}], or take DeviceStateChange out of its eventfilter."
         found.append(
             error(check, subject, "no event of the class call comes: no call would be seen", expected, mend)
         )

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from rater.charging.connection import Address
+from rater.charging.embedded import EmbeddedRedis
 from rater.config import Settings, SwitchSettings, WebhookSettings
 from rater.doctor.catalog import check_catalog
 from rater.doctor.embedded import check_folder
@@ -109,7 +110,7 @@ class Doctor:
     async def _redis(self) -> Sequence[Finding]:
         settings = self._settings.redis
         found = list(await asyncio.to_thread(check_folder, settings.data_dir)) if settings.url is None else []
-        if settings.url is None and not (settings.data_dir / "redis.sock").exists():
+        if settings.url is None and not EmbeddedRedis(settings.data_dir).socket.exists():
             mend = "Start rater serve, which runs it."
             return [*found, warning("redis.reach", "", "the embedded server does not run", "it answers", mend)]
         try:

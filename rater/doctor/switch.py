@@ -52,8 +52,8 @@ def _login(facts: SwitchFacts, settings: SwitchSettings) -> Finding:
         return error(
             "switch.answers", subject, facts.failed, "every question is answered", "Is the switch overloaded?"
         )
-    mend = facts.hint or "Compare user, secret, permit and deny with the switch's manager.conf."
-    if not facts.refused and not facts.banner:
+    mend = facts.hint or "Is the switch overloaded, or the network?"
+    if not facts.hint and not facts.banner:
         mend = "Is it the manager's port (5038, with TLS 5039), and does tls agree with it?"
         return error(check, subject, f"no greeting of a manager interface: {facts.failed}", expected, mend)
     return error(check, subject, facts.failed, expected, mend)

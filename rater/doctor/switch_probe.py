@@ -13,6 +13,7 @@ event of the class call. All else is reading. What was found out on Asterisk 16 
 from __future__ import annotations
 
 import re
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,13 +34,12 @@ _PRIVILEGES = re.compile(r"\(Priv: ([^)]*)\)\s*$")
 
 @dataclass(slots=True)
 class SwitchFacts:
-    """What one switch told. `failed`: why it told no more; `refused`: the log-in was. `actions`: what the user may
+    """What one switch told. `failed`: why it told no more. `actions`: what the user may
     do, with the classes of which one suffices. `variables`: None where the user may not ask."""
 
     banner: str = ""
     failed: str = ""
     hint: str = ""
-    refused: bool = False
     logged_in: bool = False
     version: str = ""
     actions: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -78,10 +78,13 @@ async def probe(settings: SwitchSettings, secret: str, *, listen_s: float, provo
                 await manager.listen(listen_s)
             finally:
                 facts.banner, facts.events = manager.banner, manager.events
-    except LoginRefused as problem:
-        facts.failed, facts.hint, facts.refused = problem.message, problem.hint, True
-    except SwitchUnavailable as problem:
+    except (LoginRefused, SwitchUnavailable) as problem:
         facts.failed, facts.hint = problem.message, problem.hint
+    except ssl.SSLCertVerificationError as problem:
+        facts.failed = f"its certificate is not trusted: {problem.verify_message}"
+        facts.hint = "Name the authority that signed it, tls_ca = …, and write host as the certificate does."
+    except FileNotFoundError:
+        facts.failed, facts.hint = f"there is no file {settings.tls_ca}", "Mend tls_ca in the settings."
     except (OSError, TimeoutError) as problem:
         facts.failed = str(problem) or f"no connection in time ({type(problem).__name__})"
     return facts

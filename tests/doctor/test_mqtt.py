@@ -68,6 +68,12 @@ def test_broker_that_refuses_our_topics(start: Start) -> None:
     assert "lab/#" in refused.mend
 
 
+def test_user_that_may_only_write_as_docs_mqtt_md_has_it(start: Start) -> None:
+    findings = findings_of(**settings(start("topic write lab/#\n")))
+    assert status(findings, "mqtt.publish") == "ok"
+    assert status(findings, "mqtt.status") == "not_checked"
+
+
 def test_port_that_is_no_broker() -> None:
     with silent_port() as port:
         findings = findings_of(mqtt={"host": "127.0.0.1", "port": port})

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from servers import RedisServer, binaries
 
+from rater.charging.embedded import EmbeddedRedis
 from rater.charging.keys import leadership_key
 from rater.config import RedisSettings
 from rater.doctor.redis import check_redis
@@ -63,6 +64,17 @@ def test_setting_that_loses_money_or_calls(
     finding = one(findings_of(redis={"url": start(**options).url}), check)
     assert finding.status == expected
     assert expected == "ok" or (finding.mend and finding.expected)
+
+
+def test_embedded_server_of_a_running_daemon(tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path / "redis")
+    server.start()
+    try:
+        findings = findings_of(redis={"data_dir": tmp_path / "redis"})
+    finally:
+        server.stop()
+    bad = [f for f in findings if f.check.split(".")[0] in ("redis", "embedded") and f.status != "ok"]
+    assert not bad
 
 
 def test_replica_is_not_to_be_charged_on(start: Start) -> None:
@@ -138,7 +150,7 @@ def test_redis_that_is_not_there_hides_no_other_finding() -> None:
 def test_server_that_never_answers_is_given_up() -> None:
     with silent_port() as port:
         findings = findings_of(redis={"url": f"redis://127.0.0.1:{port}/0"}, switch=[{**SWITCH, "port": port}])
-    assert [f.status for f in findings if f.check == "redis.reach"] == ["ok", "error"]
+    assert (status(findings, "redis.reach"), status(findings, "redis.answers")) == ("ok", "error")
     assert "no greeting" in one(findings, "switch.login").seen
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rater.doctor.switch_probe import probe
 
 from .ami import Ami
 from .asterisk import RATER_SECRET, Asterisk
+from .ports import free_port
 from .sipp import Telephony
 from .site import Site
 
@@ -47,13 +49,36 @@ def seen(findings: list[Finding], check: str) -> str:
     return " ".join(finding.seen + finding.mend for finding in findings if finding.check == f"switch.{check}")
 
 
+def make_certificate(path: Path) -> None:
+    """A key and its certificate, signed by itself, in one file that Asterisk's user may read."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", f"{path}.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    path.write_text(path.read_text() + path.with_name(f"{path.name}.crt").read_text())
+    path.chmod(0o644)
+
+
 @pytest.fixture(scope="module")
-def badly_kept(lab_tree: Path, lab_folder: Path) -> Iterator[Asterisk]:
-    """Without the gate's dialplan, times on events or res_agi, and with live_dangerously."""
+def tls_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def badly_kept(lab_tree: Path, lab_folder: Path, tls_port: int) -> Iterator[Asterisk]:
+    """Without the gate's dialplan, times on events or res_agi, and with live_dangerously. It also speaks TLS."""
     asterisk = Asterisk(lab_tree, lab_folder / "bad")
+    tls = f"tlsenable=yes\ntlsbindaddr=127.0.0.1:{tls_port}\ntlscertfile=/etc/asterisk/ami.pem"
+    make_certificate(asterisk.folder / "etc" / "ami.pem")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "asterisk.md").read_text()
+    filters = "\n".join(re.findall(r"^eventfilter=.*$", page, re.MULTILINE))
+    assert filters
+    with (asterisk.folder / "etc" / "manager.conf").open("a") as settings:
+        settings.write(f"\n[filtered]\nsecret=lab\nread=call,agi,system\nwrite=call\n{filters}\n")
     for name, old, new in (
         ("asterisk.conf", "live_dangerously=no", "live_dangerously=yes"),
-        ("manager.conf", "timestampevents=yes", "timestampevents=no"),
+        ("manager.conf", "timestampevents=yes", f"timestampevents=no\n{tls}"),
         ("extensions.conf", '#include "rater.conf"', ""),
         ("modules.conf", "autoload=yes", "autoload=yes\nnoload => res_agi.so"),
     ):
@@ -149,6 +174,17 @@ def test_badly_kept_switch(badly_kept: Asterisk) -> None:
     assert "timestampevents=yes" in seen(findings, "timestamps")
 
 
+def test_tls(badly_kept: Asterisk, tls_port: int) -> None:
+    authority = badly_kept.folder / "etc" / "ami.pem"
+    assert {"login": "ok", "tls": "ok"}.items() <= states(examine(tls_port, tls=True, tls_ca=authority)).items()
+    findings = examine(tls_port, tls=True)
+    assert states(findings)["login"] == "error"
+    assert "tls_ca" in seen(findings, "login")
+    assert "no file" in seen(examine(tls_port, tls=True, tls_ca="/nonexistent.pem"), "login")
+    for port, tls in ((tls_port, False), (badly_kept.ami_port, True)):
+        assert "does tls agree" in seen(examine(port, tls=tls), "login")
+
+
 def test_heartbeat_by_who_leads(asterisk: Asterisk, ami: Ami, beat: Callable[[], None]) -> None:
     for led, expected in ((True, "error"), (False, "warning"), (None, "warning")):
         assert states(examine(asterisk.ami_port, led=led))["heartbeat"] == expected
@@ -160,6 +196,19 @@ def test_heartbeat_by_who_leads(asterisk: Asterisk, ami: Ami, beat: Callable[[],
     assert states(examine(asterisk.ami_port, led=True, fail="open"))["fail"] == "ok"
     beat()
     assert states(examine(asterisk.ami_port, led=True, fail="closed"))["fail"] == "warning"
+
+
+def test_filters_that_the_docs_recommend_leave_what_is_needed(badly_kept: Asterisk) -> None:
+    with Ami(badly_kept.ami_port) as everything, Ami(badly_kept.ami_port, "filtered", "lab") as filtered:
+        everything.action("Setvar", Variable="DEVICE_STATE(Custom:doctor-test)", Value="BUSY")
+        call = {"Channel": "Local/none@from-lines", "Application": "NoOp", "CallerID": "7", "Async": "true"}
+        everything.action("Originate", **call)
+        everything.wait("NewCallerid")
+        filtered.wait("Newchannel")
+        filtered.wait("DeviceStateChange")
+        everything.wait("Hangup")
+        filtered.wait("Hangup")
+        assert not filtered.events("NewCallerid")
 
 
 def test_needs_are_those_of_the_code() -> None:
