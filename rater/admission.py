@@ -68,6 +68,7 @@ def admit(catalog: Catalog, attempt: Attempted, rules: SwitchRules, *, wall_ms: 
     """Decide what can be decided without a balance. `wall_ms`: the moment that picks band and cycle."""
     account, line = find_payer(catalog, attempt, rules)
     facts = _facts(catalog, attempt, account, line)
+    facts.rated_at_ms = wall_ms
     if attempt.direction is Direction.IN:
         rated: Rated | Refused | None = None
     else:

@@ -18,6 +18,7 @@ from rater.commands import (
     price,
     publish,
     replay,
+    rerate,
     serve,
     top,
 )
@@ -31,7 +32,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (serve, demo, catalog, price, account, audit, ledger, calls, replay, events, publish, top, doctor):
+for module in (
+    serve,
+    demo,
+    catalog,
+    price,
+    rerate,
+    account,
+    audit,
+    ledger,
+    calls,
+    replay,
+    events,
+    publish,
+    top,
+    doctor,
+):
     module.register(app)
 
 

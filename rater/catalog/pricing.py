@@ -101,7 +101,7 @@ class PricedPlan:
             return Refused(read.reason, read.number or number, read.detail, read.steps)
         if read.emergency:
             return Priced(read, self._free, None, read.steps)
-        barred = self._barred(read)
+        barred = self.barred(read)
         if barred:
             return Refused(Reason.BLOCKED_DESTINATION, read.number, barred, read.steps)
         steps = list(read.steps)
@@ -113,7 +113,7 @@ class PricedPlan:
             return Refused(Reason.BLOCKED_DESTINATION, read.number, detail, tuple(steps))
         return Priced(read, found.quote, found, tuple(steps))
 
-    def _barred(self, read: Normalised) -> str:
+    def barred(self, read: Normalised) -> str:
         """Why the number is barred before any price is looked for; empty when it is not."""
         if read.class_is_final and read.destination_class in self.plan.blocked_classes:
             return f"the plan {self.plan.id} bars the class {read.destination_class}"

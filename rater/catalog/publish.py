@@ -26,7 +26,7 @@ from redis.exceptions import RedisError, WatchError
 from rater.catalog.model import Account
 from rater.catalog.snapshot import Snapshot
 from rater.charging.model import Post, PostKind, Reply, Request, Status
-from rater.errors import CatalogError, ConfigError, StoreError
+from rater.errors import CatalogError, ConfigError, InputError, StoreError
 from rater.ids import AccountId, OpId, Shard
 from rater.money import format_amount
 
@@ -223,6 +223,17 @@ async def load_current(redis: Redis, prefix: str) -> Snapshot | None:
     if damaged is not None:
         raise damaged
     return None
+
+
+async def load_version(redis: Redis, prefix: str, version: int) -> Snapshot:
+    """A published version. Raises InputError when it is not kept (any more), CatalogError when it is damaged."""
+    data: Any = await redis.get(version_key(prefix, version))
+    if data is None:
+        current = await _current_version(redis, prefix)
+        kept = [n for n in range(max(1, current - KEPT), current + 1) if await redis.exists(version_key(prefix, n))]
+        versions = ", ".join(map(str, kept)) or "none"
+        raise InputError(f"version {version} of the catalogue is not in Redis", hint=f"Those kept: {versions}.")
+    return await asyncio.to_thread(Snapshot.from_bytes, data)
 
 
 async def watch(redis: Redis, prefix: str, *, known: int = 0, poll_s: float = POLL_S) -> AsyncIterator[Snapshot]:

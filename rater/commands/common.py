@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from rich.console import Console
 
 from rater.config import RedisSettings, Settings, load_settings
+from rater.errors import InputError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -25,6 +27,11 @@ ConfigOption = Annotated[
     typer.Option("--config", "-c", help="Settings file; config/rater.toml when it exists.", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+FromOption = Annotated[
+    str, typer.Option("--from", help="From this moment, ISO 8601 (without a zone: UTC).", show_default=False)
+]
+ToOption = Annotated[str, typer.Option("--to", help="Up to this moment, not including it.", show_default=False)]
 
 console = Console()
 errors = Console(stderr=True)
@@ -50,6 +57,30 @@ def redis_url(redis: RedisSettings) -> str:
 def embedded_socket(redis: RedisSettings) -> Path:
     """Where the embedded server listens. Sockets have short names (108 bytes), so it stands in the data folder."""
     return redis.data_dir / "redis.sock"
+
+
+def period_ms(start: str, end: str) -> tuple[int, int]:
+    """The span between ``--from`` and ``--to``. Raises InputError."""
+    since_ms, until_ms = _moment_ms("--from", start), _moment_ms("--to", end)
+    if until_ms <= since_ms:
+        raise InputError(f"--to {end} is not after --from {start}", hint="Give a span of time.")
+    return since_ms, until_ms
+
+
+def _moment_ms(option: str, text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+        at_ms = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
+        raise InputError(
+            f"{option} {text!r} is no moment", hint="Write ISO 8601: 2026-01-31 or 2026-01-31T18:00:00-03:00."
+        ) from error
+    if not 0 <= at_ms < _LAST_AT_MS:
+        raise InputError(f"{option} {text} lies outside 1970 to 2099", hint="Give a moment in between.")
+    return at_ms
+
+
+_LAST_AT_MS = 4_102_444_800_000
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +12,21 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rater.commands.common import ConfigOption, JsonOption, console, errors, open_redis, print_json, settings_of
+from rater.commands.common import (
+    ConfigOption,
+    FromOption,
+    JsonOption,
+    ToOption,
+    console,
+    errors,
+    open_redis,
+    period_ms,
+    print_json,
+    settings_of,
+)
 from rater.commands.dead import dead
-from rater.errors import InputError, StoreUnavailable
-from rater.events.exporters import Format, Kind, RecordWriter, happened_at, kind_of, stored_records, whole_file
+from rater.errors import StoreUnavailable
+from rater.events.exporters import Format, Kind, happened_at, kind_of, record_file, stored_records
 from rater.events.notices import DeniedRecord, PublicRecord, ThresholdRecord, record_of
 from rater.events.rated import RatedEvent
 from rater.events.record import iso_ms
@@ -71,10 +81,10 @@ def tail(
 
 @events.command("export")
 def export(
-    start: Annotated[str, typer.Option("--from", help="From this moment, ISO 8601 (without a zone: UTC).")],
-    end: Annotated[str, typer.Option("--to", help="Up to this moment, not including it.")],
+    start: FromOption,
+    end: ToOption,
     out: Annotated[Path, typer.Option("--out", help="The file; written whole or not at all.")],
-    form: Annotated[Format, typer.Option("--format", help="JSON lines or CSV.")] = Format.JSONL,
+    form: Annotated[Format, typer.Option("--format", help="JSON lines, CSV or Parquet.")] = Format.JSONL,
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
     kind: Annotated[Kind, typer.Option(help="Rated events, denials or thresholds.")] = Kind.RATED,
     as_json: JsonOption = False,
@@ -82,9 +92,7 @@ def export(
 ) -> None:
     """Write the records of a span of time to a file: legs by their end, denials by the attempt."""
     settings = settings_of(config)
-    since, until = iso_ms(_moment_ms("--from", start)), iso_ms(_moment_ms("--to", end))
-    if until <= since:
-        raise InputError(f"--to {end} is not after --from {start}", hint="Give a span of time.")
+    since, until = map(iso_ms, period_ms(start, end))
     problems: list[str] = []
 
     async def run() -> int:
@@ -93,8 +101,7 @@ def export(
             client: Any = redis
             shards = range(redis_settings.shards)
             total = sum([await client.xlen(outbox_key(redis_settings.prefix, shard)) for shard in shards])
-            with whole_file(out) as file, _progress(total, hidden=as_json) as advance:
-                writer = RecordWriter(file, form, kind)
+            with record_file(out, form, kind) as writer, _progress(total, hidden=as_json) as advance:
                 async for record in stored_records(
                     redis,
                     prefix=redis_settings.prefix,
@@ -126,16 +133,6 @@ def _run(work: Any) -> Any:
         return asyncio.run(work)
     except RedisError as error:
         raise StoreUnavailable(f"Redis: {error}", hint="Is it running? See rater doctor.") from error
-
-
-def _moment_ms(option: str, text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InputError(
-            f"{option} {text!r} is no moment", hint="Write ISO 8601: 2026-01-31 or 2026-01-31T18:00:00-03:00."
-        ) from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 async def _newest(

@@ -1,4 +1,4 @@
-"""Records as files: JSON lines, or CSV with one flat row per record. A file appears whole or not at all.
+"""Records as files: JSON lines, Parquet, or CSV with one flat row per record. A file appears whole or not at all.
 
 Whole records come from the outbox as it stands: what was delivered and is older than the publisher keeps
 (`[publish] keep_hours`) is no longer there.
@@ -7,13 +7,14 @@ Whole records come from the outbox as it stands: what was delivered and is older
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, Protocol, get_args, get_origin
 
 from redis.asyncio import Redis
 
@@ -24,11 +25,13 @@ from rater.events.record import Record
 from rater.events.stream import TO, UnreadableEntry, decode_entry, outbox_key
 
 PAGE = 1000
+PARQUET_ROWS = 4096
 
 
 class Format(StrEnum):
     JSONL = "jsonl"
     CSV = "csv"
+    PARQUET = "parquet"
 
 
 class Kind(StrEnum):
@@ -80,25 +83,115 @@ def kind_of(record: PublicRecord) -> Kind:
     return Kind(record.schema_.removeprefix("rater.").partition("/")[0])
 
 
-class RecordWriter:
-    """Writes records of one kind to an open text file; `count` says how many."""
+class RecordWriter(Protocol):
+    """Writes records of one kind; `count` says how many."""
 
-    def __init__(self, file: IO[str], form: Format, kind: Kind) -> None:
+    count: int
+
+    def write(self, record: PublicRecord) -> None: ...
+
+    def finish(self) -> None:
+        """Writes what is still held back."""
+        ...
+
+
+class _JsonLines:
+    def __init__(self, file: IO[bytes]) -> None:
         self.count = 0
         self._file = file
-        self._rows: Any = None
-        if form is Format.CSV:
-            self._columns = [f.alias or name for name, f in _TYPES[kind].model_fields.items()]
-            self._rows = csv.writer(file)
-            self._rows.writerow(self._columns)
 
     def write(self, record: PublicRecord) -> None:
         self.count += 1
-        if self._rows is None:
-            self._file.write(f"{record.to_json()}\n")
+        self._file.write(f"{record.to_json()}\n".encode())
+
+    def finish(self) -> None:
+        pass
+
+
+class _Csv:
+    def __init__(self, file: IO[bytes], kind: Kind) -> None:
+        self.count = 0
+        self._text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        self._columns = [f.alias or name for name, f in _TYPES[kind].model_fields.items()]
+        self._rows = csv.writer(self._text)
+        self._rows.writerow(self._columns)
+
+    def write(self, record: PublicRecord) -> None:
+        self.count += 1
+        values = record.to_dict()
+        self._rows.writerow([_cell(values[column]) for column in self._columns])
+
+    def finish(self) -> None:
+        self._text.flush()
+        self._text.detach()
+
+
+class _Parquet:
+    """One column per field; lists of pieces as lists of structs."""
+
+    def __init__(self, file: IO[bytes], kind: Kind) -> None:
+        import pyarrow.parquet
+
+        self.count = 0
+        self._schema = arrow_schema(_TYPES[kind])
+        self._file = pyarrow.parquet.ParquetWriter(file, self._schema, compression="zstd")
+        self._held: list[dict[str, Any]] = []
+
+    def write(self, record: PublicRecord) -> None:
+        self.count += 1
+        self._held.append(record.to_dict())
+        if len(self._held) >= PARQUET_ROWS:
+            self._release()
+
+    def finish(self) -> None:
+        self._release()
+        self._file.close()
+
+    def _release(self) -> None:
+        import pyarrow as pa
+
+        if self._held:
+            self._file.write_table(pa.Table.from_pylist(self._held, schema=self._schema))
+            self._held.clear()
+
+
+def arrow_schema(record: type[Record]) -> Any:
+    """The Arrow schema of a kind of records, made from the types of its fields."""
+    import pyarrow as pa
+
+    return pa.schema([(f.alias or name, _arrow_type(f.annotation)) for name, f in record.model_fields.items()])
+
+
+def _arrow_type(annotation: Any) -> Any:
+    """Text, whole numbers and truth values; one of them or nothing; lists of them and of records."""
+    import pyarrow as pa
+
+    plain = {str: pa.string(), int: pa.int64(), bool: pa.bool_()}
+    if annotation in plain:
+        return plain[annotation]
+    inner = [part for part in get_args(annotation) if part not in (type(None), Ellipsis)]
+    if get_origin(annotation) is tuple:
+        return pa.list_(_arrow_type(inner[0]))
+    if get_origin(annotation) is Literal:
+        return pa.string()
+    if inner:
+        return _arrow_type(inner[0])
+    return pa.struct([(f.alias or name, _arrow_type(f.annotation)) for name, f in annotation.model_fields.items()])
+
+
+@contextmanager
+def record_file(path: Path, form: Format, kind: Kind) -> Iterator[RecordWriter]:
+    """A file of records that takes its name only when the block ends well. Raises InputError."""
+    with whole_file(path) as file:
+        writer: RecordWriter
+        if form is Format.JSONL:
+            writer = _JsonLines(file)
         else:
-            values = record.to_dict()
-            self._rows.writerow([_cell(values[column]) for column in self._columns])
+            writer = _Csv(file, kind) if form is Format.CSV else _Parquet(file, kind)
+        try:
+            yield writer
+        finally:
+            writer.finish()
 
 
 def _cell(value: Any) -> Any:
@@ -120,14 +213,14 @@ def _is_number(text: str) -> bool:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[str]]:
-    """A text file that takes its name only when the block ends well; otherwise what stood there stays.
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its name only when the block ends well; otherwise what stood there stays.
 
     Raises InputError when it cannot be written.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with partial.open("x", encoding="utf-8", newline="") as file:
+        with partial.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -46,6 +46,8 @@ class LegFacts:
     """The normalisation rules applied, in order."""
     emergency: bool
     attempted_at_ms: int
+    rated_at_ms: int | None = None
+    """The moment that second 0 of the quote stands for, by rater's own clock: it picks versions and bands."""
     channel_id: str = ""
     """The leg's own channel, as the switch calls it (uniqueid)."""
     caller_channel_id: str = ""
@@ -140,6 +142,7 @@ class RatedEvent(Record):
     catalog_version: int
     emergency: bool
     attempted_at: str
+    rated_at: str | None
     dialled_at: str | None
     answered_at: str | None
     ended_at: str | None
@@ -182,6 +185,7 @@ def rated_event(facts_map: Mapping[str, Any], result: Mapping[str, Any]) -> Rate
         return RatedEvent(
             **shared_fields(facts),
             leg=facts.id,
+            rated_at=iso_or_none(facts.rated_at_ms),
             dialled_at=iso_or_none(facts.dialled_at_ms),
             answered_at=iso_or_none(facts.answered_at_ms),
             ended_at=iso_or_none(facts.ended_at_ms),

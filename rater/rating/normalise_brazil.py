@@ -54,6 +54,11 @@ NON_GEOGRAPHIC = {
 }
 
 
+def brazil_changes_ms() -> tuple[int, ...]:
+    """The moments, in order, from which on some numbers are read differently."""
+    return tuple(sorted({*LOCAL_AREA_FROM_MS.values(), SCM_FROM_MS}))
+
+
 class LocalAreas(Protocol):
     """The municipality table that calls before the dates of Resolução 768/2024 need."""
 

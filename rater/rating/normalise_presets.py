@@ -19,7 +19,13 @@ from rater.rating.normalise import (
     service,
     with_area,
 )
-from rater.rating.normalise_brazil import BRAZIL_EMERGENCY, BrazilOptions, LocalAreas, brazil_rules
+from rater.rating.normalise_brazil import (
+    BRAZIL_EMERGENCY,
+    BrazilOptions,
+    LocalAreas,
+    brazil_changes_ms,
+    brazil_rules,
+)
 from rater.verdict import Reason
 
 PUBLIC_SERVICE = "public_service"
@@ -124,6 +130,11 @@ class DialPlanSettings:
 def area_pattern(preset: str) -> str:
     """The regular expression of an area code under the preset; matches the empty text too."""
     return _AREA[preset]
+
+
+def reading_changes_ms(preset: str) -> tuple[int, ...]:
+    """The moments, in order, at which the preset's rules begin to read some numbers differently."""
+    return brazil_changes_ms() if preset == "brazil" else ()
 
 
 def dial_plan(settings: DialPlanSettings, local_areas: LocalAreas | None = None) -> DialPlan:
