@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rater.catalog.model import Refused
     from rater.catalog.pricing import Priced, PricedPlan
     from rater.catalog.snapshot import Snapshot
+    from rater.rating.tariff import PassedOver
 
 
 def register(app: typer.Typer) -> None:
@@ -36,12 +37,19 @@ def price(
     at: Annotated[
         str, typer.Option("--at", help="When, ISO 8601; without a zone, in the plan's. By default now.")
     ] = "",
+    allowance: Annotated[
+        list[str],
+        typer.Option(
+            "--allowance", help="What is left of an allowance, ID=SECONDS, or 'full': shows who pays which seconds."
+        ),
+    ] = [],  # noqa: B006  # typer copies it
     explain: Annotated[bool, typer.Option("--explain", help="Every step that led to the price.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """What a call of so many seconds costs, and why. Ends with 1 when the call would be denied."""
     from rater.catalog.files import read_catalog
     from rater.catalog.model import Refused
+    from rater.commands.price_split import left_in, paid_by
 
     snapshot = read_catalog(catalog)
     chosen, area = choose(snapshot, plan, line, area)
@@ -52,9 +60,10 @@ def price(
             f"--seconds {seconds} is longer than the plan {chosen.plan.id} lets a call last",
             hint=f"At most {chosen.plan.max_call_s} seconds (max_call_s).",
         )
+    left = left_in(chosen.plan, allowance)
     priced = chosen.price(to, area=area, at_ms=at_ms)
     if isinstance(priced, Refused):
-        deny(priced, chosen, snapshot, to, as_json=as_json, explained=explain)
+        deny(priced, chosen, snapshot, to, at_ms, as_json=as_json, explained=explain)
         raise typer.Exit(1)
     if seconds > priced.quote.horizon_s:
         raise InputError(
@@ -62,8 +71,11 @@ def price(
             hint=f"Give --seconds {priced.quote.horizon_s} or fewer; see max_charge and on_max of the deck.",
         )
     answer = describe(priced, chosen, snapshot.version, to, at_ms, seconds)
+    if allowance:
+        answer["paid_by"] = paid_by(chosen.plan, left, priced.quote, priced.quote.destination_class, seconds)
     if explain and priced.found is not None:
         answer["explanation"] = explanation(priced, chosen, snapshot.version, to, at_ms, seconds)
+        answer["explanation"]["paid_by"] = answer.get("paid_by")
     if as_json:
         print_json(answer)
     else:
@@ -154,6 +166,7 @@ def describe(
         "catalog_version": version,
         "at": dt.datetime.fromtimestamp(at_ms / 1000, plan.zone).isoformat(timespec="seconds"),
         **rest,
+        **carrier(priced, plan, at_ms, seconds),
         "segments": segments,
         "steps": list(priced.steps),
     }
@@ -166,13 +179,21 @@ def since(plan: PricedPlan) -> str | None:
     return dt.datetime.fromtimestamp(plan.plan.valid_from_ms / 1000, plan.zone).isoformat(timespec="seconds")
 
 
+def carrier(priced: Priced, plan: PricedPlan, at_ms: int, seconds: int) -> dict[str, str | None]:
+    from rater.rating.explain import margin
+
+    if priced.found is None:
+        return {"carrier_cost": None, "margin": None}
+    return margin(plan.tariff, priced.found, at_ms, seconds, cumulative_micro(priced.quote, seconds))
+
+
 def explanation(
     priced: Priced, plan: PricedPlan, version: int, dialled: str, at_ms: int, seconds: int
 ) -> dict[str, Any]:
     from rater.rating.explain import explain
 
     assert priced.found is not None
-    return explain(
+    facts = explain(
         plan.tariff,
         priced.found,
         number=priced.read.number,
@@ -182,10 +203,11 @@ def explanation(
         seconds=seconds,
         version=version,
     )
+    return {**facts, "plan_valid_from": since(plan)}
 
 
 def show(answer: dict[str, Any], *, explained: bool) -> None:
-    from rater.rating.explain import render
+    from rater.rating.explain import render, render_paid_by
 
     if "explanation" in answer:
         console.print(escape(render(answer["explanation"])), highlight=False, soft_wrap=True)
@@ -194,15 +216,33 @@ def show(answer: dict[str, Any], *, explained: bool) -> None:
     what = (
         f"{answer['destination']} ({answer['class']}), {answer['billed_seconds']} s billed of {answer['seconds']}"
     )
+    if answer["margin"] is not None:
+        what += f", carrier cost {answer['carrier_cost']}, margin {answer['margin']}"
     console.print(escape(f"{amount}  {answer['number']}  {what}"), highlight=False, soft_wrap=True)
+    for line in render_paid_by(answer.get("paid_by"), answer["currency"]):
+        console.print(escape(line), highlight=False, soft_wrap=True)
     if explained:
         for step in answer["steps"]:
             console.print(escape(f"  {step}"), highlight=False, soft_wrap=True)
 
 
 def deny(
-    refused: Refused, plan: PricedPlan, snapshot: Snapshot, dialled: str, *, as_json: bool, explained: bool
+    refused: Refused,
+    plan: PricedPlan,
+    snapshot: Snapshot,
+    dialled: str,
+    at_ms: int,
+    *,
+    as_json: bool,
+    explained: bool,
 ) -> None:
+    from rater.rating.explain import passed_over, render_passed_over
+    from rater.rating.tariff import NoRate
+    from rater.verdict import Reason
+
+    over: tuple[PassedOver, ...] = ()
+    if refused.reason is Reason.NO_RATE:
+        over = plan.tariff.passed_over(refused.number, at_ms, NoRate(refused.detail))
     if as_json:
         print_json(
             {
@@ -211,11 +251,14 @@ def deny(
                 "dialled": dialled,
                 "number": refused.number,
                 "plan": plan.plan.id,
+                "plan_valid_from": since(plan),
                 "catalog_version": snapshot.version,
                 "steps": list(refused.steps),
+                "passed_over": passed_over(over),
             }
         )
         return
     console.print(escape(f"denied: {refused.reason.code}: {refused.detail}"), highlight=False, soft_wrap=True)
-    for step in refused.steps if explained else ():
-        console.print(escape(f"  {step}"), highlight=False, soft_wrap=True)
+    rows = [f"  {step}" for step in refused.steps] + render_passed_over(passed_over(over))
+    for row in rows if explained else ():
+        console.print(escape(row), highlight=False, soft_wrap=True)

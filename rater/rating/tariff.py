@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -30,7 +31,7 @@ from rater.rating.compiled import (
 from rater.rating.kernel import Pricer
 from rater.rating.moments import format_moment
 from rater.rating.rate import OnMax, Rate
-from rater.rating.segments import rows_in_force, stretches
+from rater.rating.segments import Stretch, rows_in_force, stretches
 from rater.rating.timeline import Timeline, uncovered
 
 NUMBER = re.compile(r"[0-9*#]+", re.ASCII)
@@ -140,9 +141,35 @@ class PlanTariff:
         """A row of the deck in full."""
         return rate_of(self.deck, row)
 
-    def passed_over(self, number: str, at_ms: int) -> tuple[PassedOver, ...]:
-        """For explanations: every row of every prefix of `number` that is not part of its quote."""
-        return tuple(_passed_over(self, number, at_ms))
+    def passed_over(
+        self, number: str, at_ms: int, found: Found | NoRate, seconds: int | None = None
+    ) -> tuple[PassedOver, ...]:
+        """For explanations: every row that could have priced `number` and does not, for a call as long as its quote
+        or of `seconds`."""
+        return tuple(_passed_over(self, number, at_ms, found, seconds))
+
+    def stretches(self, found: Found, at_ms: int, seconds: int) -> list[Stretch]:
+        """Which rows of the deck price which seconds of a call of `seconds` (at least the first)."""
+        group = int(np.searchsorted(self.deck.group_start, found.row, side="right")) - 1
+        rows = range(int(self.deck.group_start[group]), int(self.deck.group_start[group + 1]))
+        terms = self.deck.row_terms[rows.start : rows.stop].tolist()
+        in_force = rows_in_force(self.deck.terms, rows, terms, at_ms)
+        return stretches(in_force, self.timeline.around(at_ms), at_ms, max(1, seconds))
+
+    def carrier_cost(self, found: Found, at_ms: int, seconds: int) -> Fraction | None:
+        """What the carrier is owed for a call, exact, in micro-units: each second talked at its row's cost.
+
+        None when a row that prices some of the seconds gives none.
+        """
+        cost = Fraction(0)
+        walk = self.stretches(found, at_ms, seconds)
+        ends = [*(stretch.from_s for stretch in walk[1:]), seconds]
+        for stretch, end_s in zip(walk, ends, strict=True):
+            rate = self.rate(stretch.row)
+            if rate.carrier_num is None:
+                return None
+            cost += Fraction(rate.carrier_num * max(0, min(end_s, seconds) - stretch.from_s), rate.carrier_den)
+        return cost
 
     def _terms(self, row: int) -> np.void:
         terms: np.void = self.deck.terms[self.deck.row_terms[row]]
@@ -199,25 +226,21 @@ def rate_of(deck: CompiledDeck, row: int) -> Rate:
     )
 
 
-def _passed_over(tariff: PlanTariff, number: str, at_ms: int) -> Iterator[PassedOver]:
-    found = tariff.quote(number, at_ms)
+def _passed_over(
+    tariff: PlanTariff, number: str, at_ms: int, found: Found | NoRate, seconds: int | None
+) -> Iterator[PassedOver]:
+    used: frozenset[int] = frozenset()
+    groups = list(tariff.pricer.groups(number))
+    if isinstance(found, Found):
+        length_s = found.quote.horizon_s if seconds is None else seconds
+        used = frozenset(stretch.row for stretch in tariff.stretches(found, at_ms, length_s))
+        groups += [group for group in tariff.pricer.groups(found.prefix) if group not in groups]
     deck = tariff.deck
-    used = _used_rows(tariff, found, at_ms) if isinstance(found, Found) else frozenset()
-    for group in tariff.pricer.groups(number):
+    for group in groups:
         for row in range(int(deck.group_start[group]), int(deck.group_start[group + 1])):
             if row not in used:
                 rate = tariff.rate(row)
                 yield PassedOver(rate, _why(rate, found, at_ms))
-
-
-def _used_rows(tariff: PlanTariff, found: Found, at_ms: int) -> frozenset[int]:
-    """The rows behind the quote's segments."""
-    group = int(np.searchsorted(tariff.deck.group_start, found.row, side="right")) - 1
-    rows = range(int(tariff.deck.group_start[group]), int(tariff.deck.group_start[group + 1]))
-    terms = tariff.deck.row_terms[rows.start : rows.stop].tolist()
-    in_force = rows_in_force(tariff.deck.terms, rows, terms, at_ms)
-    walk = stretches(in_force, tariff.timeline.around(at_ms), at_ms, found.quote.horizon_s)
-    return frozenset(stretch.row for stretch in walk)
 
 
 def _why(rate: Rate, found: Found | NoRate, at_ms: int) -> str:
@@ -225,10 +248,12 @@ def _why(rate: Rate, found: Found | NoRate, at_ms: int) -> str:
         return f"not yet in force: valid from {format_moment(rate.valid_from_ms)}"
     if rate.valid_until_ms is not None and at_ms >= rate.valid_until_ms:
         return f"no longer in force: valid until {format_moment(rate.valid_until_ms)}"
-    if isinstance(found, Found) and len(rate.prefix) < len(found.prefix):
-        return f"shorter prefix than {found.prefix}"
-    if isinstance(found, Found) and len(rate.prefix) > len(found.prefix):
-        return f"longer prefix than {found.prefix}, which another rule chose"
+    if isinstance(found, NoRate):
+        return "a rate of another class than the number's"
+    if rate.prefix != found.prefix:
+        if found.prefix.startswith(rate.prefix):
+            return f"shorter prefix than {found.prefix}"
+        return f"a rate for {rate.destination_class}; the number is of class {found.destination_class}"
     if rate.band:
         return f"other band: {rate.band}"
     if rate.tier_from_s:
