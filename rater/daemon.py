@@ -15,13 +15,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from rater import control
 from rater.catalog.publish import load_current, watch
 from rater.charging.embedded import EmbeddedRedis
 from rater.charging.model import SlicePolicy
+from rater.charging.redis_client import open_client
 from rater.charging.redis_store import RedisStore
 from rater.clock import SystemClock
 from rater.config import ChargingSettings, Settings
@@ -86,7 +86,7 @@ class Daemon:
         self.store = RedisStore(
             redis_url, password=password, prefix=redis.prefix, shards=redis.shards, timeout_ms=redis.timeout_ms
         )
-        self.redis: Any = Redis.from_url(redis_url, password=password)
+        self.redis = open_client(redis_url, password)
         self.redis_url = redis_url
         self.engine = Engine(self.store, SystemClock(), self.metrics, engine_policy(settings.charging))
         self._reserved_currencies: set[str] = set()

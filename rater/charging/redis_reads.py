@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from rater.charging.books import LedgerEntry
 from rater.charging.keys import Keys, leadership_key, script
 from rater.charging.model import AccountState, LegState
+from rater.charging.redis_client import open_client
 from rater.charging.wire import to_account, to_ledger_entry, to_leg
 from rater.errors import StoreUnavailable
 from rater.ids import AccountId, LegId, Shard, SwitchId
@@ -25,8 +24,7 @@ class RedisReads:
     def __init__(self, url: str, *, password: str | None, prefix: str, shards: int) -> None:
         self.prefix = prefix
         self.shards = shards
-        # redis-py's types leave open whether a command is awaited.
-        self.redis: Any = Redis.from_url(url, password=password) if password else Redis.from_url(url)
+        self.redis = open_client(url, password)
         self._shard_keys = [Keys(prefix, Shard(shard)) for shard in range(shards)]
         self._lead = self.redis.register_script(script("lead"))
         self._fence = self.redis.register_script(script("fence"))
