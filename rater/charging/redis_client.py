@@ -1,8 +1,8 @@
-"""redis-py's client for the daemon's long-lived tasks: commands end after a while, and tasks can be cancelled.
+"""redis-py's client for tasks that live as long as their process: commands end, and the tasks can be cancelled.
 
 With a `socket_timeout`, which redis-py sets by itself since version 8, it waits for each write with
 `asyncio.wait_for`, and that of Python 3.11 loses a cancellation that arrives just when the write completes. A task
-that sends one command after the other then goes on for ever, and the daemon does not stop. So the limit is set
+that sends one command after the other then goes on for ever, and the process does not stop. So the limit is set
 around the whole command instead.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 COMMAND_S = 5.0
-"""Longer than any command of the daemon blocks on purpose."""
+"""Longer than any command blocks on purpose."""
 
 
 class PatientRedis(Redis):
@@ -28,4 +28,6 @@ class PatientRedis(Redis):
 
 def open_client(url: str, password: str | None) -> Any:
     """Not yet connected. Untyped: redis-py's types leave open whether a command is awaited."""
-    return PatientRedis.from_url(url, password=password or None, socket_timeout=None)
+    return PatientRedis.from_url(
+        url, password=password or None, socket_timeout=None, socket_connect_timeout=COMMAND_S
+    )

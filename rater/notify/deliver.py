@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from rater.charging.embedded import EmbeddedRedis
+from rater.charging.redis_client import open_client
 from rater.charging.wire import Keys
 from rater.clock import Clock, SystemClock
 from rater.config import Settings
@@ -159,13 +160,8 @@ def _senders(settings: Settings, clock: Clock, metrics: Metrics) -> list[Sender]
 
 def _redis(settings: Settings) -> Redis:
     redis = settings.redis
-    wait_s = (BLOCK_MS + redis.timeout_ms) / 1000 + 1
-    return Redis.from_url(
-        redis.url or EmbeddedRedis(redis.data_dir).url,
-        password=redis.password.read() or None,
-        socket_timeout=wait_s,
-        socket_connect_timeout=wait_s,
-    )
+    client: Redis = open_client(redis.url or EmbeddedRedis(redis.data_dir).url, redis.password.read())
+    return client
 
 
 async def _carry(
