@@ -21,6 +21,9 @@ from rater.ids import SwitchId, TrunkId
 if TYPE_CHECKING:
     from rater.switch.legs import Leg
 
+TRANSFERRED_BY, FORWARDED_BY = "BLINDTRANSFER", "FORWARDERNAME"
+"""The variables in which the switch leaves, on a channel sent elsewhere and on the Local channel of a telephone's
+forward, the name of the channel that did it."""
 STATE_UP = "6"
 """AST_STATE_UP: answered."""
 GONE_KEPT = 4096
@@ -107,10 +110,14 @@ class Channel:
     dial_status: str = ""
     bridge: str = ""
     """The bridge that it entered last."""
+    moved_by: str = ""
+    """The channel that sent it where it is, or whose forward it is, as its own variables name it."""
     sent_by: Payer | None = None
     """The line that sent it where it is now (blind transfer)."""
     forwarded_by: Payer | None = None
     """Of a Local channel: the line whose telephone forwarded a call to it."""
+    handed_down: str = ""
+    """Of such a one: the account code that it has from the caller."""
     forwarder: Payer | None = None
     """Of a dialling channel: the line that has just forwarded its call; the next dial is that forward."""
     leg: Leg | None = None
@@ -143,6 +150,11 @@ class ChannelTable:
 
     def named(self, name: str) -> Channel | None:
         return self._by_name.get(name)
+
+    def once_named(self, name: str) -> Channel | None:
+        """Live, or gone not long ago."""
+        found = self._by_name.get(name)
+        return found or next((channel for channel in reversed(self.gone.values()) if channel.name == name), None)
 
     def add(self, uniqueid: str, name: str, seen_ns: int) -> Channel:
         channel = Channel(uniqueid, name, self.trunks.of(name), seen_ns=seen_ns)

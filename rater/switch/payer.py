@@ -17,8 +17,9 @@ def payer_of(channels: ChannelTable, dialler: Channel | None, called: Channel) -
     if dialler is None:
         return Payer(called.account_code, "", called.variable)
     half = channels.other_half(dialler)
-    if half is not None and half.forwarded_by is not None:
-        return _forwarding(dialler, half, half.forwarded_by)
+    forwarder = dialler.forwarded_by or (half.forwarded_by if half is not None else None)
+    if half is not None and forwarder is not None:
+        return _forwarding(dialler, half, forwarder)
     origin = channels.origin(dialler)
     endpoint = origin.endpoint if origin.trunk is None else ""
     sender = dialler.sent_by or origin.sent_by
@@ -35,7 +36,7 @@ def payer_of(channels: ChannelTable, dialler: Channel | None, called: Channel) -
 
 def _forwarding(dialler: Channel, half: Channel, forwarder: Payer) -> Payer:
     """The switch hands the caller's account code down to a forward; only another one was put there on purpose."""
-    handed_down = half.dialler.account_code if half.dialler is not None else ""
+    handed_down = half.dialler.account_code if half.dialler is not None else dialler.handed_down
     if dialler.account_code and dialler.account_code != handed_down:
         return Payer(dialler.account_code, forwarder.endpoint, forwarder.variable)
     return forwarder

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from rater.calls.signals import Dialled, Direction, Grade, KnownLeg, Mode, Payer, Seen, Signal
 from rater.switch.ami_parse import TAMPERED, Frame
-from rater.switch.channels import STATE_UP, Channel, number_of, variable_of
+from rater.switch.channels import STATE_UP, Channel, number_of
 from rater.switch.gate import WAITING, Arguments, is_ours
 from rater.switch.legs import Leg
 from rater.switch.payer import line_payer, payer_of
@@ -116,8 +116,7 @@ def _rows(tracker: Tracker, listing: Iterable[Frame], asked_ns: int) -> dict[str
         channel.linkedid = frame.get("Linkedid") or channel.linkedid
         channel.account_code = frame.get("AccountCode", channel.account_code)
         channel.caller = channel.caller or frame.get("CallerIDNum", "").replace("<unknown>", "")
-        lines = frame.get("ChanVariable", "")
-        channel.variable = variable_of(lines, tracker.rules.payer_variable) or channel.variable
+        tracker.note_variables(channel, frame.get("ChanVariable"))
         rows[uniqueid] = _Row(channel, frame)
     return rows
 

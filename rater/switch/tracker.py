@@ -40,7 +40,9 @@ from rater.catalog.model import SwitchRules, Trunk
 from rater.ids import CallId, LegId, SwitchId, TrunkId
 from rater.switch.ami_parse import TAMPERED, Frame
 from rater.switch.channels import (
+    FORWARDED_BY,
     STATE_UP,
+    TRANSFERRED_BY,
     Channel,
     ChannelTable,
     Trunks,
@@ -148,7 +150,7 @@ class Tracker:
             return channel
         channel.linkedid = frame.get(side + "Linkedid") or channel.linkedid
         channel.account_code = frame.get(side + "AccountCode", channel.account_code)
-        self._note_variable(channel, frame, side)
+        self.note_variables(channel, frame.get(side + "ChanVariable") or frame.get(f"ChanVariable({channel.name})"))
         if not side:
             caller = frame.get("CallerIDNum", channel.caller)
             channel.caller = "" if caller == "<unknown>" else caller
@@ -156,10 +158,21 @@ class Tracker:
             self._up(channel, at_ms)
         return channel
 
-    def _note_variable(self, channel: Channel, frame: Frame, side: str) -> None:
-        lines = frame.get(side + "ChanVariable") or frame.get(f"ChanVariable({channel.name})")
-        if lines:
-            channel.variable = variable_of(lines, self.rules.payer_variable) or channel.variable
+    def note_variables(self, channel: Channel, lines: str | None) -> None:
+        """What the channel carries: its payer, and who sent it where it is now. The latter comes with the first
+        event from there; the switch's own word of a transfer or a forward may come later."""
+        if not lines:
+            return
+        channel.variable = variable_of(lines, self.rules.payer_variable) or channel.variable
+        name = variable_of(lines, FORWARDED_BY if channel.is_local else TRANSFERRED_BY)
+        if not name or name == channel.moved_by:
+            return
+        channel.moved_by = name
+        mover = self.channels.once_named(name)
+        if not channel.is_local:
+            self._sent(channel, mover)
+        elif mover is not None and mover.trunk is None and not mover.is_local:
+            channel.forwarded_by, channel.handed_down = line_payer(mover), mover.account_code
 
     def _channel_event(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
         self._channel(frame, arrived_ns, at_ms)
@@ -322,17 +335,13 @@ class Tracker:
 
     def _blind_transfer(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
         """A line sends its partner elsewhere: it pays for where that leads."""
-        sender = self.channels.live.get(frame.get("TransfererUniqueid", ""))
         sent = self.channels.live.get(frame.get("TransfereeUniqueid", ""))
-        if (
-            sender is None
-            or sent is None
-            or sender.trunk is not None
-            or frame.get("Result", "Success") != "Success"
-        ):
-            return
-        if not sender.is_local:
-            sent.sent_by = line_payer(sender)
+        if sent is not None and frame.get("Result", "Success") == "Success":
+            self._sent(sent, self.channels.find(frame.get("TransfererUniqueid", "")))
+
+    def _sent(self, channel: Channel, sender: Channel | None) -> None:
+        if sender is not None and sender.trunk is None and not sender.is_local:
+            channel.sent_by = line_payer(sender)
 
     # -- the gate ------------------------------------------------------------------------------------------------
 

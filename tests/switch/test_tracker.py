@@ -417,3 +417,42 @@ def test_a_new_catalogue_shows_a_trunk_where_a_line_seemed_to_be():
     assert tracker.set_rules(SwitchRules(SwitchId("lab")), trunks)
     assert not tracker.internal
     assert not tracker.set_rules(SwitchRules(SwitchId("lab")), trunks)
+
+
+@pytest.mark.parametrize("told_by", ["variable", "event", "both"])
+def test_who_sent_a_caller_outside_is_known_whichever_comes_first(told_by: str):
+    """The dial of a transferred caller may come before the BlindTransfer; then its own variable tells."""
+    events = capture_events("blind_inbound")
+    (transfer,) = [f for f in events if f["Event"] == "BlindTransfer"]
+    sent = transfer["TransfereeUniqueid"]
+    rest = [f for f in events if f is not transfer]
+    (place,) = [i for i, f in enumerate(rest) if f["Event"] == "DialBegin" and f["Uniqueid"] == sent][-1:]
+    if told_by != "event":
+        rest[place] = rest[place] | {
+            "ChanVariable": f"RATER_ACCOUNT=\nBLINDTRANSFER={transfer['TransfererChannel']}"
+        }
+    rest.insert(place if told_by == "event" else place + 1, transfer)
+    if told_by == "variable":
+        rest.remove(transfer)
+    outbound = [line for line in lines(feed(new_tracker(), rest)) if " out " in line]
+    assert outbound == ["watch out ACC1002/1002 +33666000001 trunk answered 16 2.0s"]
+
+
+@pytest.mark.parametrize("on_purpose", [False, True], ids=["the caller's account code", "another account code"])
+def test_who_forwards_is_known_before_the_switch_says_that_it_was_a_forward(on_purpose: bool):
+    """The Local channel of a forward by a telephone may dial (or ask at the gate) before the events of the forward;
+    its own variable names the forwarder. An account code that the dialplan put there goes before that."""
+    events = capture_events("moved")
+    (end,) = [f for f in events if f.get("Forward")]
+    (begin,) = [f for f in events if f["Event"] == "DialBegin" and f["DestChannel"].startswith("Local/")]
+    rest = [f for f in events if f is not end and f is not begin]
+    (place,) = [
+        i for i, f in enumerate(rest) if f.get("Channel", "").startswith("Local/") and f["Event"] == "DialBegin"
+    ]
+    rest[place] = rest[place] | {"ChanVariable": f"RATER_ACCOUNT=\nFORWARDERNAME={end['DestChannel']}"}
+    if on_purpose:
+        rest[place] = rest[place] | {"AccountCode": "ACC1005"}
+    rest[place + 1 : place + 1] = [end, begin]
+    account = "ACC1005" if on_purpose else "ACC1003"
+    expected = [f"watch out {account}/1003 +33777000001 trunk answered 16 1.5s"]
+    assert lines(feed(new_tracker(), rest)) == expected
