@@ -29,7 +29,7 @@ async def test_an_allowed_call_is_dialled_with_its_timer() -> None:
         dial = await client.wait_event("DialBegin")
         names = client.names()
         assert names.index("AsyncAGIEnd") < names.index("DialBegin")
-        assert names.count("AsyncAGIExec") == 3
+        assert names.count("AsyncAGIExec") == 4
         await switch.finished(call)
         assert call.fate is Fate.CUT
         hangup = await client.wait_event("Hangup", Channel=dial["Channel"])
@@ -67,7 +67,7 @@ async def test_agi_commands_answer_as_asterisk_does() -> None:
             )
         ):
             await client.ask("AGI", Channel=channel, Command=command, CommandID=f"c{number}")
-            assert (await client.wait_event("AsyncAGIExec", CommandId=f"c{number}"))["Result"] == result
+            assert (await client.wait_event("AsyncAGIExec", CommandID=f"c{number}"))["Result"] == result
         held = switch.world.find(channel)
         assert held is not None
         assert held.timeout_at_us is not None

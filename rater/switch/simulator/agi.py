@@ -34,7 +34,8 @@ class AsyncAgi:
         channel.application, channel.application_data = "AGI", ",".join(("agi:async", *arguments))
         channel.agi = self
         env = quote(_environment(channel, arguments), safe="")
-        world.emit("AsyncAGIStart", f"{channel.lines()}Env: {env}\r\n", category="agi")
+        self._serial = 0
+        self._tell("AsyncAGIStart", f"Env: {env}\r\n")
         self._look = world.later(LOOK_EVERY_US, self._work)
 
     def submit(self, command: str, command_id: str) -> None:
@@ -53,7 +54,7 @@ class AsyncAgi:
             self._open = False
             self._look.cancel()
             self._channel.agi = None
-            self._world.emit("AsyncAGIEnd", self._channel.lines(), category="agi")
+            self._tell("AsyncAGIEnd", "")
 
     def _work(self) -> None:
         while self._queue and self._open:
@@ -62,16 +63,23 @@ class AsyncAgi:
             self._look = self._world.later(LOOK_EVERY_US, self._work)
 
     def _run(self, command: str, command_id: str) -> None:
-        if command.strip().upper() == _BREAK:
-            self.abandon()
-            self._on_done()
-            return
-        result = self._result(command)
+        is_break = command.strip().upper() == _BREAK
+        self._serial += 1
+        number = f"CommandId: {self._serial}\r\nCommand: {command}\r\n"
+        self._tell("AGIExecStart", number)
+        result = "200 result=0\n" if is_break else self._result(command)
         if not self._open:
             return
-        identity = f"CommandId: {command_id}\r\n" if command_id else ""
-        lines = f"{self._channel.lines()}{identity}Result: {quote(result, safe='')}\r\n"
-        self._world.emit("AsyncAGIExec", lines, category="agi")
+        outcome = "Success" if result.startswith("200") else "Failure"
+        self._tell("AGIExecEnd", f"{number}ResultCode: {result[:3]}\r\nResult: {outcome}\r\n")
+        identity = f"CommandID: {command_id}\r\n" if command_id else ""
+        self._tell("AsyncAGIExec", f"{identity}Result: {quote(result, safe='')}\r\n")
+        if is_break:
+            self.abandon()
+            self._on_done()
+
+    def _tell(self, event: str, lines: str) -> None:
+        self._world.emit(event, self._channel.lines() + lines, category="agi")
 
     def _result(self, command: str) -> str:
         try:
@@ -131,7 +139,7 @@ def _environment(channel: Channel, arguments: Sequence[str]) -> str:
         ("callingani2", "0"),
         ("callington", "0"),
         ("callingtns", "0"),
-        ("dnid", channel.exten),
+        ("dnid", channel.dnid),
         ("rdnis", "unknown"),
         ("context", channel.context),
         ("extension", channel.exten),

@@ -5,9 +5,11 @@ earlier: by the gate's answer, by Hangup, or by a timeout it armed. `Fate` says 
 
 The order of events is that of an Asterisk 22 whose dialplan runs ``Dial``:
 
-    Newchannel (caller) · [gate] · Newchannel (callee) · DialBegin · Newstate Ringing · DialState · Newstate Up ·
-    DialEnd · Newstate (caller) Up · BridgeEnter ×2 · HangupRequest · BridgeLeave ×2 · SoftHangupRequest ·
-    Hangup (callee, caller)
+    Newchannel (caller) · [gate] · Newchannel, NewCallerid, NewAccountCode, NewConnectedLine (callee) · DialBegin ·
+    NewConnectedLine (caller) · Newstate Ringing · DialState · Newstate Up · DialEnd · Newstate (caller) Up ·
+    BridgeEnter ×2 · HangupRequest · BridgeLeave ×2 · SoftHangupRequest · Hangup (callee, caller)
+
+with DeviceStateChange in between. Tests compare it with captures of a real one.
 """
 
 from __future__ import annotations
@@ -17,16 +19,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rater.switch.simulator.channel import (
+    CAUSE_BUSY,
+    CAUSE_CONGESTION,
     CAUSE_INTERWORKING,
     CAUSE_NO_ANSWER,
-    CAUSE_UNALLOCATED,
+    CAUSE_NORMAL,
+    SIP_CANCELLED,
+    SIP_STATUS,
     Channel,
     State,
 )
 from rater.switch.simulator.world import SECOND_US, Timer, World
 
-CAUSE_NORMAL = 16
-CAUSE_BUSY = 17
 SOFT_EXPLICIT = 32
 """What SoftHangupRequest gives as its cause is no Q.850 cause but who asked: a manager …"""
 SOFT_DIALPLAN_ENDED = 16
@@ -152,11 +156,15 @@ class Call:
         if self.fate is not None or channel is None:
             return
         cause = CAUSE_NORMAL if self.answered_us is not None else CAUSE_INTERWORKING
-        self._world.emit("HangupRequest", f"{channel.lines()}Cause: {cause}\r\n")
+        if self.answered_us is None:
+            channel.tech_cause = SIP_CANCELLED
+        self._request_hangup(channel, cause)
         if self.answered_us is not None:
             self._end_talk(Fate.ANSWERED, CAUSE_NORMAL)
         else:
-            self._end_ringing(Fate.CANCELLED, "CANCEL", callee_cause=0, caller_cause=cause)
+            if self.callee is not None:
+                self.callee.tech_cause = SIP_CANCELLED
+            self._end_ringing(Fate.CANCELLED, "CANCEL", callee_cause=cause, caller_cause=cause)
 
     def lose(self) -> None:
         """The switch died: nobody is told anything."""
@@ -181,17 +189,29 @@ class Call:
             route.callee,
             State.DOWN,
             linkedid=caller.linkedid,
-            account_code=caller.account_code,
             context="from-trunk" if route.kind is Kind.OUT else "lines",
         )
         self.callee = callee
-        callee.connected_number, callee.connected_name = caller.caller_number, caller.caller_name
         callee.application, callee.application_data = "AppDial", "(Outgoing Line)"
         callee.on_hangup = lambda cause: self._interrupted(callee, cause)
         callee.on_timeout = lambda: self._timed_out(callee)
-        callee.caller_number = route.number
+        self._introduce(caller, callee)
         world.emit("DialBegin", f"{caller.lines()}{callee.lines('Dest')}DialString: {route.dial_string}\r\n")
+        caller.connected_number = route.number
+        world.emit("NewConnectedLine", caller.lines())
         self._play(callee)
+
+    def _introduce(self, caller: Channel, callee: Channel) -> None:
+        """What Dial writes on the new channel before it dials."""
+        callee.caller_number = callee.exten = self.route.number
+        callee.connected_number, callee.connected_name = caller.caller_number, caller.caller_name
+        callee.account_code = caller.account_code
+        lines = callee.lines()
+        presentation = "CID-CallingPres: 0 (Presentation Allowed, Not Screened)\r\n"
+        self._world.emit("NewCallerid", lines + presentation)
+        if callee.account_code:
+            self._world.emit("NewAccountCode", f"{lines}OldAccountCode: \r\n")
+        self._world.emit("NewConnectedLine", lines)
 
     # What the parties do
 
@@ -203,7 +223,7 @@ class Call:
         steps: dict[Outcome, Callable[[], None]] = {
             Outcome.ANSWERED: self._answer,
             Outcome.BUSY: lambda: self._far_end_ends(Fate.BUSY, "BUSY", CAUSE_BUSY),
-            Outcome.FAILED: lambda: self._far_end_ends(Fate.FAILED, "CHANUNAVAIL", CAUSE_UNALLOCATED),
+            Outcome.FAILED: lambda: self._far_end_ends(Fate.FAILED, "CONGESTION", CAUSE_CONGESTION),
             Outcome.NO_ANSWER: self._rings_out,
             Outcome.CANCELLED: lambda: self.hang_up(by_caller=True),
         }
@@ -213,6 +233,7 @@ class Call:
         world = self._world
         world.set_state(callee, State.RINGING)
         world.emit("DialState", f"{self._caller().lines()}{callee.lines('Dest')}DialStatus: RINGING\r\n")
+        world.tell_device(self._caller().device)
 
     def _answer(self) -> None:
         world, caller, callee, script = self._world, self._caller(), self._callee(), self.script
@@ -221,12 +242,13 @@ class Call:
         self._dial_end("ANSWER")
         world.set_state(caller, State.UP)
         self.answered_us = world.now_us()
-        caller.connected_number = self.route.number
+        callee.exten = ""
         world.bridge(callee, caller)
         self._after(round(script.talk_s * SECOND_US), lambda: self.hang_up(by_caller=script.caller_hangs_up))
 
     def _far_end_ends(self, fate: Fate, status: str, cause: int) -> None:
-        self._world.emit("HangupRequest", f"{self._callee().lines()}Cause: {cause}\r\n")
+        self._callee().tech_cause = SIP_STATUS.get(cause, "")
+        self._request_hangup(self._callee(), cause)
         self._end_ringing(fate, status, callee_cause=cause, caller_cause=cause)
 
     def _rings_out(self) -> None:
@@ -274,11 +296,16 @@ class Call:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        if self.answered_us is None and not self._caller().tech_cause:
+            self._caller().tech_cause = SIP_STATUS.get(cause, "")
         self._world.destroy(self._caller(), cause)
         self._on_end(self)
 
+    def _request_hangup(self, channel: Channel, cause: int) -> None:
+        self._world.emit("HangupRequest", f"{channel.lines()}Cause: {cause}\r\n{channel.tech_line()}")
+
     def _soft_hangup(self, channel: Channel, who: int) -> None:
-        self._world.emit("SoftHangupRequest", f"{channel.lines()}Cause: {who}\r\n")
+        self._world.emit("SoftHangupRequest", f"{channel.lines()}Cause: {who}\r\n{channel.tech_line()}")
 
     def _dial_end(self, status: str) -> None:
         channels = self._caller().lines() + self._callee().lines("Dest")

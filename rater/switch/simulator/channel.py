@@ -31,14 +31,20 @@ CAUSE_TEXT = {
     21: "Call Rejected",
     26: "Answered elsewhere",
     27: "Destination out of order",
+    28: "Invalid number format (address incomplete)",
     34: "Circuit/channel congestion",
     38: "Network out of order",
     50: "Facility not subscribed",
     127: "Interworking, unspecified",
 }
-CAUSE_UNALLOCATED = 1
+CAUSE_NORMAL = 16
+CAUSE_BUSY = 17
 CAUSE_NO_ANSWER = 19
+CAUSE_CONGESTION = 34
 CAUSE_INTERWORKING = 127
+SIP_STATUS = {1: "404", 17: "486", 19: "480", 21: "403", 28: "484", 34: "503"}
+"""The SIP response behind a Q.850 cause, which events give as TechCause."""
+SIP_CANCELLED = "487"
 
 
 class Timer(Protocol):
@@ -56,8 +62,8 @@ class Agi(Protocol):
 @dataclass(slots=True, eq=False)
 class Channel:
     """`on_hangup` is called with the cause when somebody outside the call ends the channel. `on_timeout` is called
-    when its absolute timeout fires; without it the timeout hangs up. `agi`: it waits in AsyncAGI. Times ``_us`` are
-    on the world's clock."""
+    when its absolute timeout fires; without it the timeout hangs up. `agi`: it waits in AsyncAGI. `shown`: the
+    variables that every event about it carries. Times ``_us`` are on the world's clock."""
 
     name: str
     uniqueid: str
@@ -68,6 +74,8 @@ class Channel:
     caller_name: str
     context: str
     exten: str
+    dnid: str
+    shown: tuple[str, ...]
     created_us: int
     connected_number: str = "<unknown>"
     connected_name: str = "<unknown>"
@@ -76,6 +84,7 @@ class Channel:
     application_data: str = ""
     bridge: str = ""
     cause: int = 0
+    tech_cause: str = ""
     timeout_at_us: int | None = None
     timer: Timer | None = None
     variables: dict[str, str] = field(default_factory=dict)
@@ -85,7 +94,8 @@ class Channel:
     on_timeout: Callable[[], None] | None = None
 
     def lines(self, prefix: str = "") -> str:
-        """The fourteen headers that every event about a channel carries."""
+        """The fourteen headers that every event about a channel carries, and the variables shown."""
+        shown = "".join(f"{prefix}ChanVariable: {name}={self.variables.get(name, '')}\r\n" for name in self.shown)
         return (
             f"{prefix}Channel: {self.name}\r\n"
             f"{prefix}ChannelState: {int(self.state)}\r\n"
@@ -100,8 +110,17 @@ class Channel:
             f"{prefix}Exten: {self.exten}\r\n"
             f"{prefix}Priority: {self.priority}\r\n"
             f"{prefix}Uniqueid: {self.uniqueid}\r\n"
-            f"{prefix}Linkedid: {self.linkedid}\r\n"
+            f"{prefix}Linkedid: {self.linkedid}\r\n{shown}"
         )
+
+    def tech_line(self) -> str:
+        """The header that events about its end carry when SIP gave a reason."""
+        return f"TechCause: {self.tech_cause}\r\n" if self.tech_cause else ""
+
+    @property
+    def device(self) -> str:
+        """Its name without the number: whose channel it is."""
+        return self.name.rpartition("-")[0]
 
     def read(self, variable: str) -> str:
         """A channel variable or one of the few functions that dialplans and managers ask for; "" when unset."""

@@ -19,7 +19,7 @@ VERDICT = "RATER_VERDICT"
 REASON = "RATER_REASON"
 SECONDS = "RATER_SECONDS"
 GUARD_S = 3
-_NUMBER = re.compile(r"\+?[0-9*#]+", re.ASCII)
+_NUMBER = re.compile(r"(?=.{1,32}$)\+?[0-9*#]*", re.ASCII)
 _EMERGENCY = re.compile(r"112|911|19[0-9]", re.ASCII)
 _CAUSES = {
     "insufficient_credit": 21,
@@ -73,6 +73,7 @@ class _Gate:
         self._channel: Channel = call.caller
         self._fail_variable = fail_variable
         self._arguments = arguments
+        self._place = (self._channel.context, self._channel.exten, self._channel.priority)
         self._after_dial_timeout = self._channel.on_timeout
 
     def ask(self) -> None:
@@ -91,6 +92,7 @@ class _Gate:
             self._without()
         else:
             variables[REASON] = "no_verdict"
+            self._channel.context, self._channel.exten, self._channel.priority = "rater-ask", "s", 8
             self._world.set_timeout(self._channel, GUARD_S)
             self._channel.on_timeout = self._guard_struck
             AsyncAgi(self._world, self._channel, self._arguments, on_done=self._answered)
@@ -121,12 +123,14 @@ class _Gate:
         channel = self._channel
         channel.variables[VERDICT] = verdict
         channel.on_timeout = self._after_dial_timeout
+        channel.context, channel.exten, channel.priority = self._place
         if verdict == "allow":
             self._world.set_timeout(channel, _leading_number(channel.variables.get(SECONDS, "")))
             self._call.dial()
         else:
             self._world.set_timeout(channel, 0)
             reason = channel.variables.get(REASON, "")
+            channel.context, channel.exten, channel.priority = "rater-denied", reason, 1
             self._call.refuse(_CAUSES.get(reason, _ANY_OTHER_CAUSE))
 
 

@@ -49,7 +49,8 @@ def steady_clock_us() -> Callable[[], int]:
 class SimulatedSwitch:
     """`start` opens the port (0: a free one, then in `port`); `stop` closes it and ends every call.
 
-    Timestamps are on every event unless `timestamps` is False, as with ``timestampevents`` in manager.conf.
+    Timestamps are on every event unless `timestamps` is False, as with ``timestampevents`` in manager.conf;
+    `channel_variables` are on every event about a channel, as with ``channelvars``.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class SimulatedSwitch:
         system_name: str = "",
         banner: str = AMI_VERSION,
         timestamps: bool = True,
+        channel_variables: Sequence[str] = (),
         seed: int = 1,
         clock_us: Callable[[], int] | None = None,
     ) -> None:
@@ -75,6 +77,7 @@ class SimulatedSwitch:
             emit=self._emit,
             random=Random(f"bridges {seed}"),
             on_earlier=self._wake_earlier,
+            shown=channel_variables,
         )
         self._users = {user.name: user for user in users}
         self._dialplan = Dialplan(self.world, gating)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import heapq
 import uuid
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -33,7 +34,8 @@ class World:
     """One life of one switch: `restart` begins the next.
 
     `on_earlier` is called when a timer was set that is due before all others, so that whoever drives the world
-    can wake up in time. `random` feeds bridge ids only.
+    can wake up in time. `random` feeds bridge ids only. `shown`: variables that every event about a channel
+    carries, as ``channelvars`` in manager.conf has it.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class World:
         emit: Emit,
         random: Random | None = None,
         on_earlier: Callable[[], None] = lambda: None,
+        shown: Sequence[str] = (),
     ) -> None:
         self._clock_us = clock_us
         self._emit = emit
         self._random = random or Random(1)
         self._on_earlier = on_earlier
+        self._shown = tuple(shown)
         self._timers: list[tuple[int, int, Timer]] = []
         self._timer_serial = 0
         self._begin()
@@ -55,6 +59,8 @@ class World:
     def _begin(self) -> None:
         self.channels: dict[str, Channel] = {}
         self._by_uniqueid: dict[str, Channel] = {}
+        self._devices: dict[str, str] = {}
+        self._device_channels: dict[str, Counter[State]] = {}
         self._bridged: dict[str, list[Channel]] = {}
         self.globals: dict[str, str] = {}
         self.started_us = self._clock_us()
@@ -130,12 +136,15 @@ class World:
             caller_name=caller_name,
             context=context,
             exten=exten,
+            dnid=exten,
+            shown=self._shown,
             created_us=now_us,
         )
         self._unique_serial += 1
         self._name_serial += 1
         self.channels[channel.name] = channel
         self._by_uniqueid[uniqueid] = channel
+        self._device_channels.setdefault(channel.device, Counter())[state] += 1
         self.emit("Newchannel", channel.lines())
         return channel
 
@@ -147,8 +156,23 @@ class World:
         return iter(tuple(self.channels.values()))
 
     def set_state(self, channel: Channel, state: State) -> None:
+        states = self._device_channels[channel.device]
+        states[channel.state] -= 1
+        states[state] += 1
         channel.state = state
         self.emit("Newstate", channel.lines())
+        self.tell_device(channel.device)
+
+    def tell_device(self, device: str) -> None:
+        """Tells DeviceStateChange when what its channels do together has changed since it was last told."""
+        channels = self._device_channels.get(device, Counter[State]())
+        if channels[State.UP] or channels[State.RING]:
+            state = "RINGINUSE" if channels[State.RINGING] else "INUSE"
+        else:
+            state = "RINGING" if channels[State.RINGING] else "NOT_INUSE"
+        if self._devices.get(device, "NOT_INUSE") != state:
+            self._devices[device] = state
+            self.emit("DeviceStateChange", f"Device: {device}\r\nState: {state}\r\n")
 
     def hang_up(self, channel: Channel, cause: int) -> None:
         """Somebody outside the call ends the channel: its call takes it from there."""
@@ -165,9 +189,11 @@ class World:
             channel.agi.abandon()
         self._unset_timeout(channel)
         text = CAUSE_TEXT.get(cause, "Unknown")
-        self.emit("Hangup", f"{channel.lines()}Cause: {cause}\r\nCause-txt: {text}\r\n")
+        self.emit("Hangup", f"{channel.lines()}Cause: {cause}\r\nCause-txt: {text}\r\n{channel.tech_line()}")
         self.channels.pop(channel.name, None)
         self._by_uniqueid.pop(channel.uniqueid, None)
+        self._device_channels[channel.device][channel.state] -= 1
+        self.tell_device(channel.device)
 
     # The absolute timeout
 
