@@ -29,6 +29,7 @@ cdef enum:
     LONGEST_PREFIX = 15
     MOST_LEVELS = 4
     KINDS = 12
+    CACHE_LINE = 64
 
 cdef uint8_t[256] SYMBOL
 for _byte in range(256):
@@ -71,17 +72,21 @@ cdef int32_t longest(const Tree* tree, uint64_t key) noexcept nogil:
     cdef const Entry* entry = tree.table + (key >> tree.shift)
     cdef int symbol = <int>((key >> (tree.shift - 4)) & 15)
     cdef const uint64_t* first
-    cdef const uint64_t* end = tree.keys + entry[1].first
+    cdef const uint64_t* end
     cdef const uint64_t* low
     cdef uint64_t differ
     cdef int64_t count, half
     if symbol == 0:
         return entry.cover
     first = tree.keys + entry.first + (<int64_t>entry.offset[symbol - 1] << tree.scale)
-    if symbol < KINDS:
-        low = tree.keys + entry.first + (<int64_t>entry.offset[symbol] << tree.scale) + (1 << tree.scale) - 1
-        if low < end:
-            end = low
+    # The next entry lies in another cache line: it is read only where this one does not tell the end exactly.
+    if symbol < KINDS and tree.scale == 0:
+        end = tree.keys + entry.first + entry.offset[symbol]
+    else:
+        end = tree.keys + entry[1].first
+        if symbol < KINDS:
+            low = tree.keys + entry.first + (<int64_t>entry.offset[symbol] << tree.scale) + (1 << tree.scale) - 1
+            end = min(low, end)
     while first < end:
         low = first
         count = end - first
@@ -185,7 +190,8 @@ cdef class Trie:
         levels = levels_for(len(keys))
         count = <int32_t>len(keys)
         self._keys = all_keys = keys if count else np.zeros(1, np.uint64)
-        self._table = table = np.empty((16**levels + 1) * sizeof(Entry), np.uint8)
+        space = np.empty((16**levels + 1) * sizeof(Entry) + CACHE_LINE, np.uint8)
+        self._table = table = space[-space.ctypes.data % CACHE_LINE:]  # so that no entry lies in two lines
         self.tree.keys = &all_keys[0]
         self.tree.table = <const Entry*>&table[0]
         self.tree.shift = 64 - 4 * levels

@@ -7,9 +7,12 @@ or compiles what is right but unusual, such as spaces around values. Where both 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo
+
+import pyarrow as pa
 
 from rater.errors import Problem
 from rater.rating import deck_columns, deck_rows
@@ -33,9 +36,11 @@ def import_deck(
     `zone`: in which the file's dates and times are meant. `classes`: those that may stand in it. `bands`: the
     plan's, in order. `locale`: such as ``pt_BR``, for the decimal sign; empty: a point.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        return (Problem(str(path), 0, 0, f"cannot be read: {error.strerror}", "a CSV file"),)
     expected = Expected(zone, frozenset(classes), tuple(bands), decimal_sign(locale))
-    return deck_columns.read(data, expected) or deck_rows.read(data, str(path), expected)
+    try:
+        with pa.OSFile(str(path)) as file:
+            deck = deck_columns.read(file, expected)
+        return deck or deck_rows.read(path.read_bytes(), str(path), expected)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        return (Problem(str(path), 0, 0, f"cannot be read: {why}", "a CSV file"),)

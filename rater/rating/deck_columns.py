@@ -46,6 +46,7 @@ Ints = npt.NDArray[np.int64]
 _BOM = b"\xef\xbb\xbf"
 _MOST_SCALED = 10**17
 _BLOCK = 1 << 22
+_LONGEST_HEADER = 1 << 16
 _ROOM = 2**62
 _MANY_TERMS = 100_000
 
@@ -62,20 +63,20 @@ class _Column(NamedTuple):
     codes: npt.NDArray[np.int32]
 
 
-def read(data: bytes, expected: Expected) -> CompiledDeck | None:
+def read(file: pa.NativeFile, expected: Expected) -> CompiledDeck | None:
     """The deck of a CSV file; None when anything in it is wrong or out of the ordinary."""
     try:
-        return _compile(_table(data, expected), expected)
+        return _compile(_table(file, expected), expected)
     except (_NotPlain, pa.ArrowInvalid, csv.Error, UnicodeDecodeError):
         return None
 
 
-def _table(data: bytes, expected: Expected) -> pa.Table:
-    body = memoryview(data)[len(_BOM) :] if data.startswith(_BOM) else memoryview(data)
-    end = data.find(b"\n")
-    if end < 0 or expected.decimal_sign not in (".", ","):
+def _table(file: pa.NativeFile, expected: Expected) -> pa.Table:
+    header, end, _ = file.read(_LONGEST_HEADER).partition(b"\n")
+    if not end or expected.decimal_sign not in (".", ","):
         raise _NotPlain
-    first = bytes(body[: end - (len(data) - len(body))]).decode().rstrip("\r")
+    file.seek(0)
+    first = header.removeprefix(_BOM).decode().rstrip("\r")
     delimiter = delimiter_of(first)
     names = [name.strip().lower() for name in next(csv.reader(io.StringIO(first), delimiter=delimiter), [])]
     known = set(names)
@@ -83,10 +84,11 @@ def _table(data: bytes, expected: Expected) -> pa.Table:
         raise _NotPlain
     codes = pa.dictionary(pa.int32(), pa.string())
     types = {name: pa.string() if name == "prefix" else codes for name in names}
+    # A value with a line break in it is an error here, and so left to the other reader.
     return pyarrow.csv.read_csv(
-        pa.BufferReader(pa.py_buffer(body[end + 1 - (len(data) - len(body)) :])),
-        read_options=pyarrow.csv.ReadOptions(column_names=names, block_size=_BLOCK),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in data),
+        file,
+        read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=1, block_size=_BLOCK),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
         convert_options=pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False),
     )
 
@@ -162,7 +164,9 @@ def _combinations(
             continue
         if room * size > _ROOM:
             raise _NotPlain
-        numbers, room = numbers * size + codes, room * size
+        numbers *= size
+        numbers += codes
+        room *= size
         names.append((name, size))
     encoded = pa.array(numbers if order is None else numbers[order]).dictionary_encode()
     left = encoded.dictionary.to_numpy(zero_copy_only=False)
@@ -323,7 +327,7 @@ def _signatures(shape_of_row: Ints, group_start: npt.NDArray[np.int32], kinds: i
     for size in np.unique(sizes).tolist():
         begins = group_start[:-1][sizes == size]
         if size == 1:
-            yield from ([place] for place in np.unique(shape_of_row[begins]).tolist())
+            yield from ([place] for place in np.flatnonzero(np.bincount(shape_of_row[begins])).tolist())
             continue
         matrix = np.sort(shape_of_row[begins[:, None] + np.arange(size)], axis=1)
         if kinds**size < _ROOM:

@@ -7,6 +7,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -75,6 +76,10 @@ ODD = {
 }
 
 
+def by_columns(data: bytes, expected: Expected) -> CompiledDeck | None:
+    return deck_columns.read(pa.BufferReader(data), expected)
+
+
 def quoted(text: str, delimiter: str) -> str:
     special = any(sign in text for sign in (delimiter, '"'))
     return '"' + text.replace('"', '""') + '"' if special else text
@@ -111,7 +116,7 @@ def same(one: CompiledDeck, other: CompiledDeck) -> bool:
 @given(files())
 def test_both_readers_make_the_same_deck_of_a_file(file: tuple[bytes, Expected]) -> None:
     data, expected = file
-    fast, slow = deck_columns.read(data, expected), deck_rows.read(data, "deck.csv", expected)
+    fast, slow = by_columns(data, expected), deck_rows.read(data, "deck.csv", expected)
     if fast is None:
         return
     assert isinstance(slow, CompiledDeck), slow
@@ -141,21 +146,21 @@ def test_any_bytes_give_a_deck_or_problems(tmp_path_factory: pytest.TempPathFact
     ],
 )
 def test_plain_files_are_read_by_columns(text: str) -> None:
-    fast, slow = deck_columns.read(text.encode(), EXPECTED), deck_rows.read(text.encode(), "d", EXPECTED)
+    fast, slow = by_columns(text.encode(), EXPECTED), deck_rows.read(text.encode(), "d", EXPECTED)
     assert isinstance(fast, CompiledDeck)
     assert isinstance(slow, CompiledDeck)
     assert same(fast, slow)
 
 
 def test_a_decimal_comma_is_read_by_columns_too() -> None:
-    deck = deck_columns.read(b"prefix;destination;class;price;connect_fee\n55;Brasil;fixed;0,60;0,05\n", COMMA)
+    deck = by_columns(b"prefix;destination;class;price;connect_fee\n55;Brasil;fixed;0,60;0,05\n", COMMA)
     assert isinstance(deck, CompiledDeck)
     assert deck.terms[["price_num", "price_den", "connect_micro"]].tolist() == [(10_000, 1, 50_000)]
 
 
 def problems(rows: str, header: str) -> list[tuple[int, int, str]]:
     data = f"{header}\n{rows}".encode()
-    assert deck_columns.read(data, EXPECTED) is None
+    assert by_columns(data, EXPECTED) is None
     found = deck_rows.read(data, "d.csv", EXPECTED)
     assert isinstance(found, tuple)
     return [(p.line, p.column, p.message) for p in found]
@@ -189,7 +194,7 @@ def test_rows_of_a_prefix_must_fit_together(rows: str, line: int, column: int, n
 
 def test_rates_that_follow_one_another_fit() -> None:
     rows = "33,F,fixed,1,,,,2026-07-01,\n33,F,fixed,2,,,2026-07-01,,\n34,F,fixed,2,,,2026-07-01,2026-08-01,\n"
-    deck = deck_columns.read(f"{TIMED}\n{rows}".encode(), EXPECTED)
+    deck = by_columns(f"{TIMED}\n{rows}".encode(), EXPECTED)
     assert deck is not None
     july = int(dt.datetime(2026, 7, 1, tzinfo=ZONE).timestamp() * 1000)
     assert deck.terms["valid_from_ms"].tolist()[1:] == [july, july]
@@ -199,7 +204,7 @@ def test_a_price_beyond_the_exact_range_is_refused_with_its_place() -> None:
     assert problems("33,F,fixed,99001,1\n", "prefix,destination,class,price,per") == [
         (2, 4, "price: '99001' per 1 s is out of the exact range")
     ]
-    assert deck_columns.read(b"prefix,destination,class,price,per\n33,F,fixed,98999,1\n", EXPECTED) is not None
+    assert by_columns(b"prefix,destination,class,price,per\n33,F,fixed,98999,1\n", EXPECTED) is not None
 
 
 def test_every_fault_of_a_file_is_found_in_one_run() -> None:
