@@ -93,9 +93,9 @@ def sums_by(event: Int64s, values: Int64s, count: int) -> Int64s:
     """The sum of the values of each event; `event` never falls."""
     running = np.zeros(len(values) + 1, np.int64)
     np.cumsum(values, out=running[1:])
-    ends = np.searchsorted(event, np.arange(count), side="right")
-    begins = np.searchsorted(event, np.arange(count), side="left")
-    sums: Int64s = running[ends] - running[begins]  # exact even where the running sum wraps around
+    pieces = np.bincount(event, minlength=count)
+    ends = np.cumsum(pieces)
+    sums: Int64s = running[ends] - running[ends - pieces]  # exact even where the running sum wraps around
     return sums
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -64,14 +64,17 @@ class Events:
     piece_from_s: Int64s
     piece_to_s: Int64s
     piece_micro: Int64s
+    _codes: dict[str, tuple[npt.NDArray[np.int32], list[str]]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.amount_micro)
 
     def codes(self, name: str) -> tuple[npt.NDArray[np.int32], list[str]]:
         """A text column as places in a list of its distinct values."""
-        column = self.texts[name]
-        return column.indices.to_numpy(), column.dictionary.to_pylist()
+        if name not in self._codes:
+            column = self.texts[name]
+            self._codes[name] = column.indices.to_numpy(), column.dictionary.to_pylist()
+        return self._codes[name]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +95,18 @@ class Rerated:
     def priced(self) -> npt.NDArray[np.bool_]:
         """Which events have a new price, be it that nothing is to pay."""
         return self.outcome < PLACE[Outcome.NO_PLAN]
+
+
+def distinct(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Int64s, npt.NDArray[np.int32]]:
+    """The different values in order of appearance, where each stands first, and which of them each value is.
+
+    By a hash table: several times as fast as `numpy.unique`, which sorts.
+    """
+    coded = pa.array(values).dictionary_encode()
+    which = coded.indices.to_numpy()
+    first = np.empty(len(coded.dictionary), np.int64)
+    first[which[::-1]] = np.arange(len(values) - 1, -1, -1)
+    return coded.dictionary.to_numpy(), first, which
 
 
 def encoded(values: list[str], places: npt.NDArray[Any]) -> Any:

@@ -6,7 +6,10 @@ whose class row stands for it where no prefix has a rate.
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +18,7 @@ from rater.catalog.pricing import PricedPlan
 from rater.rating.compiled import pack
 from rater.rating.normalise import EMERGENCY, Normalised, NumberRefused
 from rater.rating.normalise_presets import area_pattern, reading_changes_ms
-from rater.rerate.model import PLACE, Int64s, Numbers, Outcome, encoded
+from rater.rerate.model import PLACE, Int64s, Numbers, Outcome, distinct, encoded
 
 CACHED = 200_000
 ANY_CLASS = -1
@@ -53,6 +56,39 @@ class Readings:
     """Arrow text column."""
 
 
+class _Known:
+    """Readings as columns that grow."""
+
+    def __init__(self) -> None:
+        self._outcome, self._key = array("b"), array("Q")
+        self._wanted, self._otherwise = array("h"), array("h")
+        self._number: list[str] = []
+        self._detail: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._number)
+
+    def add(self, reading: Reading) -> None:
+        self._outcome.append(PLACE[reading.outcome])
+        self._key.append(reading.key)
+        self._wanted.append(reading.wanted)
+        self._otherwise.append(reading.otherwise)
+        self._number.append(reading.number)
+        self._detail.append(reading.detail)
+
+    def take(self, place: Int64s, which: npt.NDArray[np.integer]) -> Readings:
+        """For each of `which`, the reading that stands at that one of the places."""
+        rows, at = place[which], place.tolist()
+        return Readings(
+            np.array(self._outcome, np.int8)[rows],
+            np.array(self._key, np.uint64)[rows],
+            np.array(self._wanted, np.int16)[rows],
+            np.array(self._otherwise, np.int16)[rows],
+            encoded(list(map(self._number.__getitem__, at)), which),
+            encoded(list(map(self._detail.__getitem__, at)), which),
+        )
+
+
 class NumberReader:
     """Reads numbers for one plan. `numbers`: which digits its events give."""
 
@@ -64,39 +100,43 @@ class NumberReader:
         self.needs_area = bool(area_pattern(preset))
         """Whether some numbers mean something only in the line's area."""
         self._classes = {name: place for place, name in enumerate(plan.tariff.deck.classes)}
-        self._cache: dict[tuple[str, str, str, int], Reading] = {}
+        self._known = _Known()
+        self._places: dict[tuple[str, int], dict[Hashable, int]] = {}
+        """By area and period: where in `_known` a number stands."""
 
     def read(self, dialled: Texts, reached: Texts, areas: Texts, at_ms: Int64s) -> Readings:
-        """The readings of numbers dialled in areas at moments, with the numbers that they reached."""
+        """The readings of numbers dialled in areas at moments. `reached`: empty texts unless those are read."""
+        if len(self._known) >= CACHED:
+            self._known = _Known()
+            self._places.clear()
         period = np.searchsorted(self._changes_ms, at_ms, side="right")
-        mixed = period.astype(np.int64)
-        for codes, texts in (dialled, reached, areas):
+        where = period * len(areas[1]) + areas[0]
+        mixed = where
+        for codes, texts in (dialled, reached):
             mixed = mixed * len(texts) + codes
-        _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
-        found = [
-            self._one(
-                dialled[1][int(dialled[0][i])], reached[1][int(reached[0][i])], areas[1][int(areas[0][i])],
-                int(period[i]), int(at_ms[i]),
-            )
-            for i in first.tolist()
-        ]  # fmt: skip
-        return Readings(
-            np.array([PLACE[r.outcome] for r in found], np.int8)[inverse],
-            np.array([r.key for r in found], np.uint64)[inverse],
-            np.array([r.wanted for r in found], np.int16)[inverse],
-            np.array([r.otherwise for r in found], np.int16)[inverse],
-            encoded([r.number for r in found], inverse),
-            encoded([r.detail for r in found], inverse),
-        )
+        _, first, which = distinct(mixed)
+        place = np.empty(len(first), np.int64)
+        for one in np.unique(where[first]).tolist():
+            rows = np.flatnonzero(where[first] == one)
+            of = first[rows]
+            area, number = areas[1][one % len(areas[1])], one // len(areas[1])
+            place[rows] = self._stand(dialled, reached, area, number, of, at_ms)
+        return self._known.take(place, which)
 
-    def _one(self, dialled: str, reached: str, area: str, period: int, at_ms: int) -> Reading:
-        where = (dialled, reached, area, period)
-        reading = self._cache.get(where)
-        if reading is None:
-            if len(self._cache) >= CACHED:
-                self._cache.clear()
-            reading = self._cache[where] = self._read(dialled, reached, area, at_ms)
-        return reading
+    def _stand(
+        self, dialled: Texts, reached: Texts, area: str, period: int, rows: Int64s, at_ms: Int64s
+    ) -> list[int]:
+        """Where the readings of some numbers of one area and period stand; new ones are read."""
+        places = self._places.setdefault((area, period), {})
+        from_phone = list(map(dialled[1].__getitem__, dialled[0][rows].tolist()))
+        arrived = list(map(reached[1].__getitem__, reached[0][rows].tolist()))
+        keys: list[Hashable] = [*(from_phone if len(reached[1]) == 1 else zip(from_phone, arrived, strict=True))]
+        found = list(map(places.get, keys))
+        for i, at in enumerate(found):
+            if at is None:
+                found[i] = places[keys[i]] = len(self._known)
+                self._known.add(self._read(from_phone[i], arrived[i], area, int(at_ms[rows[i]])))
+        return cast("list[int]", found)
 
     def _read(self, dialled: str, reached: str, area: str, at_ms: int) -> Reading:
         """As `PricedPlan.price` reads it, up to where a price is looked for."""

@@ -18,7 +18,7 @@ from rater.errors import InputError
 from rater.ids import LineId, PlanId
 from rater.rating.compiled import pack
 from rater.rerate.checks import sums_by
-from rater.rerate.model import PLACE, Events, Int64s, Numbers, Outcome, Rerated
+from rater.rerate.model import PLACE, Events, Int64s, Numbers, Outcome, Rerated, distinct
 from rater.rerate.numbers import ANY_CLASS, EMERGENCY_CLASS, NumberReader, Readings
 
 _KEPT = np.int8(-1)
@@ -109,7 +109,9 @@ class Rerater:
             rows, areas = work.drop(rows, ~known, Outcome.NO_LINE, _NO_LINE), areas[known]
         if len(rows):
             codes, dialled = work.events.codes("dialled")
-            reached_codes, reached = work.events.codes("number")
+            reached_codes, reached = np.zeros_like(codes), [""]
+            if self._numbers is Numbers.REACHED:
+                reached_codes, reached = work.events.codes("number")
             readings = reader.read(
                 (codes[rows], dialled),
                 (reached_codes[rows], reached),
@@ -257,12 +259,12 @@ def _name_rates(work: _Work, rows: Int64s, row: npt.NDArray[np.int32], pricer: B
     rows, row = rows[found], row[found]
     if not len(rows):
         return
-    distinct, inverse = np.unique(row, return_inverse=True)
-    klass = deck.terms["class_"][deck.row_terms[distinct]]
+    used, _, inverse = distinct(row)
+    klass = deck.terms["class_"][deck.row_terms[used]]
     each = pa.array(inverse)
     work.note(rows, "class", pa.array([deck.classes[k] for k in klass], pa.string()).take(each))
-    work.note(rows, "prefix", pa.array([deck.prefix(int(r)) for r in distinct], pa.string()).take(each))
-    work.note(rows, "destination", pa.array([deck.destination(int(r)) for r in distinct], pa.string()).take(each))
+    work.note(rows, "prefix", pa.array([deck.prefix(int(r)) for r in used], pa.string()).take(each))
+    work.note(rows, "destination", pa.array([deck.destination(int(r)) for r in used], pa.string()).take(each))
     for k in np.unique(klass[pricer.blocked[klass]]):
         barred = rows[klass[inverse] == k]
         _withdraw(work, barred, Outcome.BLOCKED_DESTINATION, f"the plan {plan.id} bars the class {deck.classes[k]}")

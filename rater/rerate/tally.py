@@ -9,7 +9,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from rater.rerate.model import OUTCOMES, Int64s, Rerated
+from rater.rerate.model import OUTCOMES, Int64s, Rerated, distinct
 
 VIEWS = ("account", "class", "prefix")
 Key = tuple[str, str]
@@ -133,9 +133,9 @@ class Tally:
 
 
 def _present(codes: Int64s, columns: tuple[Int64s, ...]) -> tuple[list[int], list[tuple[int, ...]]]:
-    """The codes that occur, in order, and the sums of each."""
-    distinct, inverse = np.unique(codes, return_inverse=True)
-    return distinct.tolist(), _grouped(inverse, len(distinct), columns)
+    """The codes that occur and the sums of each."""
+    present, _, group = distinct(codes)
+    return present.tolist(), _grouped(group, len(present), columns)
 
 
 def _grouped(codes: npt.NDArray[np.integer], groups: int, columns: tuple[Int64s, ...]) -> list[tuple[int, ...]]:

@@ -15,10 +15,8 @@ from rater.charging.model import (
     AccountState,
     AllowanceTerm,
     Answer,
-    CallRate,
     Deny,
     Extend,
-    FreeLeases,
     Lease,
     LegState,
     Post,
@@ -28,18 +26,15 @@ from rater.charging.model import (
     Reserve,
     Settle,
     SlicePolicy,
-    TakeLeases,
     Terms,
 )
 from rater.charging.redis_store import RedisStore
 from rater.events.stream import decode_entry
 from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
 from rater.money import Cadence, Quote, Segment, parse_amount
-from rater.verdict import Reason
 
 CENT = 10_000
 SHARD = Shard(0)
-OTHER_SHARD = Shard(3)
 SWITCH = SwitchId("pbx1")
 NOON_MS = 1_790_000_000_000
 DAY_MS = 86_400_000
@@ -72,7 +67,7 @@ class Driver(Protocol):
     def run(self, work: Any) -> Any: ...
     def outbox(self) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]: ...
     def ledger(self) -> list[LedgerEntry]: ...
-    def leases(self, scope: str, now_ms: int, shard: Shard) -> int: ...
+    def leases(self, scope: str, now_ms: int) -> int: ...
 
 
 class MemoryDriver:
@@ -90,8 +85,8 @@ class MemoryDriver:
     def ledger(self) -> list[LedgerEntry]:
         return self.store.ledger
 
-    def leases(self, scope: str, now_ms: int, shard: Shard) -> int:
-        return self.store.live_leases(shard, scope, now_ms)
+    def leases(self, scope: str, now_ms: int) -> int:
+        return self.store.live_leases(SHARD, scope, now_ms)
 
 
 class RedisDriver:
@@ -126,8 +121,8 @@ class RedisDriver:
         entries: list[LedgerEntry] = self.run(read())
         return entries
 
-    def leases(self, scope: str, now_ms: int, shard: Shard) -> int:
-        live: int = self.run(self.store.live_leases(shard, scope, now_ms))
+    def leases(self, scope: str, now_ms: int) -> int:
+        live: int = self.run(self.store.live_leases(SHARD, scope, now_ms))
         return live
 
     def close(self) -> None:
@@ -158,14 +153,12 @@ class Desk:
         *,
         account: str = "ACME",
         leases: tuple[Lease, ...] = (),
-        rates: tuple[CallRate, ...] = (),
-        broken: Reason = Reason.ALLOWED,
         exempt: bool = False,
         slices: SlicePolicy = LONG,
     ) -> Reserve:
         return Reserve(
             self.number(leg), SHARD, AccountId(account), LegId(leg), SWITCH, self.epoch, self.now_ms, quote,
-            self.terms, leases, slices, exempt, facts(leg), rates, broken,
+            self.terms, leases, slices, exempt, facts(leg),
         )  # fmt: skip
 
     def an_answer(self, leg: str, *, account: str = "ACME", note: str = "") -> Answer:
@@ -231,18 +224,6 @@ class Desk:
     def deny(self, leg: str, reason: str) -> Reply:
         return self.ask(Deny(OpId(f"{leg}:denied"), SHARD, self.now_ms, facts(leg, reason)))
 
-    def take(self, leg: str, *leases: Lease, forced: bool = False, lasting_s: int = 60) -> Reply:
-        """Leases outside the account's shard, for so many seconds."""
-        until_ms = self.now_ms + lasting_s * 1000
-        op = OpId(f"{leg}:outside")
-        return self.ask(
-            TakeLeases(op, OTHER_SHARD, LegId(leg), SWITCH, self.epoch, self.now_ms, until_ms, leases, forced)
-        )
-
-    def free(self, leg: str, *leases: Lease) -> Reply:
-        scopes = tuple(lease.scope for lease in leases)
-        return self.ask(FreeLeases(OpId(f"{leg}:outside"), OTHER_SHARD, LegId(leg), SWITCH, self.epoch, scopes))
-
     def use_allowances(self, *terms: AllowanceTerm, use_money: bool = True) -> None:
         self.terms = replace(self.terms, allowances=terms, use_money=use_money)
 
@@ -267,8 +248,8 @@ class Desk:
     def entries(self, kind: str) -> list[dict[str, Any]]:
         return [{**known, **result} for name, known, result in self.driver.outbox() if name == kind]
 
-    def live(self, scope: str, shard: Shard = SHARD) -> int:
-        return self.driver.leases(scope, self.now_ms, shard)
+    def live(self, scope: str) -> int:
+        return self.driver.leases(scope, self.now_ms)
 
     def woken(self) -> list[str]:
         return list(self.driver.woken)
