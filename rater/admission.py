@@ -6,14 +6,26 @@ money are the store's. An emergency number passes before anything else is looked
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from rater.calls.signals import Attempted, Direction
-from rater.catalog.model import Account, Catalog, Line, PayerSource, Rated, Refused, SwitchRules
-from rater.charging.model import Lease, Terms
+from rater.calls.signals import Attempted, Direction, Mode
+from rater.catalog.model import (
+    Account,
+    CallLimits,
+    Catalog,
+    Enforce,
+    Line,
+    PayerSource,
+    Rated,
+    Refused,
+    Reseller,
+    SwitchRules,
+)
+from rater.charging.model import CallRate, Lease, Terms
 from rater.events.rated import LegFacts
 from rater.ids import AccountId
-from rater.limits.rules import leases
+from rater.limits.rules import Limits, call_rate, class_lease, leases
 from rater.money import MAX_CALL_S, Quote, Segment
 from rater.verdict import Reason
 
@@ -22,7 +34,12 @@ INBOUND_CLASS = "inbound"
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The leg may be reserved: `terms` as of now; `free` legs cost nothing however long."""
+    """The leg may be reserved: `terms` as of now; `free` legs cost nothing however long.
+
+    `leases` and `rates` are kept in the account's shard, `outside` in the reseller's; trunks are the leader's.
+    `broken`: a limit that is reached already. `shadow`: nothing is enforced on the leg. `would`: what would deny
+    it, were it not for shadow.
+    """
 
     account: Account
     line: Line | None
@@ -32,15 +49,23 @@ class Admitted:
     facts: LegFacts
     exempt: bool
     free: bool
+    rates: tuple[CallRate, ...] = ()
+    reseller: Reseller | None = None
+    outside: tuple[Lease, ...] = ()
+    broken: Reason = Reason.ALLOWED
+    shadow: bool = False
+    would: Reason = Reason.ALLOWED
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Denied without asking the store. `account` when it is known, for the record of the denial."""
+    """Denied without asking the store. `account` when it is known, for the record of the denial. `shadow`: it is to
+    be told and to go on, uncharged."""
 
     reason: Reason
     account: Account | None
     facts: LegFacts
+    shadow: bool = False
 
 
 def find_payer(catalog: Catalog, attempt: Attempted, rules: SwitchRules) -> tuple[Account | None, Line | None]:
@@ -75,25 +100,68 @@ def admit(catalog: Catalog, attempt: Attempted, rules: SwitchRules, *, wall_ms: 
         rated = _rate(catalog, attempt, account, line, wall_ms)
         _note_rating(facts, rated)
     emergency = isinstance(rated, Rated) and rated.emergency
-    reason = _denial(account, line, rated, emergency)
-    if reason is not None or account is None:
-        facts.reason = (reason or Reason.UNKNOWN_PAYER).code
-        return Rejected(reason or Reason.UNKNOWN_PAYER, account, facts)
-    if isinstance(rated, Rated) and not emergency:
-        quote = rated.quote
-    else:
-        quote = Quote((Segment(0, 1, 0, 1),), "", facts.destination_class, horizon_s=MAX_CALL_S)
-    terms = catalog.terms(account.id, facts.destination_class, wall_ms)
+    shadow = attempt.mode is Mode.SHADOW or (account is not None and account.enforce is Enforce.SHADOW)
+    reason, detail = _denial(account, line, rated, emergency)
+    if reason is not None:
+        facts.reason, facts.detail = reason.code, detail
+    if account is None or (reason is not None and not shadow):
+        reason = reason or Reason.UNKNOWN_PAYER
+        return Rejected(reason, account, facts, shadow and not reason.allows)
+    if shadow:
+        facts.mode = Mode.SHADOW.value
+    quote = _quote(account, line, rated, facts, shadow=shadow)
+    reseller = catalog.resellers.get(account.reseller) if account.reseller is not None else None
+    outbound = attempt.direction is Direction.OUT
+    broken, would = _margin(rated)
     return Admitted(
         account=account,
         line=line,
         quote=quote,
-        terms=terms,
-        leases=_leases(catalog, attempt, account, line),
+        terms=catalog.terms(account.id, facts.destination_class, wall_ms),
+        leases=tuple(_leases(catalog, account, line, facts.destination_class, wall_ms, outbound=outbound)),
         facts=facts,
         exempt=emergency,
         free=is_free(quote),
+        rates=tuple(_rates(account, line, outbound=outbound)),
+        reseller=reseller,
+        outside=reseller_leases(reseller, outbound=outbound, shadow=shadow) if reseller is not None else (),
+        broken=Reason.ALLOWED if shadow else broken,
+        shadow=shadow,
+        would=first(reason or Reason.ALLOWED, first(would, broken) if shadow else would),
     )
+
+
+def first(one: Reason, other: Reason) -> Reason:
+    """The one that stands first in the order of precedence; ALLOWED is none."""
+    return min(one or other, other or one)
+
+
+def _margin(rated: Rated | Refused | None) -> tuple[Reason, Reason]:
+    """What the margin's floor denies, and what it would deny were it not in shadow."""
+    if not isinstance(rated, Rated) or not rated.below_margin:
+        return Reason.ALLOWED, Reason.ALLOWED
+    if rated.margin_enforce is Enforce.SHADOW:
+        return Reason.ALLOWED, Reason.MARGIN_FLOOR
+    return Reason.MARGIN_FLOOR, Reason.ALLOWED
+
+
+def _quote(
+    account: Account, line: Line | None, rated: Rated | Refused | None, facts: LegFacts, *, shadow: bool
+) -> Quote:
+    """The price, for as long as the leg may last: the shortest of what plan, account and line say. What has no
+    price costs nothing: emergency, inbound, and in shadow a number that would have been refused."""
+    if not isinstance(rated, Rated) or rated.emergency:
+        return Quote((Segment(0, 1, 0, 1),), "", facts.destination_class, horizon_s=MAX_CALL_S)
+    quote = rated.quote
+    longest_s = min(
+        quote.horizon_s,
+        account.barred.max_call_s or MAX_CALL_S,
+        (line.barred.max_call_s if line is not None else None) or MAX_CALL_S,
+    )
+    if shadow:
+        facts.longest_s = longest_s
+        longest_s = MAX_CALL_S
+    return quote if longest_s == quote.horizon_s else replace(quote, horizon_s=longest_s)
 
 
 def is_free(quote: Quote) -> bool:
@@ -117,33 +185,71 @@ def _rate(
 
 def _denial(
     account: Account | None, line: Line | None, rated: Rated | Refused | None, emergency: bool
-) -> Reason | None:
-    """The first reason that stands, in order of precedence; None when nothing denies."""
+) -> tuple[Reason | None, str]:
+    """The first reason that stands, in order of precedence, with its detail; None when nothing denies."""
     if emergency:
-        return Reason.EMERGENCY if account is None else None
-    reasons = []
+        return (Reason.EMERGENCY if account is None else None), ""
+    reasons: list[tuple[Reason, str]] = []
     if isinstance(rated, Refused):
-        reasons.append(rated.reason)
+        reasons.append((rated.reason, rated.detail))
     if account is None:
-        reasons.append(Reason.UNKNOWN_PAYER)
+        reasons.append((Reason.UNKNOWN_PAYER, ""))
     elif not account.active:
-        reasons.append(Reason.ACCOUNT_INACTIVE)
+        reasons.append((Reason.ACCOUNT_INACTIVE, ""))
     if line is not None and not line.active:
-        reasons.append(Reason.LINE_INACTIVE)
-    return min(reasons, default=None)
+        reasons.append((Reason.LINE_INACTIVE, ""))
+    barred = _barred(account, line, rated)
+    if barred:
+        reasons.append((Reason.BLOCKED_DESTINATION, barred))
+    return min(reasons, key=lambda found: found[0], default=(None, ""))
 
 
-def _leases(catalog: Catalog, attempt: Attempted, account: Account, line: Line | None) -> tuple[Lease, ...]:
-    trunk = catalog.trunks.get(attempt.trunk) if attempt.trunk is not None else None
-    return leases(
-        outbound=attempt.direction is Direction.OUT,
-        account=account.id,
-        account_limits=(account.limits.both, account.limits.outbound, account.limits.inbound),
-        line=line.id if line is not None else None,
-        line_limits=(line.limits.both, line.limits.outbound, line.limits.inbound) if line is not None else None,
-        trunk=trunk.id if trunk is not None else None,
-        trunk_limit=trunk.max_calls if trunk is not None else None,
-    )
+def _barred(account: Account | None, line: Line | None, rated: Rated | Refused | None) -> str:
+    """What account or line bar; the plan's own list is rating's. Empty when nothing."""
+    if account is None or rated is None:
+        return ""
+    owners = [(f"the account {account.id}", account.barred)]
+    if line is not None:
+        owners.append((f"the line {line.id}", line.barred))
+    for name, barred in owners:
+        if isinstance(rated, Rated) and rated.destination_class in barred.classes:
+            return f"{name} bars the class {rated.destination_class}"
+        for prefix in barred.prefixes:
+            if rated.number.startswith(prefix):
+                return f"{name} bars numbers that begin with {prefix}"
+    return ""
+
+
+def _leases(
+    catalog: Catalog, account: Account, line: Line | None, klass: str, wall_ms: int, *, outbound: bool
+) -> Iterator[Lease]:
+    """In the account's shard, the narrowest scope first."""
+    if line is not None:
+        yield from leases(f"line:{line.id}", _limits(line.limits), Reason.LINE_LIMIT, outbound=outbound)
+    scope, limits = f"account:{account.id}", account.limits
+    yield from leases(scope, _limits(limits), Reason.ACCOUNT_LIMIT, outbound=outbound)
+    most = dict(limits.classes).get(klass, catalog.class_limits(account.plan, wall_ms).get(klass))
+    if most is not None:
+        yield class_lease(scope, klass, most, shadow=limits.enforce is Enforce.SHADOW)
+
+
+def reseller_leases(reseller: Reseller, *, outbound: bool, shadow: bool = False) -> tuple[Lease, ...]:
+    """In the reseller's shard."""
+    limits = _limits(reseller.limits)
+    if shadow:
+        limits = replace(limits, shadow=True)
+    return tuple(leases(f"reseller:{reseller.id}", limits, Reason.RESELLER_LIMIT, outbound=outbound))
+
+
+def _rates(account: Account, line: Line | None, *, outbound: bool) -> Iterator[CallRate]:
+    if line is not None:
+        yield from call_rate(f"line:{line.id}", _limits(line.limits), outbound=outbound)
+    yield from call_rate(f"account:{account.id}", _limits(account.limits), outbound=outbound)
+
+
+def _limits(limits: CallLimits) -> Limits:
+    shadow = limits.enforce is Enforce.SHADOW
+    return Limits(limits.both, limits.outbound, limits.inbound, limits.per_second, shadow)
 
 
 def _facts(catalog: Catalog, attempt: Attempted, account: Account | None, line: Line | None) -> LegFacts:
@@ -167,6 +273,7 @@ def _facts(catalog: Catalog, attempt: Attempted, account: Account | None, line: 
         steps=[],
         emergency=False,
         attempted_at_ms=attempt.at_ms,
+        reseller=(account.reseller or "") if account is not None else "",
     )
 
 
@@ -178,5 +285,4 @@ def _note_rating(facts: LegFacts, rated: Rated | Refused) -> None:
         facts.destination = rated.destination
         facts.destination_class = rated.destination_class
         facts.emergency = rated.emergency
-    else:
-        facts.detail = rated.detail
+        facts.detail = rated.below_margin

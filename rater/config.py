@@ -87,7 +87,7 @@ class SwitchSettings(_Part):
     user: str = "rater"
     secret: Secret = Secret()
     login: Literal["md5", "plain"] = "md5"
-    mode: Literal["gate", "watch"] = "gate"
+    mode: Literal["gate", "watch", "shadow"] = "gate"
     fail: Literal["open", "closed"] = "closed"
     heartbeat_ms: int = Field(default=1000, ge=100, le=10_000)
 

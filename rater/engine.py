@@ -14,13 +14,13 @@ import heapq
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
-from rater.admission import Admitted, Rejected, admit, is_free
+from rater.admission import Admitted, Rejected, admit, first, reseller_leases
 from rater.calls.commands import (
     AnswerGate,
     ArmTimer,
+    ChargeCommand,
     Command,
     ExtendSlice,
     Forget,
@@ -28,12 +28,12 @@ from rater.calls.commands import (
     PersistAnswer,
     ReserveSlice,
     SettleLeg,
-    SwitchCommand,
     WakeAt,
 )
 from rater.calls.session import Session, State, denial_cause
 from rater.calls.signals import (
     Attempted,
+    Dialled,
     Direction,
     Due,
     Extended,
@@ -47,12 +47,12 @@ from rater.calls.signals import (
     Settled,
     Signal,
 )
-from rater.catalog.model import Catalog, SwitchRules
+from rater.catalog.model import Catalog, SwitchRules, Trunk
 from rater.charging.model import (
     Answer,
     Deny,
     Extend,
-    Lease,
+    FreeLeases,
     LegState,
     Post,
     Reply,
@@ -61,26 +61,20 @@ from rater.charging.model import (
     Settle,
     SlicePolicy,
     Status,
+    TakeLeases,
     Terms,
 )
 from rater.charging.store import ChargingStore
 from rater.clock import Clock
 from rater.events.rated import LegFacts
-from rater.ids import AccountId, CallId, LegId, OpId, Shard, SwitchId
+from rater.ids import AccountId, LegId, OpId, ResellerId, Shard, SwitchId, TrunkId
+from rater.live import LiveLeg, LiveSwitch, SwitchPort, known_leg, resumed
 from rater.metrics import Metrics
 from rater.money import Quote
+from rater.outside import OutsideLeases
+from rater.requests import request_of
+from rater.shadow import report, soften
 from rater.verdict import Reason
-
-CLOCK_SET_MS = 120_000
-"""A signal this much older than the clock estimate was not delayed: the switch's clock was set."""
-
-
-class SwitchPort(Protocol):
-    """The way to one switch. `execute` collects, `flush` writes."""
-
-    def execute(self, command: SwitchCommand) -> None: ...
-
-    def flush(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,38 +86,6 @@ class EnginePolicy:
     decision_timeout_ms: int = 1500
 
 
-@dataclass(slots=True)
-class _Switch:
-    id: SwitchId
-    port: SwitchPort
-    rules: SwitchRules
-    fails_open: bool
-    epoch: int
-    offset_ms: int | None = None
-    """Switch time less our monotonic time, from the least delayed signal."""
-    active: dict[str, int] = field(default_factory=lambda: {"out": 0, "in": 0})
-    calls: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Leg:
-    """A session with what charging needs to speak for it."""
-
-    session: Session
-    switch: _Switch
-    account: AccountId
-    shard: Shard
-    quote: Quote
-    terms: Terms
-    leases: tuple[Lease, ...]
-    exempt: bool
-    free: bool
-    next_op: int
-    arrived_ns: int
-    wake: int = 0
-    """The number of its valid wake-up; older ones in the heap are void."""
-
-
 class Engine:
     """`on_stale` is told of a switch for which a newer leader writes; `on_dirty` that a flush is due."""
 
@@ -133,9 +95,10 @@ class Engine:
         self._metrics = metrics
         self._policy = policy
         self._catalog: Catalog | None = None
-        self._switches: dict[SwitchId, _Switch] = {}
-        self._legs: dict[LegId, _Leg] = {}
+        self._switches: dict[SwitchId, LiveSwitch] = {}
+        self._legs: dict[LegId, LiveLeg] = {}
         self._by_account: dict[AccountId, set[LegId]] = defaultdict(set)
+        self._outside = OutsideLeases(store)
         self._wakes: list[tuple[int, int, LegId]] = []
         self._wake_count = 0
         self._dirty = False
@@ -157,7 +120,7 @@ class Engine:
     def attach(self, switch: SwitchId, port: SwitchPort, *, epoch: int, fails_open: bool) -> None:
         """Lead a switch. `epoch`: the fencing token under which its legs are charged."""
         known = self._catalog.switches.get(switch) if self._catalog is not None else None
-        self._switches[switch] = _Switch(switch, port, known or SwitchRules(switch), fails_open, epoch)
+        self._switches[switch] = LiveSwitch(switch, port, known or SwitchRules(switch), fails_open, epoch)
 
     def detach(self, switch: SwitchId) -> None:
         """Stop leading it; its legs are left to the switch's timers and the next leader."""
@@ -171,7 +134,7 @@ class Engine:
             if state.leg not in self._legs:
                 self._resume(self._switches[switch], state)
 
-    def _resume(self, switch: _Switch, state: LegState) -> None:
+    def _resume(self, switch: LiveSwitch, state: LegState) -> None:
         facts = LegFacts.unpack(state.facts)
         session = self._session(facts, Mode(facts.mode), state.quote, switch)
         session.resume(
@@ -180,40 +143,21 @@ class Engine:
             answered_at_ms=state.answered_at_ms,
             seen_at_ms=state.seen_at_ms,
         )
-        self._add(
-            _Leg(
-                session=session,
-                switch=switch,
-                account=state.account,
-                shard=state.shard,
-                quote=state.quote,
-                terms=self._terms(state.account, facts.destination_class, Terms()),
-                leases=(),
-                exempt=state.exempt,
-                free=is_free(state.quote),
-                next_op=state.next_op,
-                arrived_ns=0,
-            )
-        )
+        record = resumed(session, switch, state)
+        record.terms = self._terms(record)
+        catalog = self._catalog
+        reseller = catalog.resellers.get(ResellerId(facts.reseller)) if catalog is not None else None
+        if reseller is not None:
+            record.outside = reseller_leases(reseller, outbound=facts.direction == Direction.OUT)
+            record.outside_shard = reseller.shard
+        if facts.trunk:
+            switch.slots.take(TrunkId(facts.trunk), session.leg, None, forced=True)
+        self._add(record)
 
     def known_legs(self, switch: SwitchId) -> list[KnownLeg]:
         """What a resync has to compare with the switch's own list."""
-        known = []
-        for record in self._legs.values():
-            session, facts = record.session, record.session.facts
-            if record.switch.id == switch and session.state < State.SETTLING:
-                known.append(
-                    KnownLeg(
-                        leg=session.leg,
-                        call=CallId(facts.call),
-                        channel_id=facts.channel_id,
-                        caller_channel_id=facts.caller_channel_id,
-                        answered=session.answered_at_ms is not None,
-                        direction=Direction(facts.direction),
-                        seen_at_ms=session.seen_at_ms,
-                    )
-                )
-        return known
+        legs = (record for record in self._legs.values() if record.switch.id == switch)
+        return [known_leg(record.session) for record in legs if record.session.state < State.SETTLING]
 
     # -- signals -------------------------------------------------------------------------------------------------
 
@@ -223,15 +167,17 @@ class Engine:
         if isinstance(signal, Attempted):
             switch = self._switches.get(signal.switch)
             if switch is not None:
-                self._note_time(switch, at_ms)
+                switch.note_time(at_ms, self._clock.monotonic_ms())
                 self._attempt(switch, signal)
             return
         record = self._legs.get(signal.leg)
         if record is None:
             return
         if at_ms and getattr(signal, "grade", None) is not Grade.ESTIMATED:
-            self._note_time(record.switch, at_ms)
+            record.switch.note_time(at_ms, self._clock.monotonic_ms())
         self._handle(record, signal)
+        if isinstance(signal, Dialled):
+            self._take_trunk(record, signal.trunk)
 
     def hang_up(self, leg: LegId) -> bool:
         """An operator ends a leg; False when it does not live here."""
@@ -272,7 +218,7 @@ class Engine:
 
     # -- attempts ------------------------------------------------------------------------------------------------
 
-    def _attempt(self, switch: _Switch, attempt: Attempted) -> None:
+    def _attempt(self, switch: LiveSwitch, attempt: Attempted) -> None:
         if attempt.leg in self._legs:
             return None
         catalog = self._catalog
@@ -280,15 +226,13 @@ class Engine:
             return self._refuse(switch, attempt, Reason.NOT_READY)
         decision = admit(catalog, attempt, switch.rules, wall_ms=self._clock.wall_ms())
         if isinstance(decision, Rejected):
-            if not decision.reason.allows:
-                self._record_denial(decision)
-            return self._refuse(switch, attempt, decision.reason)
+            return self._reject(switch, attempt, decision)
         self._begin(switch, attempt, decision)
         return None
 
-    def _begin(self, switch: _Switch, attempt: Attempted, decision: Admitted) -> None:
+    def _begin(self, switch: LiveSwitch, attempt: Attempted, decision: Admitted) -> None:
         decision.facts.caller_channel_id = attempt.caller_channel_id
-        record = _Leg(
+        record = LiveLeg(
             session=self._session(decision.facts, attempt.mode, decision.quote, switch),
             switch=switch,
             account=decision.account.id,
@@ -300,11 +244,20 @@ class Engine:
             free=decision.free,
             next_op=1,
             arrived_ns=attempt.arrived_ns,
+            rates=decision.rates,
+            outside=decision.outside,
+            outside_shard=decision.reseller.shard if decision.reseller is not None else Shard(0),
+            broken=decision.broken,
+            would=decision.would,
+            shadow=decision.shadow,
         )
+        record.terms = self._in_mode(record, decision.terms)
         self._add(record)
+        if attempt.trunk is not None:
+            record.take_slot(attempt.trunk, self._trunk(attempt.trunk))
         self._run(record, record.session.begin(self._now_ms(switch)))
 
-    def _session(self, facts: LegFacts, mode: Mode, quote: Quote, switch: _Switch) -> Session:
+    def _session(self, facts: LegFacts, mode: Mode, quote: Quote, switch: LiveSwitch) -> Session:
         return Session(
             facts,
             mode=mode,
@@ -314,7 +267,7 @@ class Engine:
             extend_ahead_ms=self._policy.extend_ahead_ms,
         )
 
-    def _refuse(self, switch: _Switch, attempt: Attempted, reason: Reason) -> None:
+    def _refuse(self, switch: LiveSwitch, attempt: Attempted, reason: Reason) -> None:
         """Answer an attempt for which there is no session."""
         self._metrics.verdict(attempt.mode.value, reason.code)
         if attempt.mode is Mode.GATE:
@@ -326,70 +279,119 @@ class Engine:
             self._metrics.decided((time.monotonic_ns() - attempt.arrived_ns) / 1e9)
         self._mark_dirty()
 
-    def _record_denial(self, decision: Rejected) -> None:
+    def _reject(self, switch: LiveSwitch, attempt: Attempted, decision: Rejected) -> None:
         shard = decision.account.shard if decision.account is not None else Shard(0)
-        facts = decision.facts
-        op = OpId(f"{facts.id}:denied")
-        self._submit(Deny(op, shard, self._clock.wall_ms(), facts.pack()))
+        facts, now_ms = decision.facts, self._clock.wall_ms()
+        if decision.shadow:
+            told = report(facts, decision.reason, None, shard, now_ms)
+            assert told is not None
+            self._submit(told)
+            self._metrics.shadow_denial("denied", decision.reason.code)
+            return self._refuse(switch, attempt, Reason.ALLOWED)
+        if not decision.reason.allows:
+            self._submit(Deny(OpId(f"{facts.id}:denied"), shard, now_ms, facts.pack()))
+        return self._refuse(switch, attempt, decision.reason)
+
+    # -- limits outside the account's shard ----------------------------------------------------------------------
+
+    def _trunk(self, trunk: TrunkId) -> Trunk | None:
+        return self._catalog.trunks.get(trunk) if self._catalog is not None else None
+
+    def _take_trunk(self, record: LiveLeg, trunk: TrunkId) -> None:
+        """A dialled leg; of a gated one the trunk is known only now."""
+        session = record.session
+        if session.state >= State.SETTLING or record.broken is Reason.TRUNK_LIMIT:
+            return
+        if not record.take_slot(trunk, self._trunk(trunk)):
+            session.facts.cut = Reason.TRUNK_LIMIT.code
+            self._run(record, [HangUp(session.leg, denial_cause(Reason.TRUNK_LIMIT))])
+        elif session.state is not State.RESERVING:
+            self._tell_shadow(record, record.would, None)
+
+    def _reserve(self, record: LiveLeg) -> None:
+        """The reseller's leases first, then the leg itself."""
+        if not record.outside:
+            self._submit(self._request(record, ReserveSlice(record.session.leg)))
+            return
+
+        def taken(reply: Reply) -> None:
+            reason = Reason.STORE_UNAVAILABLE if reply.status is Status.STALE else reply.reason
+            if reply.status is Status.OK:
+                record.would = first(record.would, reason)
+            else:
+                record.broken = first(record.broken, reason)
+            if self._legs.get(record.session.leg) is record:
+                self._submit(self._request(record, ReserveSlice(record.session.leg)))
+                self._mark_dirty()
+
+        paid_s = record.quote.horizon_s if record.free else self._policy.slice.first_s
+        self._outside.take(record, self._clock.wall_ms(), paid_s, taken)
+
+    def _tell_shadow(self, record: LiveLeg, reason: Reason, at_s: int | None) -> None:
+        """Once for each leg: what would have happened to it first."""
+        if reason.allows:
+            return
+        told = report(record.session.facts, reason, at_s, record.shard, self._clock.wall_ms())
+        if told is not None:
+            self._submit(told)
+            self._metrics.shadow_denial("denied" if at_s is None else "cut", reason.code)
+            self._mark_dirty()
 
     # -- commands ------------------------------------------------------------------------------------------------
 
-    def _handle(self, record: _Leg, signal: Signal) -> None:
+    def _handle(self, record: LiveLeg, signal: Signal) -> None:
         self._run(record, record.session.handle(signal, self._now_ms(record.switch)))
 
-    def _run(self, record: _Leg, commands: list[Command]) -> None:
+    def _run(self, record: LiveLeg, commands: list[Command]) -> None:
         if commands:
             self._mark_dirty()
         for command in commands:
             match command:
                 case WakeAt():
                     self._set_wake(record, command.at_ms)
-                case ReserveSlice() | PersistAnswer() | ExtendSlice() | SettleLeg():
+                case ReserveSlice():
+                    self._reserve(record)
+                case PersistAnswer() | ExtendSlice() | SettleLeg():
+                    if isinstance(command, ExtendSlice):
+                        self._outside.renew(record, self._clock.wall_ms(), record.session.granted_s)
                     self._submit(self._request(record, command))
                 case Forget():
                     record.switch.port.execute(command)
                     self._drop(record)
                 case AnswerGate() | ArmTimer() | HangUp():
-                    record.switch.port.execute(command)
-                    self._note_action(record, command)
+                    kept = soften(command, record.session.facts) if record.shadow else command
+                    if kept is not None:
+                        record.switch.port.execute(kept)
+                        self._note_action(record, kept)
+        if record.session.state >= State.SETTLING:
+            record.switch.slots.free(record.session.leg)
 
-    def _request(
-        self, record: _Leg, command: ReserveSlice | PersistAnswer | ExtendSlice | SettleLeg
-    ) -> Reserve | Answer | Extend | Settle:
-        session = record.session
-        op = OpId(f"{session.leg}:{record.next_op}")
-        record.next_op += 1
-        wall_ms = self._clock.wall_ms()
-        facts = session.facts
-        head = (op, record.shard, record.account, session.leg, record.switch.id, record.switch.epoch, wall_ms)
-        match command:
-            case ReserveSlice():
-                return Reserve(*head, record.quote, record.terms, record.leases,
-                               self._slices(record), record.exempt, facts.pack())  # fmt: skip
-            case PersistAnswer():
-                return Answer(*head, command.answered_at_ms, facts.pack())
-            case ExtendSlice():
-                record.terms = self._terms(record.account, facts.destination_class, record.terms)
-                slices = SlicePolicy(1, 1, 1) if command.renew_only else self._slices(record)
-                return Extend(*head, command.elapsed_s, record.terms, slices)
-            case SettleLeg():
-                record.terms = self._terms(record.account, facts.destination_class, record.terms)
-                return Settle(*head, command.duration_s, record.terms, command.emit, facts.pack())
+    def _request(self, record: LiveLeg, command: ChargeCommand) -> Reserve | Answer | Extend | Settle:
+        if isinstance(command, ExtendSlice | SettleLeg):
+            record.terms = self._terms(record)
+        if isinstance(command, SettleLeg) and record.shadow:
+            self._end_in_shadow(record, command.duration_s or 0)
+        return request_of(record, command, self._policy.slice, self._clock.wall_ms())
 
-    def _slices(self, record: _Leg) -> SlicePolicy:
-        """A leg that costs nothing gets its whole length at once: no timer of ours may end it."""
-        if record.free or record.exempt:
-            horizon_s = record.quote.horizon_s
-            return SlicePolicy(horizon_s, horizon_s, horizon_s)
-        return self._policy.slice
-
-    def _terms(self, account: AccountId, destination_class: str, otherwise: Terms) -> Terms:
+    def _terms(self, record: LiveLeg) -> Terms:
         """As the catalogue has them now; an account that is no longer in it keeps what it had."""
-        if self._catalog is None or account not in self._catalog.accounts:
-            return otherwise
-        return self._catalog.terms(account, destination_class, self._clock.wall_ms())
+        if self._catalog is None or record.account not in self._catalog.accounts:
+            return self._in_mode(record, record.terms)
+        klass = record.session.facts.destination_class
+        return self._in_mode(record, self._catalog.terms(record.account, klass, self._clock.wall_ms()))
 
-    def _note_action(self, record: _Leg, command: AnswerGate | ArmTimer | HangUp) -> None:
+    @staticmethod
+    def _in_mode(record: LiveLeg, terms: Terms) -> Terms:
+        return replace(terms, shadow=True) if record.shadow else terms
+
+    def _end_in_shadow(self, record: LiveLeg, talked_s: int) -> None:
+        """It was ended by nobody of ours, whatever its slices; one that outlasted its plan is told."""
+        facts = record.session.facts
+        facts.cut = facts.cut if facts.cut == "operator" else ""
+        if facts.longest_s and talked_s > facts.longest_s:
+            self._tell_shadow(record, Reason.MAX_LENGTH, facts.longest_s)
+
+    def _note_action(self, record: LiveLeg, command: AnswerGate | ArmTimer | HangUp) -> None:
         if isinstance(command, HangUp) and record.session.facts.cut:
             self._metrics.cut(record.session.facts.cut)
         if record.arrived_ns:
@@ -402,7 +404,7 @@ class Engine:
         self._store.submit(request, self._replied)
 
     def _replied(self, request: Request, reply: Reply) -> None:
-        if isinstance(request, Deny | Post):
+        if isinstance(request, Deny | Post | TakeLeases | FreeLeases):
             return
         record = self._legs.get(request.leg)
         if record is not None:
@@ -413,27 +415,36 @@ class Engine:
             self.on_stale(request.switch)
 
     def _as_signal(
-        self, record: _Leg, request: Reserve | Answer | Extend | Settle, reply: Reply
+        self, record: LiveLeg, request: Reserve | Answer | Extend | Settle, reply: Reply
     ) -> Reserved | Extended | Settled | Lost | None:
         leg = request.leg
         if isinstance(request, Reserve):
             reason = Reason.STALE_LEADER if reply.status is Status.STALE else reply.reason
             if reply.status is Status.OK and request.exempt:
                 reason = Reason.EMERGENCY
-            self._metrics.verdict(record.session.mode.value, reason.code)
+            elif reply.status is Status.OK:
+                self._tell_shadow(record, first(record.would, reply.reason), None)
+                reason = Reason.ALLOWED
+                if not record.free and reply.granted_s > self._policy.slice.first_s:
+                    self._outside.renew(record, self._clock.wall_ms(), reply.granted_s)
+            else:
+                self._outside.free(record)
+            self._metrics.verdict(record.session.facts.mode, reason.code)
             return Reserved(leg, reason, reply.granted_s, reply.final)
         if reply.status is not Status.OK:
             # What was still under way when the leg was settled finds nothing any more, and need not.
             overtaken = isinstance(request, Answer | Extend) and record.session.state is State.SETTLING
             return None if overtaken and reply.status is Status.GONE else Lost(leg)
         if isinstance(request, Extend):
+            self._tell_shadow(record, reply.reason, record.session.granted_s)
             return Extended(leg, reply.granted_s, reply.final)
         if isinstance(request, Settle):
             self._note_settled(record, reply)
+            self._outside.free(record)
             return Settled(leg, reply.amount_micro)
         return None
 
-    def _note_settled(self, record: _Leg, reply: Reply) -> None:
+    def _note_settled(self, record: LiveLeg, reply: Reply) -> None:
         facts = record.session.facts
         self._metrics.ended(facts.disposition, facts.grade)
         if record.quote.currency:
@@ -441,7 +452,7 @@ class Engine:
 
     # -- book-keeping --------------------------------------------------------------------------------------------
 
-    def _add(self, record: _Leg) -> None:
+    def _add(self, record: LiveLeg) -> None:
         session, switch = record.session, record.switch
         self._legs[session.leg] = record
         self._by_account[record.account].add(session.leg)
@@ -450,10 +461,11 @@ class Engine:
         switch.calls[call] = switch.calls.get(call, 0) + 1
         self._report(switch)
 
-    def _drop(self, record: _Leg) -> None:
+    def _drop(self, record: LiveLeg) -> None:
         session, switch = record.session, record.switch
         if self._legs.pop(session.leg, None) is None:
             return
+        switch.slots.free(session.leg)
         legs = self._by_account[record.account]
         legs.discard(session.leg)
         if not legs:
@@ -465,30 +477,19 @@ class Engine:
             del switch.calls[call]
         self._report(switch)
 
-    def _report(self, switch: _Switch) -> None:
+    def _report(self, switch: LiveSwitch) -> None:
         for direction, count in switch.active.items():
             self._metrics.legs(switch.id, direction, count)
         self._metrics.calls(switch.id, len(switch.calls))
 
-    def _set_wake(self, record: _Leg, at_ms: int) -> None:
+    def _set_wake(self, record: LiveLeg, at_ms: int) -> None:
         self._wake_count += 1
         record.wake = self._wake_count
-        heapq.heappush(self._wakes, (at_ms - self._offset_ms(record.switch), self._wake_count, record.session.leg))
+        due_ms = at_ms - record.switch.offset_ms(self._clock)
+        heapq.heappush(self._wakes, (due_ms, self._wake_count, record.session.leg))
 
-    def _note_time(self, switch: _Switch, at_ms: int) -> None:
-        """Delays only make a signal look older: the largest difference is the truest, until the clock is set."""
-        sample_ms = at_ms - self._clock.monotonic_ms()
-        if switch.offset_ms is None or not 0 <= switch.offset_ms - sample_ms < CLOCK_SET_MS:
-            switch.offset_ms = sample_ms
-
-    def _now_ms(self, switch: _Switch) -> int:
-        return self._clock.monotonic_ms() + self._offset_ms(switch)
-
-    def _offset_ms(self, switch: _Switch) -> int:
-        """Until the switch has said its time, ours stands for it."""
-        if switch.offset_ms is None:
-            return self._clock.wall_ms() - self._clock.monotonic_ms()
-        return switch.offset_ms
+    def _now_ms(self, switch: LiveSwitch) -> int:
+        return self._clock.monotonic_ms() + switch.offset_ms(self._clock)
 
     def _mark_dirty(self) -> None:
         if not self._dirty:

@@ -7,6 +7,7 @@ LineId = NewType("LineId", str)
 TrunkId = NewType("TrunkId", str)
 AccountId = NewType("AccountId", str)
 PlanId = NewType("PlanId", str)
+ResellerId = NewType("ResellerId", str)
 GrantId = NewType("GrantId", str)
 CallId = NewType("CallId", str)
 """``<switch>.<boot>.<linkedid>``: the legs and lines that share a conversation."""

@@ -15,6 +15,7 @@ from typing import Protocol
 import structlog
 from redis.exceptions import RedisError
 
+from rater.calls.signals import Mode
 from rater.charging.model import LegState
 from rater.charging.store import ChargingStore
 from rater.config import SwitchSettings
@@ -91,7 +92,10 @@ class SwitchLeader:
     async def _attached(self, epoch: int) -> None:
         """Charge the switch's calls until the leadership is lost."""
         self.lost.clear()
-        adapter = SwitchAdapter(self._settings, self._secret, self._engine, self._metrics, is_ready=self._is_ready)
+        adapter = SwitchAdapter(
+            self._settings, self._secret, self._engine, self._metrics, is_ready=self._is_ready,
+            mode=Mode.SHADOW if self._settings.mode == "shadow" else Mode.WATCH,
+        )  # fmt: skip
         self.adapter = adapter
         self._engine.attach(self.switch, adapter, epoch=epoch, fails_open=self._settings.fail == "open")
         tasks = [

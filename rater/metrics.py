@@ -114,6 +114,10 @@ class Metrics:
     def ended(self, disposition: str, grade: str) -> None:
         self._counters["rater_legs_ended"][disposition, grade] += 1
 
+    def shadow_denial(self, kind: str, reason: str) -> None:
+        """A leg in shadow, or a rule in shadow, would have been ``denied`` or ``cut``."""
+        self._counters["rater_shadow_denials"][kind, reason] += 1
+
     def cut(self, cause: str) -> None:
         """One leg was ended by us: ``credit``, ``operator``, ``max_length``."""
         self._counters["rater_legs_cut"][(cause,)] += 1
@@ -331,6 +335,7 @@ def families() -> dict[str, tuple[str, tuple[str, ...]]]:
 
 _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rater_verdicts": ("Decisions taken.", ("mode", "reason")),
+    "rater_shadow_denials": ("What rules in shadow would have denied or cut.", ("kind", "reason")),
     "rater_legs_ended": ("Legs that ended.", ("disposition", "grade")),
     "rater_legs_cut": ("Legs that rater ended.", ("cause",)),
     "rater_charged_money": ("Money charged, in units of the currency.", ("currency",)),

@@ -33,6 +33,8 @@ class Reason(IntEnum):
     CALL_RATE_LIMIT = 35
     SPEND_LIMIT = 36
     MARGIN_FLOOR = 37
+    MAX_LENGTH = 38
+    """Denies nothing: the longest call was reached. Told of a leg in shadow that goes on."""
 
     ALLOWANCE_EXHAUSTED = 50
     INSUFFICIENT_CREDIT = 51

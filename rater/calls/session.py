@@ -73,6 +73,12 @@ CUT_WINDOW_MS = 400
 """An end this close to the end of the last slice is the timer's doing."""
 
 
+_CONGESTED = frozenset({
+    Reason.TRUNK_LIMIT, Reason.RESELLER_LIMIT, Reason.CALL_RATE_LIMIT, Reason.STORE_UNAVAILABLE, Reason.NOT_READY,
+    Reason.STALE_LEADER,
+})  # fmt: skip
+
+
 class State(IntEnum):
     RESERVING = 0
     HELD = 1
@@ -85,9 +91,9 @@ class State(IntEnum):
 
 def denial_cause(reason: Reason) -> int:
     """The Q.850 cause that tells the caller's telephone why (ITU-T Q.850 table 1)."""
-    if reason in (Reason.LINE_LIMIT, Reason.ACCOUNT_LIMIT):
+    if reason in (Reason.LINE_LIMIT, Reason.ACCOUNT_LIMIT, Reason.CLASS_LIMIT):
         return CAUSE_BUSY
-    if reason in (Reason.TRUNK_LIMIT, Reason.STORE_UNAVAILABLE, Reason.NOT_READY, Reason.STALE_LEADER):
+    if reason in _CONGESTED:
         return CAUSE_CONGESTION
     if reason in (Reason.INSUFFICIENT_CREDIT, Reason.ALLOWANCE_EXHAUSTED, Reason.BLOCKED_DESTINATION):
         return CAUSE_NOT_SUBSCRIBED

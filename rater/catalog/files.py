@@ -23,7 +23,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from rater.catalog.classes import NEVER_IN_A_DECK
-from rater.catalog.model import Account, Line, SwitchRules, Trunk
+from rater.catalog.model import Account, Line, Reseller, SwitchRules, Trunk
 from rater.catalog.plan import Plan
 from rater.catalog.pricing import ClassRowError, PricedPlan
 from rater.catalog.read_accounts import read_accounts, read_switches, read_trunks
@@ -33,7 +33,7 @@ from rater.catalog.snapshot import Content, Snapshot
 from rater.catalog.table import Table
 from rater.catalog.toml_places import TomlFile, read_toml
 from rater.errors import CatalogError, InputError, Problem
-from rater.ids import AccountId, LineId, PlanId, SwitchId, TrunkId
+from rater.ids import AccountId, LineId, PlanId, ResellerId, SwitchId, TrunkId
 from rater.rating.compiled import CompiledDeck
 from rater.rating.deck import import_deck
 
@@ -70,19 +70,20 @@ class _Folder:
         plans, classes = read_plans(top)
         self.plans_are_good = not any(problem.file == "plans.toml" for problem in self.problems)
         accounts: dict[AccountId, Account] = {}
+        resellers: dict[ResellerId, Reseller] = {}
         switches: dict[SwitchId, SwitchRules] = {}
         trunks: dict[TrunkId, Trunk] = {}
         if (table := self._toml("accounts.toml")) is not None:
-            accounts = read_accounts(table, plans)
+            accounts, resellers = read_accounts(table, plans, classes)
         if (table := self._toml("switches.toml")) is not None:
             switches = read_switches(table)
         if (table := self._toml("trunks.toml")) is not None:
             trunks = read_trunks(table, switches)
-        lines = self._lines(accounts, plans)
+        lines = self._lines(accounts, plans, classes)
         decks, plan_decks = self._decks(plans, set(classes) - NEVER_IN_A_DECK)
         if self.problems:
             return None
-        return Snapshot(Content(plans, plan_decks, accounts, lines, trunks, switches), tuple(decks))
+        return Snapshot(Content(plans, plan_decks, accounts, lines, trunks, switches, resellers), tuple(decks))
 
     def _strangers(self) -> None:
         for path in sorted(self.folder.iterdir()):
@@ -106,12 +107,14 @@ class _Folder:
         self.problems.append(file)
         return None
 
-    def _lines(self, accounts: dict[AccountId, Account], plans: dict[PlanId, Plan]) -> dict[LineId, Line]:
+    def _lines(
+        self, accounts: dict[AccountId, Account], plans: dict[PlanId, Plan], classes: Sequence[str]
+    ) -> dict[LineId, Line]:
         path = self.folder / "lines.csv"
         if not path.exists():
             return {}
         self.progress("lines.csv")
-        lines, problems = read_lines(path, "lines.csv", accounts, plans if self.plans_are_good else {})
+        lines, problems = read_lines(path, "lines.csv", accounts, plans if self.plans_are_good else {}, classes)
         self.problems += problems
         return lines
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from rater.charging.model import Terms
-from rater.ids import AccountId, LineId, PlanId, Shard, SwitchId, TrunkId
+from rater.ids import AccountId, LineId, PlanId, ResellerId, Shard, SwitchId, TrunkId
 from rater.money import Quote
 from rater.verdict import Reason
 
@@ -24,13 +24,52 @@ class Modality(StrEnum):
     ALLOWANCE = "allowance"
 
 
+class Enforce(StrEnum):
+    """Whether a rule acts, or only tells what it would have done (docs/shadow.md)."""
+
+    ON = "on"
+    SHADOW = "shadow"
+
+
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """Most simultaneous legs; None: no limit."""
+    """Most simultaneous legs, in all and of single destination classes, and most outbound attempts in any second;
+    None: no limit."""
 
     both: int | None = None
     outbound: int | None = None
     inbound: int | None = None
+    per_second: int | None = None
+    classes: tuple[tuple[str, int], ...] = ()
+    enforce: Enforce = Enforce.ON
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """What may not be called, and for how long what may; see the plan's own. Emergency cannot be barred."""
+
+    classes: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    max_call_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpendCaps:
+    """Most money in a clock hour and in a day of the plan's zone; None: no cap."""
+
+    hour_micro: int | None = None
+    day_micro: int | None = None
+    enforce: Enforce = Enforce.ON
+
+
+@dataclass(frozen=True, slots=True)
+class Reseller:
+    """Groups accounts, whatever their shards. `shard`: where its simultaneous calls are counted."""
+
+    id: ResellerId
+    name: str = ""
+    shard: Shard = SHARD_ZERO
+    limits: CallLimits = field(default_factory=CallLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +86,10 @@ class Account:
     opening_micro: int = 0
     credit_limit_micro: int = 0
     limits: CallLimits = field(default_factory=CallLimits)
+    barred: Barred = field(default_factory=Barred)
+    spend: SpendCaps = field(default_factory=SpendCaps)
+    reseller: ResellerId | None = None
+    enforce: Enforce = Enforce.ON
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +103,19 @@ class Line:
     area: str = ""
     active: bool = True
     limits: CallLimits = field(default_factory=CallLimits)
+    barred: Barred = field(default_factory=Barred)
 
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """`pattern`: shell pattern on channel names of the switch, such as ``PJSIP/trunk-*``."""
+    """`pattern`: shell pattern on channel names of the switch, such as ``PJSIP/trunk-*``. `max_calls`: on each
+    switch that has it."""
 
     id: TrunkId
     switch: SwitchId | None
     pattern: str
     max_calls: int | None = None
+    enforce: Enforce = Enforce.ON
 
 
 class PayerSource(StrEnum):
@@ -105,6 +151,9 @@ class Rated:
     version: int
     emergency: bool = False
     steps: tuple[str, ...] = ()
+    below_margin: str = ""
+    """Where less is left of the price than the plan's floor, for a person; empty: nowhere."""
+    margin_enforce: Enforce = Enforce.ON
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +174,8 @@ class Catalog(Protocol):
     @property
     def accounts(self) -> Mapping[AccountId, Account]: ...
     @property
+    def resellers(self) -> Mapping[ResellerId, Reseller]: ...
+    @property
     def lines(self) -> Mapping[LineId, Line]: ...
     @property
     def trunks(self) -> Mapping[TrunkId, Trunk]: ...
@@ -139,6 +190,10 @@ class Catalog(Protocol):
 
     def rate(self, plan: PlanId, number: str, *, area: str, at_ms: int) -> Rated | Refused:
         """The price of calling `number` (as dialled) at that moment, under a plan, from an area."""
+        ...
+
+    def class_limits(self, plan: PlanId, at_ms: int) -> Mapping[str, int]:
+        """Most simultaneous legs of a class that each account of the plan may have, where it says nothing else."""
         ...
 
     def terms(self, account: AccountId, destination_class: str, at_ms: int) -> Terms:

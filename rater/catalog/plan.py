@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rater.catalog.cycles import Cycle
+from rater.catalog.model import Enforce
 from rater.ids import GrantId, PlanId
 from rater.money import MAX_CALL_S, MICRO, Cadence, Rounding
 from rater.rating.bands import Band
@@ -46,8 +47,17 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class Margin:
+    """The least part of a call's price, in percent, that must be left beside the carrier's cost; None: no floor."""
+
+    floor_percent: int | None = None
+    enforce: Enforce = Enforce.ON
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """`decimals`: to which amounts are rounded. `deck`: the file, as named. `bands`: in order of precedence.
+    `class_limits`: most simultaneous legs of a class, for each account by itself.
     `blocked_classes`: sorted. `blocked_prefixes`: beginnings of normalised numbers. `valid_from_ms`: when this
     version of the plan comes into force; None for the first. `later`: the versions after the first, by time."""
 
@@ -67,6 +77,8 @@ class Plan:
     thresholds: Thresholds = field(default_factory=Thresholds)
     blocked_classes: tuple[str, ...] = ()
     blocked_prefixes: tuple[str, ...] = ()
+    class_limits: tuple[tuple[str, int], ...] = ()
+    margin: Margin = field(default_factory=Margin)
     valid_from_ms: int | None = None
     later: tuple[Plan, ...] = ()
 

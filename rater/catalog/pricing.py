@@ -23,6 +23,7 @@ from rater.catalog.plan import Plan
 from rater.errors import InputError
 from rater.money import MAX_CALL_S, Quote, Segment
 from rater.rating.compiled import CompiledDeck, unpack
+from rater.rating.margin import below_floor, carrier_prices
 from rater.rating.normalise import EMERGENCY, DialPlan, Normalised, NumberRefused
 from rater.rating.normalise_presets import dial_plan
 from rater.rating.tariff import Found, NoRate, PlanTariff
@@ -34,12 +35,14 @@ _FIRST_CLASS_KEY = 12 << 60
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """A number with its price, and all that explains it. `found`: None for an emergency number, which is free."""
+    """A number with its price, and all that explains it. `found`: None for an emergency number, which is free.
+    `below_margin`: see `rater.rating.margin`."""
 
     read: Normalised
     quote: Quote
     found: Found | None
     steps: tuple[str, ...]
+    below_margin: str = ""
 
 
 class PricedPlan:
@@ -89,6 +92,8 @@ class PricedPlan:
             version=version,
             emergency=priced.read.emergency,
             steps=priced.steps,
+            below_margin=priced.below_margin,
+            margin_enforce=self.at(at_ms).plan.margin.enforce,
         )
 
     def price(self, number: str, *, area: str, at_ms: int) -> Priced | Refused:
@@ -111,7 +116,13 @@ class PricedPlan:
         if found.destination_class in self.plan.blocked_classes:
             detail = f"the plan {self.plan.id} bars the class {found.destination_class}"
             return Refused(Reason.BLOCKED_DESTINATION, read.number, detail, tuple(steps))
-        return Priced(read, found.quote, found, tuple(steps))
+        return Priced(read, found.quote, found, tuple(steps), self._below_margin(found, at_ms))
+
+    def _below_margin(self, found: Found, at_ms: int) -> str:
+        """Nothing is known of the margin where the deck gives no cost: then it is not below the floor."""
+        floor_percent = self.plan.margin.floor_percent
+        prices = carrier_prices(self.tariff, found, at_ms) if floor_percent is not None else None
+        return "" if prices is None or floor_percent is None else below_floor(found.quote, prices, floor_percent)
 
     def barred(self, read: Normalised) -> str:
         """Why the number is barred before any price is looked for; empty when it is not."""

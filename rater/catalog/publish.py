@@ -27,7 +27,7 @@ from rater.catalog.model import Account
 from rater.catalog.snapshot import Snapshot
 from rater.charging.model import Post, PostKind, Reply, Request, Status
 from rater.errors import CatalogError, ConfigError, InputError, StoreError
-from rater.ids import AccountId, OpId, Shard
+from rater.ids import AccountId, OpId, ResellerId, Shard
 from rater.money import format_amount
 
 KEPT = 5
@@ -77,11 +77,12 @@ async def publish(
     try:
         progress("accounts")
         places = await place_accounts(redis, prefix, list(snapshot.accounts), shards)
+        resellers = await place_resellers(redis, prefix, list(snapshot.resellers), shards)
         placed = snapshot.placed(places, 0)
         opened, notes = await _open_accounts(redis, store, placed, prefix, now_ms)
         progress("snapshot")
         version = await _next_version(redis, prefix)
-        data = await asyncio.to_thread(snapshot.placed(places, version).to_bytes)
+        data = await asyncio.to_thread(snapshot.placed(places, version, resellers).to_bytes)
         await asyncio.to_thread(Snapshot.from_bytes, data)  # what cannot be read back is not published
         await redis.set(version_key(prefix, version), data)
         progress("publication")
@@ -116,6 +117,15 @@ async def place_accounts(
             hint=f"Set [redis] shards to at least {max(places.values()) + 1}: accounts do not move.",
         )
     return places
+
+
+async def place_resellers(
+    redis: Redis, prefix: str, resellers: Sequence[ResellerId], shards: int
+) -> dict[ResellerId, Shard]:
+    """The shard in which each reseller's calls are counted, given once like an account's."""
+    names = [AccountId(f"reseller:{name}") for name in resellers]
+    places = await place_accounts(redis, prefix, names, shards)
+    return {reseller: places[name] for reseller, name in zip(resellers, names, strict=True)}
 
 
 async def _open_accounts(

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
-from rater.catalog.model import Account, CallLimits, Modality, PayerSource, SwitchRules, Trunk
+from rater.catalog.classes import NEVER_IN_A_DECK
+from rater.catalog.model import (
+    Account,
+    Barred,
+    CallLimits,
+    Enforce,
+    Modality,
+    PayerSource,
+    Reseller,
+    SpendCaps,
+    SwitchRules,
+    Trunk,
+)
 from rater.catalog.plan import Plan, WhenExhausted
+from rater.catalog.read_plans import PREFIX, PREFIX_EXPECTED
 from rater.catalog.table import Table
-from rater.ids import AccountId, PlanId, SwitchId, TrunkId
+from rater.ids import AccountId, PlanId, ResellerId, SwitchId, TrunkId
+from rater.money import MAX_CALL_S
 
 _SWITCH = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _SWITCH_EXPECTED = "1 to 32 lower-case letters, digits or '-', as in the settings"
@@ -16,13 +31,37 @@ _PATTERN = re.compile(r"[A-Za-z0-9]+/[^\s]{1,100}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
-def read_accounts(top: Table, plans: Mapping[PlanId, Plan]) -> dict[AccountId, Account]:
-    accounts = {AccountId(name): _account(AccountId(name), table, plans) for name, table in top.named("account")}
+MOST_PER_SECOND = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What an account may refer to."""
+
+    plans: Mapping[PlanId, Plan]
+    resellers: Mapping[ResellerId, Reseller]
+    classes: Collection[str]
+
+
+def read_accounts(
+    top: Table, plans: Mapping[PlanId, Plan], classes: Collection[str]
+) -> tuple[dict[AccountId, Account], dict[ResellerId, Reseller]]:
+    """`classes`: those that decks may use."""
+    resellers = {ResellerId(name): _reseller(ResellerId(name), table) for name, table in top.named("reseller")}
+    context = _Context(plans, resellers, set(classes) - NEVER_IN_A_DECK)
+    accounts = {AccountId(name): _account(AccountId(name), table, context) for name, table in top.named("account")}
     top.finish()
-    return accounts
+    return accounts, resellers
 
 
-def _account(name: AccountId, table: Table, plans: Mapping[PlanId, Plan]) -> Account:
+def _reseller(name: ResellerId, table: Table) -> Reseller:
+    reseller = Reseller(name, table.text("name", name), limits=_simultaneous(table.table("limits")))
+    table.finish()
+    return reseller
+
+
+def _account(name: AccountId, table: Table, context: _Context) -> Account:
+    plans = context.plans
     account = Account(
         id=name,
         plan=PlanId(table.reference("plan", plans, "plan")),
@@ -31,7 +70,11 @@ def _account(name: AccountId, table: Table, plans: Mapping[PlanId, Plan]) -> Acc
         active=table.flag("active", True),
         opening_micro=table.amount("opening", 0),
         credit_limit_micro=table.amount("credit_limit", 0),
-        limits=_limits(table.table("limits")),
+        limits=_limits(table.table("limits"), context.classes),
+        barred=_barred(table, context.classes),
+        spend=_spend(table.table("spend")),
+        reseller=ResellerId(table.reference("reseller", context.resellers, "reseller", "")) or None,
+        enforce=table.choice("enforce", Enforce, Enforce.ON),
     )
     table.finish()
     plan = plans.get(account.plan)
@@ -58,10 +101,38 @@ def _check_modality(account: Account, plan: Plan, table: Table) -> None:
         )
 
 
-def _limits(table: Table) -> CallLimits:
-    limits = CallLimits(table.limit("both"), table.limit("out"), table.limit("in"))
+def _simultaneous(table: Table) -> CallLimits:
+    limits = CallLimits(
+        table.limit("both"), table.limit("out"), table.limit("in"),
+        enforce=table.choice("enforce", Enforce, Enforce.ON),
+    )  # fmt: skip
     table.finish()
     return limits
+
+
+def _limits(table: Table, classes: Collection[str]) -> CallLimits:
+    """Those of an account, which may have more than a reseller's."""
+    rate = table.integer("calls_per_second", 0, low=1, high=MOST_PER_SECOND)
+    by_class = table.limits_by("classes", classes)
+    return replace(_simultaneous(table), per_second=rate or None, classes=by_class)
+
+
+def _barred(table: Table, classes: Collection[str]) -> Barred:
+    return Barred(
+        tuple(sorted(table.texts("blocked_classes", among=classes))),
+        table.texts("blocked_prefixes", pattern=PREFIX, expected=PREFIX_EXPECTED),
+        table.integer("max_call_s", 0, low=1, high=MAX_CALL_S) or None,
+    )
+
+
+def _spend(table: Table) -> SpendCaps:
+    caps = SpendCaps(
+        table.amount_or_none("hour"),
+        table.amount_or_none("day"),
+        table.choice("enforce", Enforce, Enforce.ON),
+    )
+    table.finish()
+    return caps
 
 
 def read_switches(top: Table) -> dict[SwitchId, SwitchRules]:
@@ -90,7 +161,13 @@ def read_trunks(top: Table, switches: Collection[SwitchId]) -> dict[TrunkId, Tru
         pattern = table.text(
             "pattern", pattern=_PATTERN, expected='a pattern on channel names, such as "PJSIP/trunk-*"'
         )
-        trunk = Trunk(TrunkId(name), SwitchId(switch) if switch else None, pattern, table.limit("max_calls"))
+        trunk = Trunk(
+            TrunkId(name),
+            SwitchId(switch) if switch else None,
+            pattern,
+            table.limit("max_calls"),
+            table.choice("enforce", Enforce, Enforce.ON),
+        )
         for other in trunks.values():
             together = trunk.switch == other.switch or None in (trunk.switch, other.switch)
             if pattern and other.pattern == pattern and together:

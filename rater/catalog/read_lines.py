@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rater.catalog.model import Account, CallLimits, Line
+from rater.catalog.classes import NEVER_IN_A_DECK
+from rater.catalog.model import Account, Barred, CallLimits, Line
 from rater.catalog.plan import Plan
-from rater.catalog.table import ID, ID_EXPECTED
+from rater.catalog.read_accounts import MOST_PER_SECOND
+from rater.catalog.read_plans import PREFIX, PREFIX_EXPECTED
+from rater.catalog.table import ID, ID_EXPECTED, one_of
 from rater.errors import Problem
 from rater.ids import AccountId, LineId, PlanId
+from rater.money import MAX_CALL_S
 from rater.rating.normalise_presets import area_pattern
 
 REQUIRED = ("line", "account", "endpoint")
-COLUMNS = (*REQUIRED, "account_code", "area", "active", "limit", "limit_out", "limit_in")
+COLUMNS = (
+    *REQUIRED, "account_code", "area", "active", "limit", "limit_out", "limit_in", "calls_per_second", "max_call_s",
+    "blocked_classes", "blocked_prefixes",
+)  # fmt: skip
 MAX_CELL = 200
 _NAME = re.compile(r"[^\s/,;@:{}\x00-\x1f]{1,80}")
 
@@ -31,10 +38,14 @@ class Cell:
 
 
 def read_lines(
-    path: Path, name: str, accounts: Mapping[AccountId, Account], plans: Mapping[PlanId, Plan]
+    path: Path,
+    name: str,
+    accounts: Mapping[AccountId, Account],
+    plans: Mapping[PlanId, Plan],
+    classes: Collection[str],
 ) -> tuple[dict[LineId, Line], list[Problem]]:
     """The lines, and everything that is wrong with the file; the lines are only good when nothing is."""
-    reader = _Reader(name, accounts, plans)
+    reader = _Reader(name, accounts, plans, set(classes) - NEVER_IN_A_DECK)
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -54,8 +65,15 @@ def read_lines(
 
 
 class _Reader:
-    def __init__(self, name: str, accounts: Mapping[AccountId, Account], plans: Mapping[PlanId, Plan]) -> None:
+    def __init__(
+        self,
+        name: str,
+        accounts: Mapping[AccountId, Account],
+        plans: Mapping[PlanId, Plan],
+        classes: Collection[str],
+    ) -> None:
         self.name = name
+        self.classes = classes
         self.accounts = accounts
         self.plans = plans
         self.problems: list[Problem] = []
@@ -147,9 +165,18 @@ class _Reader:
         self._once(number, get["endpoint"], self._endpoints, "endpoint")
         self._once(number, get["account_code"], self._codes, "account code")
         area = self._area(number, get["area"], account)
-        limits = CallLimits(*(self._limit(number, get[key]) for key in ("limit", "limit_out", "limit_in")))
+        limits = CallLimits(
+            self._limit(number, get["limit"]), self._limit(number, get["limit_out"]),
+            self._limit(number, get["limit_in"]), self._whole(number, get["calls_per_second"], MOST_PER_SECOND),
+        )  # fmt: skip
+        barred = Barred(
+            self._words(number, get["blocked_classes"], self.classes.__contains__, one_of(self.classes)),
+            self._words(number, get["blocked_prefixes"], PREFIX.fullmatch, PREFIX_EXPECTED),
+            self._whole(number, get["max_call_s"], MAX_CALL_S),
+        )
         payer = account.id if account is not None else AccountId("")
-        self.lines[line] = Line(line, payer, endpoint, code, area, self._flag(number, get["active"]), limits)
+        active = self._flag(number, get["active"])
+        self.lines[line] = Line(line, payer, endpoint, code, area, active, limits, barred)
 
     def _text(self, number: int, cell: Cell, pattern: re.Pattern[str], expected: str) -> str:
         if pattern.fullmatch(cell.text) is None:
@@ -200,6 +227,27 @@ class _Reader:
             self.fault(number, cell.column, f"{cell.text!r} is no limit", "a whole number of calls, or nothing")
             return None
         return int(cell.text)
+
+    def _whole(self, number: int, cell: Cell, high: int) -> int | None:
+        """A number from 1 on, or nothing."""
+        if not cell.text:
+            return None
+        value = int(cell.text) if re.fullmatch(r"[0-9]{1,9}", cell.text) else 0
+        if not 1 <= value <= high:
+            expected = f"a whole number from 1 to {high}, or nothing"
+            self.fault(number, cell.column, f"{cell.text!r} cannot stand here", expected)
+            return None
+        return value
+
+    def _words(self, number: int, cell: Cell, is_good: Callable[[str], object], expected: str) -> tuple[str, ...]:
+        """The words of a cell, between blanks."""
+        words = tuple(dict.fromkeys(cell.text.split()))
+        for word in words:
+            if not is_good(word):
+                self.fault(
+                    number, cell.column, f"{word!r} cannot stand here", f"{expected}; blanks between several"
+                )
+        return words
 
     def _flag(self, number: int, cell: Cell) -> bool:
         text = cell.text.lower()

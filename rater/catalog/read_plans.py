@@ -13,7 +13,8 @@ from babel.numbers import list_currencies
 
 from rater.catalog.classes import NEVER_IN_A_DECK, STANDARD
 from rater.catalog.cycles import WEEKDAYS, Cycle, CycleKind
-from rater.catalog.plan import Allowance, Plan, Thresholds, WhenExhausted
+from rater.catalog.model import Enforce
+from rater.catalog.plan import Allowance, Margin, Plan, Thresholds, WhenExhausted
 from rater.catalog.read_bands import read_bands, read_calendar
 from rater.catalog.read_dial_plans import read_dial_plan
 from rater.catalog.table import ID, ID_EXPECTED, Table, describe
@@ -29,6 +30,7 @@ from rater.rating.timeline import LAST_AT_MS
 
 CLASS = re.compile(r"[a-z][a-z0-9_]{0,31}")
 PREFIX = re.compile(r"[0-9*#]{1,15}")
+PREFIX_EXPECTED = "1 to 15 digits, without plus"
 _DECK = re.compile(r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9._/-]*\.csv")
 _MOST_S = 1_000_000_000
 
@@ -107,8 +109,10 @@ def _details(table: Table, context: _Context, base: Plan) -> Plan:
         thresholds=_thresholds(table.table("thresholds")) if "thresholds" in table else base.thresholds,
         blocked_classes=tuple(sorted(table.texts("blocked_classes", base.blocked_classes, among=among))),
         blocked_prefixes=table.texts(
-            "blocked_prefixes", base.blocked_prefixes, pattern=PREFIX, expected="1 to 15 digits, without plus"
+            "blocked_prefixes", base.blocked_prefixes, pattern=PREFIX, expected=PREFIX_EXPECTED
         ),
+        class_limits=table.limits_by("class_limits", among) if "class_limits" in table else base.class_limits,
+        margin=_margin(table.table("margin")) if "margin" in table else base.margin,
     )  # fmt: skip
 
 
@@ -196,6 +200,14 @@ def _cycle(table: Table) -> Cycle:
         table.fault("day", "a daily cycle has no day", "no such key", at_key=True)
         table.integer("day", 0, low=0, high=0)
     return Cycle(kind, 0)
+
+
+def _margin(table: Table) -> Margin:
+    margin = Margin(
+        table.integer("floor_percent", low=-1000, high=100), table.choice("enforce", Enforce, Enforce.ON)
+    )
+    table.finish()
+    return margin
 
 
 def _thresholds(table: Table) -> Thresholds:

@@ -15,13 +15,13 @@ from typing import Any
 import msgpack
 from pydantic import TypeAdapter, ValidationError
 
-from rater.catalog.model import Account, Line, Rated, Refused, SwitchRules, Trunk
+from rater.catalog.model import Account, Line, Rated, Refused, Reseller, SwitchRules, Trunk
 from rater.catalog.plan import Plan
 from rater.catalog.pricing import PricedPlan
 from rater.catalog.terms import PlanTerms
 from rater.charging.model import Terms
 from rater.errors import CatalogError, InputError, Problem
-from rater.ids import AccountId, LineId, PlanId, Shard, SwitchId, TrunkId
+from rater.ids import AccountId, LineId, PlanId, ResellerId, Shard, SwitchId, TrunkId
 from rater.rating.compiled import CompiledDeck
 
 FORMAT = "rater.catalog/1"
@@ -38,6 +38,7 @@ class Content:
     lines: dict[LineId, Line] = field(default_factory=dict)
     trunks: dict[TrunkId, Trunk] = field(default_factory=dict)
     switches: dict[SwitchId, SwitchRules] = field(default_factory=dict)
+    resellers: dict[ResellerId, Reseller] = field(default_factory=dict)
 
 
 _CONTENT = TypeAdapter(Content)
@@ -71,6 +72,10 @@ class Snapshot:
         return self.content.accounts
 
     @property
+    def resellers(self) -> Mapping[ResellerId, Reseller]:
+        return self.content.resellers
+
+    @property
     def lines(self) -> Mapping[LineId, Line]:
         return self.content.lines
 
@@ -92,16 +97,24 @@ class Snapshot:
         """Raises KeyError for a plan that is not in the catalogue; for a number it never raises."""
         return self.plans[plan].rate(number, area=area, at_ms=at_ms, version=self._version)
 
+    def class_limits(self, plan: PlanId, at_ms: int) -> Mapping[str, int]:
+        """Raises KeyError for a plan that is not in the catalogue."""
+        return dict(self.plans[plan].at(at_ms).plan.class_limits)
+
     def terms(self, account: AccountId, destination_class: str, at_ms: int) -> Terms:
         """Raises KeyError for an account that is not in the catalogue."""
         payer = self.content.accounts[account]
         version = self.plans[payer.plan].at(at_ms).plan
         return self._terms[version.key].terms(payer, destination_class, at_ms)
 
-    def placed(self, shards: Mapping[AccountId, Shard], version: int) -> Snapshot:
-        """The same catalogue as that version, with each account in its shard."""
+    def placed(
+        self, shards: Mapping[AccountId, Shard], version: int, resellers: Mapping[ResellerId, Shard] | None = None
+    ) -> Snapshot:
+        """The same catalogue as that version, with each account in its shard, and each reseller named in its."""
         accounts = {name: replace(account, shard=shards[name]) for name, account in self.accounts.items()}
-        return Snapshot(replace(self.content, accounts=accounts), self.decks, version)
+        places = resellers or {}
+        groups = {name: replace(each, shard=places.get(name, each.shard)) for name, each in self.resellers.items()}
+        return Snapshot(replace(self.content, accounts=accounts, resellers=groups), self.decks, version)
 
     @cached_property
     def rows(self) -> int:

@@ -109,6 +109,18 @@ class Table:
         """A number of simultaneous calls, or none."""
         return self.integer(key, low=0, high=1_000_000) if key in self.data else self._take(key, False, "")
 
+    def limits_by(self, key: str, among: Collection[str]) -> tuple[tuple[str, int], ...]:
+        """A table of names and the most simultaneous calls of each, such as ``{ premium = 1 }``."""
+        table = self.table(key)
+        found: list[tuple[str, int]] = []
+        for name in table.data:
+            if name in among:
+                found.append((name, table.integer(name, low=0, high=1_000_000)))
+            else:
+                near = difflib.get_close_matches(name, among, 1)
+                table.fault(name, f"unknown class {name!r}", near[0] if near else one_of(among), at_key=True)
+        return tuple(sorted(found))
+
     def flag(self, key: str, default: bool) -> bool:
         value = self._take(key, False, "")
         if value is None:
@@ -122,6 +134,9 @@ class Table:
         """Micro-units of an amount written as a text, not negative."""
         value = self._take(key, default is None, 'an amount such as "12.50"')
         return (default or 0) if value is None else self._amount((key,), value)
+
+    def amount_or_none(self, key: str) -> int | None:
+        return self.amount(key) if key in self.data else self._take(key, False, "")
 
     def _amount(self, path: Where, value: object) -> int:
         if isinstance(value, Inexact):

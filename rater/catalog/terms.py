@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from rater.catalog.model import Account, Modality
+from rater.catalog.cycles import Cycle, CycleKind
+from rater.catalog.model import Account, Enforce, Modality, SpendCaps
 from rater.catalog.plan import Plan, WhenExhausted
-from rater.charging.model import AllowanceTerm, Terms, Threshold, ThresholdKind
+from rater.charging.model import AllowanceTerm, SpendCap, SpendWindow, Terms, Threshold, ThresholdKind
+
+HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class PlanTerms:
         self._plan = plan
         self._zone = zone
         self._cycles: dict[str, _Cycle] = {}
+        self._hour_ms = self._day_ms = (0, 0)
         self._money = tuple(
             Threshold(f"money_below:{value}", ThresholdKind.MONEY_BELOW, value)
             for value in plan.thresholds.money_below_micro
@@ -38,7 +43,23 @@ class PlanTerms:
             cycle = self._cycle(destination_class, at_ms)
             self._cycles[destination_class] = cycle
         floor_micro, use_money = floor(account, self._plan.when_exhausted)
-        return Terms(floor_micro, use_money, cycle.allowances, cycle.thresholds, self._plan.currency)
+        spend = self._spend(account.spend, at_ms)
+        return Terms(floor_micro, use_money, cycle.allowances, cycle.thresholds, self._plan.currency, spend)
+
+    def _spend(self, caps: SpendCaps, at_ms: int) -> tuple[SpendCap, ...]:
+        if caps.hour_micro is None and caps.day_micro is None:
+            return ()
+        if not self._hour_ms[0] <= at_ms < self._hour_ms[1]:
+            self._hour_ms = hour_bounds(at_ms, self._zone)
+        shadow = caps.enforce is Enforce.SHADOW
+        found = []
+        if caps.hour_micro is not None:
+            found.append(SpendCap(SpendWindow.HOUR, caps.hour_micro, self._hour_ms[0], shadow))
+        if caps.day_micro is not None:
+            if not self._day_ms[0] <= at_ms < self._day_ms[1]:
+                self._day_ms = Cycle(CycleKind.DAILY, 0).bounds(at_ms, self._zone)
+            found.append(SpendCap(SpendWindow.DAY, caps.day_micro, self._day_ms[0], shadow))
+        return tuple(found)
 
     def _cycle(self, destination_class: str, at_ms: int) -> _Cycle:
         found = []
@@ -56,6 +77,14 @@ class PlanTerms:
             tuple(found),
             self._money + percents,
         )
+
+
+def hour_bounds(at_ms: int, zone: ZoneInfo) -> tuple[int, int]:
+    """The clock hour of the zone that holds a moment, as lasting an hour even where the clock is set in it."""
+    offset = dt.datetime.fromtimestamp(at_ms / 1000, zone).utcoffset() or dt.timedelta()
+    offset_ms = offset // dt.timedelta(milliseconds=1)
+    start_ms = (at_ms + offset_ms) // HOUR_MS * HOUR_MS - offset_ms
+    return start_ms, start_ms + HOUR_MS
 
 
 def floor(account: Account, when_exhausted: WhenExhausted) -> tuple[int, bool]:

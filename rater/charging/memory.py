@@ -32,6 +32,7 @@ from rater.charging.model import (
     Answer,
     Deny,
     Extend,
+    FreeLeases,
     GrantState,
     LegState,
     Post,
@@ -41,6 +42,7 @@ from rater.charging.model import (
     Reserve,
     Settle,
     Status,
+    TakeLeases,
     Terms,
 )
 from rater.charging.rules import denial_value, lease_expiry_ms, validate
@@ -144,9 +146,28 @@ class MemoryStore:
             return self._post(request)
         if self._is_stale(request):
             return Reply(Status.STALE, Reason.STALE_LEADER)
+        if isinstance(request, TakeLeases):
+            return self._take_leases(request)
+        if isinstance(request, FreeLeases):
+            for scope in request.scopes:
+                self._leases.get((request.shard, scope), {}).pop(request.leg, None)
+            return Reply(Status.OK)
         return self._once(request)
 
-    def _is_stale(self, request: Reserve | Answer | Extend | Settle) -> bool:
+    def _take_leases(self, request: TakeLeases) -> Reply:
+        reached: dict[bool, list[Reason]] = {True: [], False: []}
+        for lease in () if request.forced else request.leases:
+            others = self._leases.get((request.shard, lease.scope), {})
+            live = sum(until > request.now_ms for leg, until in others.items() if leg != request.leg)
+            if live >= lease.limit:
+                reached[lease.shadow].append(lease.reason)
+        if reached[False]:
+            return Reply(Status.DENIED, min(reached[False]))
+        for lease in request.leases:
+            self._leases.setdefault((request.shard, lease.scope), {})[request.leg] = request.until_ms
+        return Reply(Status.OK, min(reached[True], default=Reason.ALLOWED))
+
+    def _is_stale(self, request: Reserve | Answer | Extend | Settle | TakeLeases | FreeLeases) -> bool:
         """Whether a newer leader writes for the switch. A newer epoch than known is noted."""
         where = (request.shard, request.switch)
         known = self._epochs.get(where, self._leaders.get(request.switch, ("", 0, 0))[1])
@@ -228,6 +249,7 @@ class MemoryStore:
             for lease in request.leases
             if self.live_leases(request.shard, lease.scope, request.now_ms) >= lease.limit
         ]
+        broken += () if request.broken.allows else (request.broken,)
         return min(broken, default=Reason.ALLOWED)
 
     def _denied(self, request: Reserve, number: int, reason: Reason, account: Account) -> Reply:

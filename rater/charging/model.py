@@ -25,6 +25,35 @@ class Lease:
     scope: str
     limit: int
     reason: Reason
+    shadow: bool = False
+    """Reached, it is told and denies nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRate:
+    """At most `calls` attempts of `scope` pass in any second; those denied do not count. `reason`, `shadow`: as
+    of a `Lease`."""
+
+    scope: str
+    calls: int
+    reason: Reason = Reason.CALL_RATE_LIMIT
+    shadow: bool = False
+
+
+class SpendWindow(StrEnum):
+    HOUR = "hour"
+    DAY = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class SpendCap:
+    """Most money, charged and reserved, in the window that began at `from_ms`. What a leg is charged counts in the
+    window in which it is settled, what live legs hold in the present one."""
+
+    window: SpendWindow
+    limit_micro: int
+    from_ms: int
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +90,8 @@ class Terms:
     """What an account may do, from the catalogue in force; sent with each operation, stored nowhere.
 
     `floor_micro`: the balance may not fall under it (0 prepaid, −limit postpaid). `use_money`: False when an
-    exhausted allowance blocks.
+    exhausted allowance blocks. `shadow`: the leg is reserved and charged whatever limits and balances say, and what
+    would have denied or ended it is told with the answer.
     """
 
     floor_micro: int = 0
@@ -70,6 +100,8 @@ class Terms:
     """Only those whose classes hold the leg's class."""
     thresholds: tuple[Threshold, ...] = ()
     currency: str = ""
+    spend: tuple[SpendCap, ...] = ()
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +120,8 @@ class Reserve:
 
     `exempt`: an emergency leg; no limit or balance is looked at (leases are still counted). `facts`: a msgpack
     map kept with the leg for resuming it and put into its rated event; a denial's record carries it too.
-    `epoch`: the leader's fencing token for the switch; an older one than the store's is refused.
+    `epoch`: the leader's fencing token for the switch; an older one than the store's is refused. `broken`: a limit
+    kept elsewhere that is reached already (trunk, reseller, margin): the leg is denied, by the first reason of all.
     """
 
     op: OpId
@@ -104,6 +137,8 @@ class Reserve:
     slice: SlicePolicy
     exempt: bool
     facts: bytes
+    rates: tuple[CallRate, ...] = ()
+    broken: Reason = Reason.ALLOWED
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +204,34 @@ class Deny:
     facts: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class TakeLeases:
+    """Take leases outside the account's shard before a leg is reserved, all or none, or renew them to `until_ms`.
+    `forced`: whatever the limits (renewal, an emergency, shadow). A repeat takes nothing twice."""
+
+    op: OpId
+    shard: Shard
+    leg: LegId
+    switch: SwitchId
+    epoch: int
+    now_ms: int
+    until_ms: int
+    leases: tuple[Lease, ...]
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FreeLeases:
+    """Free such leases after the leg is settled or denied. What nobody frees frees itself, at its `until_ms`."""
+
+    op: OpId
+    shard: Shard
+    leg: LegId
+    switch: SwitchId
+    epoch: int
+    scopes: tuple[str, ...]
+
+
 class PostKind(StrEnum):
     OPENING = "opening"
     CREDIT = "credit"
@@ -190,14 +253,14 @@ class Post:
     cause: str = ""
 
 
-Request = Reserve | Answer | Extend | Settle | Deny | Post
+Request = Reserve | Answer | Extend | Settle | Deny | Post | TakeLeases | FreeLeases
 OPERATION_KEPT_S = 30 * 86_400
 
 
 class Status(StrEnum):
     OK = "ok"
     DENIED = "denied"
-    """Only Reserve and Post; `reason` says why."""
+    """Only Reserve, Post and TakeLeases; `reason` says why."""
     GONE = "gone"
     """The leg is unknown here: it was settled long ago or never reserved."""
     STALE = "stale"
@@ -209,7 +272,8 @@ class Status(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The answer to one request. Amounts that do not apply are 0. `granted_s` counts from the answer, in all.
-    `final`: nothing more can be had at present. `repeated`: this answer was given before."""
+    `final`: nothing more can be had at present. `repeated`: this answer was given before. `reason` beside OK: what
+    a rule in shadow would have denied or ended the leg for."""
 
     status: Status
     reason: Reason = Reason.ALLOWED

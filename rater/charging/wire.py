@@ -21,6 +21,7 @@ from rater.charging.model import (
     Answer,
     Deny,
     Extend,
+    FreeLeases,
     GrantState,
     LegState,
     Piece,
@@ -30,6 +31,7 @@ from rater.charging.model import (
     Reserve,
     Settle,
     Status,
+    TakeLeases,
     Terms,
     ThresholdKind,
 )
@@ -69,7 +71,7 @@ class OtherScopes(Exception):
 
 
 def to_call(request: Request, keys: Keys, scopes: bytes) -> Arguments:
-    """The script call for a request. `scopes`: of the leg's leases, packed; unused by Reserve, Deny and Post."""
+    """The script call for a request. `scopes`: of the leg's leases, packed; used by Answer, Extend and Settle."""
     match request:
         case Extend():
             return _extend(request, keys, scopes)
@@ -84,6 +86,11 @@ def to_call(request: Request, keys: Keys, scopes: bytes) -> Arguments:
             return "deny", names, (str(denial_value(request.facts)), request.facts)
         case Post():
             return _post(request, keys)
+        case TakeLeases():
+            return _take_leases(request, keys)
+        case FreeLeases():
+            head = sequence((str(request.epoch), request.leg, request.switch))
+            return "release", _outside(request, keys, request.scopes), (head,)
 
 
 def reserve_scopes(request: Reserve) -> bytes:
@@ -98,7 +105,7 @@ def _reserve(r: Reserve, keys: Keys) -> Arguments:
     head = sequence((
         op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, int(r.exempt), terms.floor_micro,
         int(terms.use_money), r.slice.first_s, r.slice.short_s, int(Reason.INSUFFICIENT_CREDIT),
-        int(Reason.ALLOWANCE_EXHAUSTED),
+        int(Reason.ALLOWANCE_EXHAUSTED), int(r.broken),
     ))  # fmt: skip
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
@@ -107,6 +114,17 @@ def _reserve(r: Reserve, keys: Keys) -> Arguments:
     return "reserve", names, (
         head, _quote(r.quote), r.facts, sequence(limits), _allowances(terms), reserve_scopes(r),
     )  # fmt: skip
+
+
+def _take_leases(r: TakeLeases, keys: Keys) -> Arguments:
+    values: list[Any] = [str(r.epoch), r.now_ms, r.leg, r.switch, r.until_ms, int(r.forced)]
+    for lease in r.leases:
+        values += (lease.limit, -lease.reason if lease.shadow else int(lease.reason))
+    return "lease", _outside(r, keys, [lease.scope for lease in r.leases]), (sequence(values),)
+
+
+def _outside(r: TakeLeases | FreeLeases, keys: Keys, scopes: Iterable[str]) -> tuple[str, ...]:
+    return keys.epoch(r.switch), keys.switches, *(keys.lease(scope) for scope in scopes)
 
 
 def _answer(r: Answer, keys: Keys, scopes: bytes) -> Arguments:

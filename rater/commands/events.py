@@ -196,6 +196,9 @@ def _text(record: PublicRecord) -> str:
     to = escape(record.number or record.dialled)
     if isinstance(record, DeniedRecord):
         detail = f" ({escape(record.detail)})" if record.detail else ""
+        if record.shadow:
+            when = "denied" if record.shadow_at_s is None else f"cut after {record.shadow_at_s} s"
+            return f"[yellow]shadow[/yellow]    {who} → {to}: would be {when}: {record.reason}{detail}"
         return f"[red]denied[/red]    {who} → {to}: {record.reason}{detail}"
     colour = _DISPOSITIONS.get(record.disposition, "red")
     cut = f" cut: {record.cut}" if record.cut else ""

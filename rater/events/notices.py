@@ -18,7 +18,11 @@ from rater.verdict import Reason
 
 
 class DeniedRecord(Record):
-    """An attempt that was not allowed. `reason` is the verdict's code; no balance is given where none was asked."""
+    """An attempt that was not allowed. `reason` is the verdict's code; no balance is given where none was asked.
+
+    `shadow`: it was allowed all the same; `reason` is what would have denied it, or would have ended it after
+    `shadow_at_s` seconds of talk.
+    """
 
     schema_: Literal["rater.denied/1"] = Field(default="rater.denied/1", alias="schema")
     id: str
@@ -46,6 +50,9 @@ class DeniedRecord(Record):
     reserved: str | None
     reserved_micro: int | None
     steps: tuple[str, ...]
+    reseller: str = ""
+    shadow: bool = False
+    shadow_at_s: int | None = None
 
 
 class ThresholdRecord(Record):
@@ -82,11 +89,13 @@ def record_of(entry: Entry) -> PublicRecord:
 def denied_record(facts_map: Mapping[str, Any], result: Mapping[str, Any]) -> DeniedRecord:
     """Raises UnreadableEntry."""
     try:
-        shared = shared_fields(LegFacts.from_map(facts_map))
+        facts = LegFacts.from_map(facts_map)
+        shared = shared_fields(facts)
         reason = Reason(int(result["reason"]))
         shared["reason"] = reason.code
         amounts: dict[str, Any] = dict.fromkeys(("balance", "balance_micro", "reserved", "reserved_micro"))
-        if Reason.LINE_LIMIT <= reason < Reason.STORE_UNAVAILABLE:  # the account was looked at
+        shared["shadow"] = bool(facts.shadow)
+        if not facts.shadow and Reason.LINE_LIMIT <= reason < Reason.STORE_UNAVAILABLE:  # the account was looked at
             amounts = amount_fields(result, "balance", "reserved")
         return DeniedRecord(**shared, **amounts)
     except (KeyError, TypeError, ValueError, AmountError) as error:

@@ -62,6 +62,13 @@ class LegFacts:
     """Why the leg was ended by us: ``credit``, ``operator``, ``max_length``; empty when the parties ended it."""
     reason: str = ""
     detail: str = ""
+    reseller: str = ""
+    shadow: str = ""
+    """What would have denied or ended the leg, were it not in shadow; empty when nothing."""
+    shadow_at_s: int | None = None
+    """After how many seconds of talk it would have ended; None: it would not have begun."""
+    longest_s: int = 0
+    """In shadow: how long the leg could have lasted; 0: as long as its quote says."""
 
     def pack(self) -> bytes:
         return bytes(msgpack.packb(asdict(self)))
@@ -170,6 +177,9 @@ class RatedEvent(Record):
     reason: str
     detail: str
     steps: tuple[str, ...]
+    reseller: str = ""
+    shadow: str = ""
+    shadow_at_s: int | None = None
 
 
 def rated_event(facts_map: Mapping[str, Any], result: Mapping[str, Any]) -> RatedEvent:
@@ -211,6 +221,7 @@ def rated_event(facts_map: Mapping[str, Any], result: Mapping[str, Any]) -> Rate
             grade=facts.grade,
             answer_grade=facts.answer_grade,
             cut=facts.cut,
+            shadow=facts.shadow,
         )
     except UnreadableEntry:
         raise
@@ -231,6 +242,7 @@ def shared_fields(facts: LegFacts) -> dict[str, Any]:
 _SHARED = (
     "id", "call", "switch", "mode", "direction", "account", "line", "trunk", "caller", "dialled", "number",
     "prefix", "destination", "plan", "catalog_version", "emergency", "reason", "detail",
+    "reseller", "shadow_at_s",
 )  # fmt: skip
 
 

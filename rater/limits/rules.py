@@ -1,44 +1,45 @@
-"""Simultaneous-call limits as leases. Pure: plain ids and numbers in, leases out.
+"""Limits as what the store is asked for. Pure: plain ids and numbers in; leases and call rates out.
 
-A scope is what a limit counts: ``line:1001`` all its legs, ``line:1001:out`` and ``:in`` those of one direction;
-likewise ``account:…`` and ``trunk:…``. A limit of None takes no lease.
+A scope is what a limit counts: ``line:1001`` all its legs, ``line:1001:out`` and ``:in`` those of one direction,
+``account:ACME:class:premium`` those of one class; likewise ``account:…`` and ``reseller:…``. A limit of None
+asks for nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from rater.charging.model import Lease
+from rater.charging.model import CallRate, Lease
 from rater.verdict import Reason
 
-Limits = tuple[int | None, int | None, int | None]
-"""Most simultaneous legs: both directions together, outbound, inbound."""
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one line, account or reseller: most simultaneous legs in both directions together, outbound, inbound; most
+    outbound attempts in any second. `shadow`: told when reached, and nothing else."""
+
+    both: int | None = None
+    outbound: int | None = None
+    inbound: int | None = None
+    per_second: int | None = None
+    shadow: bool = False
 
 
-def leases(
-    *,
-    outbound: bool,
-    account: str,
-    account_limits: Limits,
-    line: str | None = None,
-    line_limits: Limits | None = None,
-    trunk: str | None = None,
-    trunk_limit: int | None = None,
-) -> tuple[Lease, ...]:
-    """The leases that one leg needs, the narrowest scope first."""
-    found: list[Lease] = []
-    if line is not None and line_limits is not None:
-        found += _of(f"line:{line}", line_limits, outbound, Reason.LINE_LIMIT)
-    found += _of(f"account:{account}", account_limits, outbound, Reason.ACCOUNT_LIMIT)
-    if trunk is not None and trunk_limit is not None:
-        found.append(Lease(f"trunk:{trunk}", trunk_limit, Reason.TRUNK_LIMIT))
-    return tuple(found)
-
-
-def _of(scope: str, limits: Limits, outbound: bool, reason: Reason) -> Iterator[Lease]:
-    both, out_limit, in_limit = limits
-    if both is not None:
-        yield Lease(scope, both, reason)
-    one_way = out_limit if outbound else in_limit
+def leases(scope: str, limits: Limits, reason: Reason, *, outbound: bool) -> Iterator[Lease]:
+    """The leases that one leg needs of one scope."""
+    if limits.both is not None:
+        yield Lease(scope, limits.both, reason, limits.shadow)
+    one_way = limits.outbound if outbound else limits.inbound
     if one_way is not None:
-        yield Lease(f"{scope}:{'out' if outbound else 'in'}", one_way, reason)
+        yield Lease(f"{scope}:{'out' if outbound else 'in'}", one_way, reason, limits.shadow)
+
+
+def class_lease(scope: str, destination_class: str, most: int, *, shadow: bool) -> Lease:
+    return Lease(f"{scope}:class:{destination_class}", most, Reason.CLASS_LIMIT, shadow)
+
+
+def call_rate(scope: str, limits: Limits, *, outbound: bool) -> Iterator[CallRate]:
+    """Of outbound attempts only: a ring group of twenty is twenty inbound legs in one moment."""
+    if outbound and limits.per_second is not None:
+        yield CallRate(scope, limits.per_second, shadow=limits.shadow)

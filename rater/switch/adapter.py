@@ -215,7 +215,9 @@ class SwitchAdapter:
             self._engine.on_signal(signal)
         self._look_at_lost()
         if initial:
-            self._outgoing.append(self._actions.fail_policy(self._settings.fail))
+            # In shadow nobody answers a gate that is left in the dialplan: it must let calls pass by itself.
+            shadow = self._settings.mode == "shadow"
+            self._outgoing.append(self._actions.fail_policy("open" if shadow else self._settings.fail))
             self.synced = True
             self._send_beat()
             log.info("synchronised", switch=self.id, channels=len(listing), boot=tracker.boot)

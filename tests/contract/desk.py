@@ -15,8 +15,10 @@ from rater.charging.model import (
     AccountState,
     AllowanceTerm,
     Answer,
+    CallRate,
     Deny,
     Extend,
+    FreeLeases,
     Lease,
     LegState,
     Post,
@@ -26,15 +28,18 @@ from rater.charging.model import (
     Reserve,
     Settle,
     SlicePolicy,
+    TakeLeases,
     Terms,
 )
 from rater.charging.redis_store import RedisStore
 from rater.events.stream import decode_entry
 from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
 from rater.money import Cadence, Quote, Segment, parse_amount
+from rater.verdict import Reason
 
 CENT = 10_000
 SHARD = Shard(0)
+OTHER_SHARD = Shard(3)
 SWITCH = SwitchId("pbx1")
 NOON_MS = 1_790_000_000_000
 DAY_MS = 86_400_000
@@ -67,7 +72,7 @@ class Driver(Protocol):
     def run(self, work: Any) -> Any: ...
     def outbox(self) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]: ...
     def ledger(self) -> list[LedgerEntry]: ...
-    def leases(self, scope: str, now_ms: int) -> int: ...
+    def leases(self, scope: str, now_ms: int, shard: Shard) -> int: ...
 
 
 class MemoryDriver:
@@ -85,8 +90,8 @@ class MemoryDriver:
     def ledger(self) -> list[LedgerEntry]:
         return self.store.ledger
 
-    def leases(self, scope: str, now_ms: int) -> int:
-        return self.store.live_leases(SHARD, scope, now_ms)
+    def leases(self, scope: str, now_ms: int, shard: Shard) -> int:
+        return self.store.live_leases(shard, scope, now_ms)
 
 
 class RedisDriver:
@@ -121,8 +126,8 @@ class RedisDriver:
         entries: list[LedgerEntry] = self.run(read())
         return entries
 
-    def leases(self, scope: str, now_ms: int) -> int:
-        live: int = self.run(self.store.live_leases(SHARD, scope, now_ms))
+    def leases(self, scope: str, now_ms: int, shard: Shard) -> int:
+        live: int = self.run(self.store.live_leases(shard, scope, now_ms))
         return live
 
     def close(self) -> None:
@@ -153,12 +158,14 @@ class Desk:
         *,
         account: str = "ACME",
         leases: tuple[Lease, ...] = (),
+        rates: tuple[CallRate, ...] = (),
+        broken: Reason = Reason.ALLOWED,
         exempt: bool = False,
         slices: SlicePolicy = LONG,
     ) -> Reserve:
         return Reserve(
             self.number(leg), SHARD, AccountId(account), LegId(leg), SWITCH, self.epoch, self.now_ms, quote,
-            self.terms, leases, slices, exempt, facts(leg),
+            self.terms, leases, slices, exempt, facts(leg), rates, broken,
         )  # fmt: skip
 
     def an_answer(self, leg: str, *, account: str = "ACME", note: str = "") -> Answer:
@@ -224,6 +231,18 @@ class Desk:
     def deny(self, leg: str, reason: str) -> Reply:
         return self.ask(Deny(OpId(f"{leg}:denied"), SHARD, self.now_ms, facts(leg, reason)))
 
+    def take(self, leg: str, *leases: Lease, forced: bool = False, lasting_s: int = 60) -> Reply:
+        """Leases outside the account's shard, for so many seconds."""
+        until_ms = self.now_ms + lasting_s * 1000
+        op = OpId(f"{leg}:outside")
+        return self.ask(
+            TakeLeases(op, OTHER_SHARD, LegId(leg), SWITCH, self.epoch, self.now_ms, until_ms, leases, forced)
+        )
+
+    def free(self, leg: str, *leases: Lease) -> Reply:
+        scopes = tuple(lease.scope for lease in leases)
+        return self.ask(FreeLeases(OpId(f"{leg}:outside"), OTHER_SHARD, LegId(leg), SWITCH, self.epoch, scopes))
+
     def use_allowances(self, *terms: AllowanceTerm, use_money: bool = True) -> None:
         self.terms = replace(self.terms, allowances=terms, use_money=use_money)
 
@@ -248,8 +267,8 @@ class Desk:
     def entries(self, kind: str) -> list[dict[str, Any]]:
         return [{**known, **result} for name, known, result in self.driver.outbox() if name == kind]
 
-    def live(self, scope: str) -> int:
-        return self.driver.leases(scope, self.now_ms)
+    def live(self, scope: str, shard: Shard = SHARD) -> int:
+        return self.driver.leases(scope, self.now_ms, shard)
 
     def woken(self) -> list[str]:
         return list(self.driver.woken)

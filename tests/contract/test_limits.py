@@ -68,6 +68,27 @@ def test_a_denied_leg_takes_no_slot_anywhere(desk: Desk) -> None:
     assert (desk.live("trunk:t1"), desk.live("line:1001")) == (1, 1)
 
 
+@pytest.mark.parametrize("kept_elsewhere", [Reason.TRUNK_LIMIT, Reason.RESELLER_LIMIT, Reason.MARGIN_FLOOR])
+def test_a_limit_kept_elsewhere_denies_with_its_place_in_the_order(desk: Desk, kept_elsewhere: Reason) -> None:
+    assert desk.reserve("a", broken=kept_elsewhere).reason is kept_elsewhere
+    assert desk.reserve("sos", FREE, exempt=True, broken=kept_elsewhere).status is Status.OK
+    desk.debit("99.00")
+    assert desk.reserve("b", broken=kept_elsewhere).reason is kept_elsewhere
+    line = Lease("line:9", 0, Reason.LINE_LIMIT)
+    assert desk.reserve("c", leases=(line,), broken=kept_elsewhere).reason is Reason.LINE_LIMIT
+
+
+def test_leases_expire_with_their_slices_and_are_renewed_by_them(desk: Desk) -> None:
+    lease = Lease("account:ACME:class:premium", 1, Reason.CLASS_LIMIT)
+    granted_s = desk.reserve("a", leases=(lease,)).granted_s
+    desk.now_ms += granted_s * 1000 + LEASE_MARGIN_MS - 1
+    longer_s = desk.extend("a", granted_s).granted_s
+    desk.now_ms += longer_s * 1000 + LEASE_MARGIN_MS - 1
+    assert desk.reserve("b", leases=(lease,)).reason is Reason.CLASS_LIMIT
+    desk.now_ms += 1
+    assert desk.reserve("b", leases=(lease,)).status is Status.OK
+
+
 def test_a_limit_of_zero_lets_nothing_pass(desk: Desk) -> None:
     assert desk.reserve("a", leases=(Lease("line:1", 0, Reason.LINE_LIMIT),)).reason is Reason.LINE_LIMIT
 

@@ -3,8 +3,8 @@
 -- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 legs of the switch  6 accounts  7 ledger  8 outbox
 --       9… one lease set for each limit
 -- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, exempt (0, 1),
---         floor (micro-units), use_money (0, 1), first_s, short_s, reason when money is short, when an allowance is;
---         packed one after the other
+--         floor (micro-units), use_money (0, 1), first_s, short_s, reason when money is short, when an allowance is,
+--         of a limit kept elsewhere that is reached, or 0; packed one after the other
 --       2 quote, packed   3 facts, a msgpack map   4 for each limit: most legs, reason; packed
 --       5 allowances, see `renew`; packed   6 lease scopes, packed, as they are kept with the leg
 -- Writes  account, leg, legs, lease sets, ledger (when an allowance opens or closes); when denied: the leg's tombstone,
@@ -12,9 +12,9 @@
 -- Returns a reply: ok, denied (reason), stale, gone (the leg was settled). A repeat gets the first answer.
 -- uses: prelude quote grants walk
 
-local n, epoch, now, op, account_id, leg_id, switch, exempt, first_s, short_of_money, short_of_allowance
+local n, epoch, now, op, account_id, leg_id, switch, exempt, first_s, short_of_money, short_of_allowance, broken
 n, epoch, now, op, account_id, leg_id, switch, exempt, floor_micro, use_money, first_s, short_s, short_of_money,
-  short_of_allowance = unpack_all(ARGV[1])
+  short_of_allowance, broken = unpack_all(ARGV[1])
 local held = call('MGET', KEYS[1], KEYS[2], KEYS[4])
 if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
 if held[1] then
@@ -33,6 +33,7 @@ local renewed = #lines > 0
 
 local reason = 0
 if exempt == 0 then
+  reason = broken
   local limits = {unpack_all(ARGV[4])}
   for i = 1, #limits, 2 do
     local live = call('ZCOUNT', KEYS[8 + (i + 1) / 2], now + 1, '+inf')
