@@ -64,7 +64,7 @@ def _table(view: str, sums: Mapping[Key, Sums]) -> Table:
     rest = len(rows) - SHOWN
     table = Table(caption=f"and {rest} more" if rest > 0 else None)
     for name in (view, "currency", "events", "old", "new", "difference", "unpriced"):
-        table.add_column(name, justify="left" if name in (view, "currency") else "right")
+        table.add_column(name, justify="left" if name in (view, "currency") else "right", overflow="fold")
     for (name, currency), s in rows[:SHOWN]:
         colour = "red" if s.difference_micro > 0 else "green" if s.difference_micro else "dim"
         table.add_row(
