@@ -23,6 +23,7 @@ from rater.charging.embedded import EmbeddedRedis
 from rater.charging.model import SlicePolicy
 from rater.charging.redis_client import open_client
 from rater.charging.redis_store import RedisStore
+from rater.charging.store_clock import StoreClock
 from rater.clock import SystemClock
 from rater.config import ChargingSettings, Settings
 from rater.engine import Engine, EnginePolicy
@@ -88,7 +89,8 @@ class Daemon:
         )
         self.redis = open_client(redis_url, password)
         self.redis_url = redis_url
-        self.engine = Engine(self.store, SystemClock(), self.metrics, engine_policy(settings.charging))
+        self.clock = StoreClock(SystemClock())
+        self.engine = Engine(self.store, self.clock, self.metrics, engine_policy(settings.charging))
         self._reserved_currencies: set[str] = set()
         self.leaders = {
             SwitchId(switch.id): SwitchLeader(
@@ -106,6 +108,7 @@ class Daemon:
         self.store.on_latency = self.metrics.store_latency
         self.store.on_available = self.metrics.store_up
         await self.store.start()
+        await self.clock.measure(self.store)
         stack.push_async_callback(self.store.close)
         stack.push_async_callback(self.redis.aclose)
         self.metrics.store_up(True)
@@ -130,6 +133,7 @@ class Daemon:
         """Everything at once until `stop`; the failure of any part ends the whole."""
         tasks = [
             asyncio.create_task(self._tick(), name="tick"),
+            asyncio.create_task(self.clock.keep(self.store), name="clock"),
             asyncio.create_task(self._gauges(ready), name="gauges"),
             asyncio.create_task(self._catalogs(), name="catalogue"),
             asyncio.create_task(self._listen(), name="control"),

@@ -141,7 +141,7 @@ class Engine:
             granted_s=state.granted_s,
             final=state.final,
             answered_at_ms=state.answered_at_ms,
-            seen_at_ms=state.seen_at_ms,
+            seen_at_ms=max(state.seen_at_ms, facts.attempted_at_ms),
         )
         record = resumed(session, switch, state)
         record.terms = self._terms(record)

@@ -26,7 +26,7 @@ def request_of(
             return Answer(*head, command.answered_at_ms, facts.pack())
         case ExtendSlice():
             own = SlicePolicy(1, 1, 1) if command.renew_only else slices
-            return Extend(*head, command.elapsed_s, record.terms, own)
+            return Extend(*head, command.elapsed_s, record.terms, own, session.seen_at_ms)
         case SettleLeg():
             return Settle(*head, command.duration_s, record.terms, command.emit, facts.pack())
 

@@ -16,6 +16,10 @@ to the billed leg, armed for exactly what is paid. Each extension moves it on. I
 session tries again at half of what is left, down to `LAST_TRY_MS`: another leg may have given money back. When the
 paid end is past and the switch has not acted, the session hangs up itself.
 
+When the answer was missed (the connection was away) and only learnt of later, nobody knows when it was. Then the
+charge begins when it was learnt of, to the caller's benefit, but the timer counts from the earliest moment at which
+it may have been (`paid_from_ms`), so that nobody talks longer than what is paid.
+
 The end is charged from answer to hang-up by the switch's clock. An *estimated* end is the last proof of life, and
 no end is later than the paid slice.
 """
@@ -69,6 +73,8 @@ DISARMED_MS = 86_400_000
 LAST_TRY_MS = 300
 OVERDUE_MS = 500
 """How long after the paid end the switch's timer is trusted to act."""
+GRACE_MS = 1000
+"""For the first extension, when the paid slice may be over by the time that the answer is learnt of."""
 CUT_WINDOW_MS = 400
 """An end this close to the end of the last slice is the timer's doing."""
 
@@ -118,6 +124,7 @@ class Session:
         "horizon_s",
         "leg",
         "mode",
+        "paid_from_ms",
         "seen_at_ms",
         "state",
     )
@@ -141,6 +148,7 @@ class Session:
         self.final = False
         self.horizon_s = horizon_s
         self.answered_at_ms: int | None = None
+        self.paid_from_ms: int | None = None
         self.ended: Ended | None = None
         self.seen_at_ms = facts.attempted_at_ms
         self.decide_by_ms = decide_by_ms
@@ -160,6 +168,7 @@ class Session:
         self.granted_s = granted_s
         self.final = final
         self.answered_at_ms = answered_at_ms
+        self.paid_from_ms = self.facts.unanswered_at_ms or answered_at_ms
         self.seen_at_ms = seen_at_ms
         if answered_at_ms is not None:
             self.state = State.TALKING
@@ -201,8 +210,8 @@ class Session:
     @property
     def paid_until_ms(self) -> int:
         """When the paid slices end; only once answered."""
-        assert self.answered_at_ms is not None
-        return self.answered_at_ms + self.granted_s * 1000
+        assert self.paid_from_ms is not None
+        return self.paid_from_ms + self.granted_s * 1000
 
     # -- the switch ----------------------------------------------------------------------------------------------
 
@@ -218,8 +227,11 @@ class Session:
     def _answered(self, signal: Answered, now_ms: int) -> list[Command]:
         if self.answered_at_ms is not None or self.state > State.TALKING:
             return []
-        self.answered_at_ms = self.facts.answered_at_ms = signal.at_ms
+        self.answered_at_ms = self.paid_from_ms = self.facts.answered_at_ms = signal.at_ms
         self.facts.answer_grade = signal.grade.value
+        if signal.grade is not Grade.OBSERVED:
+            # When it was asked for or last listed as ringing; not when it was dialled, which may be learnt of late.
+            self.paid_from_ms = self.facts.unanswered_at_ms = min(signal.at_ms, self.seen_at_ms)
         self.seen_at_ms = max(self.seen_at_ms, signal.at_ms)
         return self._talk(now_ms) if self.state in (State.HELD, State.RINGING) else []
 
@@ -227,6 +239,13 @@ class Session:
         """Answered and paid: the timer moves from the caller to the billed leg."""
         assert self.answered_at_ms is not None
         self.state = State.TALKING
+        if self.paid_until_ms <= now_ms and not self.final and self.facts.answer_grade != Grade.OBSERVED:
+            return [
+                ArmTimer(self.leg, Party.BILLED, GRACE_MS),
+                ArmTimer(self.leg, Party.CALLER, DISARMED_MS),
+                PersistAnswer(self.leg, self.answered_at_ms),
+                *self._extend(now_ms),
+            ]
         return [
             *self._arm_billed(now_ms),
             ArmTimer(self.leg, Party.CALLER, DISARMED_MS),
@@ -367,9 +386,9 @@ class Session:
     def _extend(self, now_ms: int) -> list[Command]:
         if self._extending:
             return [self._wake(now_ms)]
-        assert self.answered_at_ms is not None
+        assert self.paid_from_ms is not None
         self._extending = True
-        elapsed_s = max(0, now_ms - self.answered_at_ms) // 1000
+        elapsed_s = max(0, now_ms - self.paid_from_ms) // 1000
         return [ExtendSlice(self.leg, min(elapsed_s, self.granted_s)), self._wake(now_ms)]
 
     def _wake(self, now_ms: int) -> WakeAt:

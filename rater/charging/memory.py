@@ -199,13 +199,13 @@ class MemoryStore:
 
     def _act(self, request: Answer | Extend | Settle | Reserve, leg: Leg, number: int) -> Reply:
         leg.last_op = number
-        leg.seen_at_ms = request.now_ms
         match request:
             case Answer():
-                leg.answered_at_ms = request.answered_at_ms
+                leg.answered_at_ms = leg.seen_at_ms = request.answered_at_ms
                 leg.facts = request.facts
                 reply = Reply(Status.OK, granted_s=leg.granted_s, final=leg.final)
             case Extend():
+                leg.seen_at_ms = max(leg.seen_at_ms, request.seen_at_ms)
                 reply = self._extend(request, leg)
             case Settle():
                 return self._settle(request, leg)
@@ -221,7 +221,7 @@ class MemoryStore:
         reason = Reason.ALLOWED if request.exempt else self._broken_limit(request)
         leg = Leg(
             request.leg, request.account, request.shard, request.switch, request.quote, request.exempt,
-            needs_funds(request.quote, request.terms, exempt=request.exempt), request.now_ms, request.now_ms,
+            needs_funds(request.quote, request.terms, exempt=request.exempt), request.now_ms, 0,
             request.facts, tuple(lease.scope for lease in request.leases), number, _GONE,
         )  # fmt: skip
         if reason.allows:

@@ -158,7 +158,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Extend:
-    """Reserve the next slice, renew the leases. `elapsed_s`: talked so far, floored."""
+    """Reserve the next slice, renew the leases. `elapsed_s`: talked so far, floored. `seen_at_ms`: switch time of
+    the last proof of life, kept for whoever takes the leg up after a crash; 0 when there is none since the last."""
 
     op: OpId
     shard: Shard
@@ -170,6 +171,7 @@ class Extend:
     elapsed_s: int
     terms: Terms
     slice: SlicePolicy
+    seen_at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +344,7 @@ class LegState:
     reserved_at_ms: int
     answered_at_ms: int | None
     seen_at_ms: int
-    """The last operation on it: proof of life."""
+    """Switch time of the last proof of life that was written down; 0 when there was none since the reservation."""
     exempt: bool
     facts: bytes
     leases: tuple[str, ...] = field(default=())

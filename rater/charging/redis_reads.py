@@ -42,6 +42,14 @@ class RedisReads:
     async def close(self) -> None:
         await self.redis.aclose()
 
+    async def time_ms(self) -> int:
+        """The server's wall clock. Raises StoreUnavailable."""
+        try:
+            seconds, micros = await self.redis.time()
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"Redis does not tell the time: {error}") from error
+        return int(seconds) * 1000 + int(micros) // 1000
+
     def keys(self, shard: Shard) -> Keys:
         return Keys(self.prefix, shard)
 

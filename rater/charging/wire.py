@@ -137,7 +137,7 @@ def _extend(r: Extend, keys: Keys, scopes: bytes) -> Arguments:
     terms = r.terms
     head = sequence((
         op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.elapsed_s, terms.floor_micro,
-        int(terms.use_money), r.slice.long_s, r.slice.short_s, scopes,
+        int(terms.use_money), r.slice.long_s, r.slice.short_s, r.seen_at_ms, scopes,
     ))  # fmt: skip
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger,

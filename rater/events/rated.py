@@ -58,6 +58,8 @@ class LegFacts:
     cause: int = 0
     grade: str = ""
     answer_grade: str = ""
+    unanswered_at_ms: int | None = None
+    """When the leg was last known not to be answered, if the answer itself was not observed."""
     cut: str = ""
     """Why the leg was ended by us: ``credit``, ``operator``, ``max_length``; empty when the parties ended it."""
     reason: str = ""

@@ -203,6 +203,9 @@ class SwitchAdapter:
                 hint="Its manager user needs write = reporting.",
             )
         listing = [frame for frame in frames if frame.get("Event") == "CoreShowChannel"]
+        if frames[-1].get("ListItems") != str(len(listing)):
+            # Whatever is missing in it would be taken for over.
+            raise SwitchUnavailable(f"the switch's list of channels is incomplete: {len(listing)} came")
         for signal in resync(
             tracker,
             listing,

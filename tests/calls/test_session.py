@@ -76,11 +76,16 @@ def ended(at_ms: int, *, disposition: Disposition = Disposition.ANSWERED, grade:
     return Ended(LEG, at_ms, 16, disposition, grade)
 
 
-def talking(granted_s: int = 30, *, final: bool = False, mode: Mode = Mode.GATE) -> Session:
+def ringing(granted_s: int = 30, *, final: bool = False, mode: Mode = Mode.GATE) -> Session:
     s = session(mode)
     s.begin(T0)
     s.handle(allowed(granted_s, final=final), T0)
     s.handle(dialled(), T0 + 10)
+    return s
+
+
+def talking(granted_s: int = 30, *, final: bool = False, mode: Mode = Mode.GATE) -> Session:
+    s = ringing(granted_s, final=final, mode=mode)
     s.handle(Answered(LEG, T0 + 2000), T0 + 2000)
     assert s.state is State.TALKING
     return s
@@ -299,3 +304,34 @@ def test_an_inbound_leg_leaves_an_event_only_when_it_was_answered() -> None:
         [command] = s.handle(ended(T0 + 9000), T0 + 9000)
         assert isinstance(command, SettleLeg)
         assert command.emit is answered
+
+
+def test_a_missed_answer_is_charged_from_when_it_was_learnt_of_but_paid_from_when_it_may_have_been() -> None:
+    s = ringing(30)
+    s.handle(Seen(LEG, T0 + 9_000), T0 + 9_000)
+    commands = s.handle(Answered(LEG, T0 + 20_000, Grade.RECONCILED), T0 + 20_000)
+    assert commands[0] == ArmTimer(LEG, Party.BILLED, 19_000), "30 s from 9 s on, when it was seen to ring"
+    assert s.facts.unanswered_at_ms == T0 + 9_000
+    assert s.handle(ended(T0 + 25_000), T0 + 25_000) == [SettleLeg(LEG, 5, emit=True)]
+
+
+def test_a_leg_whose_slice_may_be_over_when_its_answer_is_learnt_of_is_extended_first() -> None:
+    s = ringing(30)
+    commands = s.handle(Answered(LEG, T0 + 90_000, Grade.RECONCILED), T0 + 90_000)
+    assert ArmTimer(LEG, Party.BILLED, 1000) in commands
+    assert any(isinstance(c, ExtendSlice) for c in commands)
+    assert not any(isinstance(c, HangUp) for c in commands)
+    assert s.handle(Extended(LEG, 150, False), T0 + 90_010)[0] == ArmTimer(LEG, Party.BILLED, 59_990)
+
+
+def test_a_leg_whose_slice_may_be_over_and_that_gets_no_more_is_ended() -> None:
+    s = ringing(30, final=True)
+    commands = s.handle(Answered(LEG, T0 + 90_000, Grade.RECONCILED), T0 + 90_000)
+    assert HangUp(LEG, 16) in commands
+
+
+def test_a_leg_taken_up_again_keeps_from_when_it_was_paid() -> None:
+    s = session()
+    s.facts.unanswered_at_ms = T0 + 1_000
+    s.resume(granted_s=30, final=False, answered_at_ms=T0 + 8_000, seen_at_ms=T0 + 8_000)
+    assert s.paid_until_ms == T0 + 31_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rater.charging.model import Piece, SlicePolicy, Status, Terms
@@ -424,7 +426,7 @@ def test_a_stored_leg_can_be_read_back_whole(desk: Desk) -> None:
     assert leg == desk.legs(SWITCH)[0]
     assert (leg.leg, leg.account, leg.switch, leg.quote) == ("l", "ACME", SWITCH, PER_MINUTE)
     assert (leg.granted_s, leg.final, leg.next_op, leg.exempt) == (60, False, 3, False)
-    assert (leg.reserved_at_ms, leg.answered_at_ms, leg.seen_at_ms) == (NOON_MS, NOON_MS + 2995, NOON_MS + 3000)
+    assert (leg.reserved_at_ms, leg.answered_at_ms, leg.seen_at_ms) == (NOON_MS, NOON_MS + 2995, NOON_MS + 2995)
     assert leg.facts == facts("l", "on a channel")
     assert leg.pieces == (Piece(None, 0, 60, 65 * CENT),)
 
@@ -436,3 +438,16 @@ def test_live_legs_are_listed_and_settled_ones_are_not(desk: Desk) -> None:
     desk.settle("b", 1)
     assert {leg.leg for leg in desk.legs()} == {LegId("a"), LegId("c")}
     assert desk.leg("b") is None
+
+
+def test_the_last_proof_of_life_is_kept_in_the_switchs_time(desk: Desk) -> None:
+    desk.credit("10.00")
+    desk.reserve("l")
+    leg = desk.leg("l")
+    assert leg is not None
+    assert leg.seen_at_ms == 0, "nothing of the switch is known yet"
+    for seen_at_ms, kept_at_ms in ((NOON_MS - 7_000, NOON_MS - 7_000), (NOON_MS - 9_000, NOON_MS - 7_000)):
+        desk.ask(replace(desk.an_extension("l", 1), seen_at_ms=seen_at_ms))
+        leg = desk.leg("l")
+        assert leg is not None
+        assert leg.seen_at_ms == kept_at_ms

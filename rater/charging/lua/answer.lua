@@ -18,7 +18,7 @@ if n < leg[2] then return pack(0, 0, leg[6], leg[7], 0, 0, 0, 1) end
 if leg[16] ~= scopes then return '\5' .. leg[16] end
 
 local reply = pack(0, 0, leg[6], leg[7], 0, 0, 0)
-leg[2], leg[3], leg[12], leg[13], leg[15] = n, reply, answered_at, now, ARGV[2]
+leg[2], leg[3], leg[12], leg[13], leg[15] = n, reply, answered_at, answered_at, ARGV[2]
 call('SET', KEYS[1], pack(unpack(leg)))
 local expiry = now + leg[6] * 1000 + LEASE_MARGIN_MS
 for i = 4, #KEYS do call('ZADD', KEYS[i], expiry, leg_id) end

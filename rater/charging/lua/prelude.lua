@@ -8,7 +8,7 @@
 --          each grant: id, valid_from_ms, valid_until_ms, granted_s, used_s, reserved_s, closed (0, 1)
 -- leg      1 version (1), 2 number of its last operation, 3 that one's reply, 4 account, 5 switch, 6 granted_s,
 --          7 final (0, 1), 8 reserved (micro-units), 9 exempt (0, 1), 10 draws on the account (0, 1),
---          11 reserved_at_ms, 12 answered_at_ms or -1, 13 seen_at_ms, 14 quote (Quote.to_wire, packed), 15 facts,
+--          11 reserved_at_ms, 12 answered_at_ms or -1, 13 seen_at_ms (switch time, 0 never), 14 quote (Quote.to_wire, packed), 15 facts,
 --          16 lease scopes (packed), and from 17 for each piece: grant or "", start of its cycle in ms,
 --          free_s, first_s, next_s of its cadence, from_s, to_s, amount
 -- a leg that is over (kept for repeats): 0, number of its last operation, that one's reply, denied (0, 1)

@@ -66,7 +66,7 @@ account[9] = account[9] + draws
 if draws == 1 and final == 1 and granted < q_horizon then account[10] = account[10] + 1 end
 local reply = pack(0, 0, granted, final, 0, account[2], account[3])
 call('MSET', KEYS[4], pack(unpack(account)), KEYS[1], pack(1, n, reply, account_id, switch, granted, final, reserved,
-  exempt, draws, now, -1, now, ARGV[2], ARGV[3], ARGV[6], unpack(pieces)))
+  exempt, draws, now, -1, 0, ARGV[2], ARGV[3], ARGV[6], unpack(pieces)))
 call('SADD', KEYS[5], leg_id)
 local expiry = now + granted * 1000 + LEASE_MARGIN_MS
 for i = 9, #KEYS do call('ZADD', KEYS[i], expiry, leg_id) end

@@ -69,7 +69,7 @@ class SimulatedSwitch:
     ) -> None:
         self.extensions = {extension.endpoint: extension for extension in extensions}
         self.gateways = {gateway.endpoint: gateway for gateway in gateways}
-        self.live: set[Call] = set()
+        self.live: dict[Call, None] = {}
         self.ended: Callable[[Call], None] = lambda call: None
         """Called with each call that has ended."""
         self.world = World(
@@ -84,7 +84,9 @@ class SimulatedSwitch:
         self._actions = Actions(self.world, system_name)
         self._banner = banner
         self._timestamps = timestamps
-        self._clients: set[Connection] = set()
+        self._clients: dict[Connection, None] = {}
+        self.make_connection: Callable[..., Connection] = Connection
+        """How a new client is met; for those who want to do something to it."""
         self._server: asyncio.Server | None = None
         self._wake: asyncio.TimerHandle | None = None
         self._waiting: dict[Call, asyncio.Future[None]] = {}
@@ -122,12 +124,12 @@ class SimulatedSwitch:
             self._server = None
 
     def _connection(self) -> Connection:
-        return Connection(
+        return self.make_connection(
             self._users,
             self._banner,
             self._actions.handle,
-            opened=self._clients.add,
-            closed=self._clients.discard,
+            opened=lambda client: self._clients.update({client: None}),
+            closed=lambda client: self._clients.pop(client, None) and None,
         )
 
     # Calls
@@ -208,12 +210,12 @@ class SimulatedSwitch:
 
     def _begin(self, route: Route, script: Script) -> Call:
         call = Call(self.world, route, script, dialplan=self._dialplan.enter, on_end=self._ended)
-        self.live.add(call)
+        self.live[call] = None
         call.begin()
         return call
 
     def _ended(self, call: Call) -> None:
-        self.live.discard(call)
+        self.live.pop(call, None)
         waiting = self._waiting.pop(call, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
