@@ -1,0 +1,160 @@
+"""The telephone company that is simulated: catalogue files for the product, and the same facts as plain tables for
+the auditor, who must not learn them from the product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rater.catalog.files import read_catalog
+from rater.catalog.snapshot import Snapshot
+from rater.ids import AccountId, Shard
+
+MICRO = 1_000_000
+EPOCH_S = 1_790_000_000
+"""2026-09-21 13:33:20 UTC: when the simulated world begins."""
+UNIT_MICRO = 10_000
+"""Amounts are rounded to the cent, half up."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """What numbers that begin with `prefix` cost: `connect_micro` once, `per_minute_micro` by the second, counted
+    first `first_s`, then in steps of `next_s`; nothing up to `free_s`."""
+
+    prefix: str
+    klass: str
+    per_minute_micro: int
+    connect_micro: int = 0
+    first_s: int = 1
+    next_s: int = 1
+    free_s: int = 0
+
+    def counted_s(self, seconds: int) -> int:
+        if seconds <= self.free_s:
+            return 0
+        return self.first_s + max(0, -(-(seconds - self.first_s) // self.next_s)) * self.next_s
+
+    def cost_micro(self, seconds: int) -> int:
+        if seconds <= self.free_s:
+            return 0
+        exact = self.connect_micro + Fraction(self.per_minute_micro * self.counted_s(seconds), 60)
+        return int((exact + UNIT_MICRO // 2) // UNIT_MICRO) * UNIT_MICRO
+
+
+PRICES = (
+    Price("33", "fixed", 600_000),
+    Price("336", "mobile", 3_000_000, connect_micro=50_000, first_s=60, next_s=6),
+    Price("55", "fixed", 450_000, first_s=30, next_s=6, free_s=3),
+    Price("90", "mobile", 7_777_777, first_s=1, next_s=1),
+    Price("800", "toll_free", 0),
+)
+NUMBERS = ("+33123456789", "+33612345678", "+551133334444", "+905321234567", "+80012345678")
+EMERGENCY = "112"
+SECOND_PRICES = {"33": 900_000, "55": 300_000}
+"""What the second version of the catalogue charges a minute instead."""
+
+
+@dataclass(frozen=True)
+class Payer:
+    """`floor_micro`: under which its balance may not fall. `allowance_s`: of its fixed calls, a day."""
+
+    name: str
+    plan: str
+    modality: str
+    opening_micro: int
+    floor_micro: int = 0
+    limit: int | None = None
+    allowance_s: int = 0
+    lines: tuple[str, ...] = ()
+    line_limit: int | None = None
+
+
+PAYERS = (
+    Payer("rich", "money", "prepaid", 500 * MICRO, lines=("1001", "1002", "1003"), line_limit=2),
+    Payer("thin", "money", "prepaid", 3 * MICRO, lines=("1011", "1012"), limit=4),
+    Payer("poor", "money", "prepaid", MICRO // 2, lines=("1021",)),
+    Payer("empty", "money", "prepaid", 0, lines=("1031",)),
+    Payer("post", "money", "postpaid", 0, floor_micro=-5 * MICRO, lines=("1041", "1042"), limit=3),
+    Payer("blocked", "minutes", "allowance", 0, allowance_s=300, lines=("1051", "1052")),
+    Payer("credit", "mixed", "allowance", 2 * MICRO, allowance_s=120, lines=("1061",), line_limit=3),
+)
+MONEY_BELOW_MICRO = (1 * MICRO, MICRO // 4)
+ALLOWANCE_PERCENT = (50, 100)
+LINES = {line: payer for payer in PAYERS for line in payer.lines}
+
+
+def price_of(number: str, version: int) -> Price:
+    digits = number.removeprefix("+")
+    found = max((p for p in PRICES if digits.startswith(p.prefix)), key=lambda p: len(p.prefix))
+    if version == 2 and found.prefix in SECOND_PRICES:
+        return Price(found.prefix, found.klass, SECOND_PRICES[found.prefix], found.connect_micro, found.first_s,
+                     found.next_s, found.free_s)  # fmt: skip
+    return found
+
+
+def _decimal(micro: int) -> str:
+    return f"{micro // MICRO}.{micro % MICRO:06d}"
+
+
+def _plan(name: str, deck: int, extra: str) -> str:
+    return (
+        f'[plan.{name}]\ncurrency = "EUR"\nzone = "Europe/Paris"\ndial_plan = "e164"\ndeck = "decks/v{deck}.csv"\n'
+        f"decimals = 2\n{extra}\n"
+        f"thresholds = {{ money_below = {[_decimal(m) for m in MONEY_BELOW_MICRO]}, "
+        f"allowance_percent = {list(ALLOWANCE_PERCENT)} }}\n"
+    )
+
+
+def _allowance(plan: str, seconds: int) -> str:
+    return f'[[plan.{plan}.allowance]]\nid = "minutes"\nclasses = ["fixed"]\nseconds = {seconds}\ncycle = "daily"\n'
+
+
+def write(folder: Path, version: int) -> Path:
+    """The catalogue's files."""
+    (folder / "decks").mkdir(parents=True)
+    rows = ["prefix,destination,class,price,connect_fee,first,next,free_below"]
+    rows += [
+        f"{price.prefix},To {price.prefix},{price.klass},{_decimal(price.per_minute_micro)},"
+        f"{_decimal(price.connect_micro)},{price.first_s},{price.next_s},{price.free_s}"
+        for price in (price_of(p.prefix, version) for p in PRICES)
+    ]
+    (folder / f"decks/v{version}.csv").write_text("\n".join(rows) + "\n")
+    seconds = {payer.plan: payer.allowance_s for payer in PAYERS if payer.allowance_s}
+    (folder / "plans.toml").write_text(
+        _plan("money", version, "")
+        + _plan("minutes", version, 'when_exhausted = "block"')
+        + _allowance("minutes", seconds["minutes"])
+        + _plan("mixed", version, 'when_exhausted = "credit"')
+        + _allowance("mixed", seconds["mixed"])
+    )
+    accounts = [
+        f'[account.{p.name}]\nplan = "{p.plan}"\nmodality = "{p.modality}"\n'
+        + f'opening = "{_decimal(p.opening_micro)}"\n'
+        + (f'credit_limit = "{_decimal(-p.floor_micro)}"\n' if p.modality == "postpaid" else "")
+        + (f"limits = {{ both = {p.limit} }}\n" if p.limit is not None else "")
+        for p in PAYERS
+    ]
+    (folder / "accounts.toml").write_text("".join(accounts))
+    (folder / "trunks.toml").write_text('[trunk.carrier]\npattern = "PJSIP/carrier-*"\n')
+    (folder / "switches.toml").write_text("[switch.pbx1]\n[switch.pbx2]\n")
+    lines = [
+        f"{line},{payer.name},{line},{'' if payer.line_limit is None else payer.line_limit}"
+        for line, payer in LINES.items()
+    ]
+    (folder / "lines.csv").write_text("\n".join(["line,account,endpoint,limit", *lines]) + "\n")
+    return folder
+
+
+@cache
+def catalog(version: int) -> Snapshot:
+    """The product's reading of those files, placed in one shard."""
+    with TemporaryDirectory() as folder:
+        snapshot = read_catalog(write(Path(folder) / "catalog", version))
+    return snapshot.placed(dict.fromkeys(snapshot.accounts, Shard(0)), version)
+
+
+OPENINGS = {AccountId(payer.name): payer.opening_micro for payer in PAYERS}
