@@ -100,6 +100,8 @@ class Auditor:
     _scopes: set[str] = field(default_factory=set)
     _granted: dict[tuple[str, str], int] = field(default_factory=dict)
     _callers: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _handed_over: set[tuple[str, str]] = field(default_factory=set)
+    """Callers of legs of which a leader that had been succeeded still wanted to say something: nobody believed it."""
     _posted: Counter[tuple[str, str]] = field(default_factory=Counter)
     _unserved: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
@@ -125,6 +127,8 @@ class Auditor:
             self._posting(request, reply)
             return
         known = self._epochs.get(request.switch, 0)
+        if reply.status is Status.STALE and request.leg in self._callers:
+            self._handed_over.add(self._callers[request.leg])
         if request.epoch < known and reply.status in (Status.OK, Status.DENIED) and not reply.repeated:
             self.find("stale", f"{where}: carried out under epoch {request.epoch}, {known} leads")
         self._epochs[request.switch] = max(known, request.epoch)
@@ -218,7 +222,8 @@ class Auditor:
             return
         if truth.number == site.EMERGENCY:
             return
-        if not has_event and not self.damaged and truth.fate != "lost" and self._was_served(truth):
+        excused = self.damaged or truth.fate == "lost" or (truth.switch, truth.caller) in self._handed_over
+        if not has_event and not excused and self._was_served(truth):
             self.find("event", f"answered without an event: {truth}")
         paid_ms = 1000 * self._granted.get((truth.switch, truth.caller), 0)
         if truth.talk_ms > paid_ms + TIMER_SLACK_MS and not self.damaged:

@@ -8,6 +8,7 @@ from itertools import count
 
 from rater.logs import set_up_logs
 
+from .plants import plant
 from .stores import MemoryServer, RedisServer, Server
 from .virtual import VirtualTime
 from .world import Result, simulate
@@ -23,4 +24,5 @@ def server_for(port: int | None, clock: VirtualTime) -> Server:
 
 def play(port: int | None, seed: int) -> Result:
     set_up_logs("critical", json_lines=False)
+    plant(os.environ.get("RATER_PLANT", ""))
     return simulate(seed, partial(server_for, port))

@@ -38,7 +38,7 @@ from .virtual import OWNER, Network, VirtualLoop, VirtualTime
 
 TICK_S = 0.02
 SECRET = "open sesame"
-SETTLE_S = 400.0
+SETTLE_S = 200.0
 """Long enough for every lease to run out and for several resynchronisations."""
 SKEWS_MS = (0, 37, -2_400, 8_000)
 

@@ -1,0 +1,127 @@
+"""Faults to be planted into the product, one at a time, to see whether the auditor notices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import rater.calls.session as session
+import rater.charging.books as books
+import rater.charging.memory as memory
+from rater.calls.commands import ArmTimer, Party
+from rater.charging.model import Extend, Settle, Status
+from rater.verdict import Reason
+
+
+def plant(name: str) -> None:
+    """Raises KeyError for one that is not known."""
+    _PLANTS[name]()
+
+
+def _duration() -> None:
+    """Two seconds too many are charged."""
+    true = session.duration_s
+    session.duration_s = lambda ms: true(ms) + 2
+
+
+def _price() -> None:
+    """What a settled leg is charged with is not its price."""
+    true = memory.charge
+
+    def wrong(*arguments: Any) -> Any:
+        amount_micro, *rest = true(*arguments)
+        return (max(0, amount_micro - 10_000), *rest)
+
+    memory.charge = wrong
+
+
+def _timer() -> None:
+    """The switch's timer is set ten seconds late, and nobody hangs up in its stead."""
+    true = session.ArmTimer
+
+    def late(leg: Any, party: Party, after_ms: int) -> ArmTimer:
+        return true(leg, party, after_ms + 10_000)
+
+    session.OVERDUE_MS = 3_600_000
+    session.ArmTimer = late  # type: ignore[assignment,misc]
+
+
+def _lease() -> None:
+    """Limits are not looked at."""
+    memory.MemoryStore._broken_limit = lambda self, request: Reason.ALLOWED  # type: ignore[method-assign]
+
+
+def _fence() -> None:
+    """A leader that was succeeded goes on writing."""
+    memory.MemoryStore._is_stale = lambda self, request: False  # type: ignore[method-assign]
+
+
+def _event() -> None:
+    """Now and then an event is written twice."""
+    true = memory.MemoryStore._emit
+
+    def twice(self: Any, kind: bytes, facts: bytes, result: Any) -> None:
+        true(self, kind, facts, result)
+        if kind == memory.RATED and len(self.outbox) % 7 == 0:
+            true(self, kind, facts, result)
+
+    memory.MemoryStore._emit = twice  # type: ignore[method-assign]
+
+
+def _repeat() -> None:
+    """A repeated extension is told something else than the first."""
+    true = memory.MemoryStore._once
+
+    def other(self: Any, request: Any) -> Any:
+        reply = true(self, request)
+        again = isinstance(request, Extend) and reply.repeated and reply.status is Status.OK
+        return replace(reply, granted_s=reply.granted_s + 1) if again else reply
+
+    memory.MemoryStore._once = other  # type: ignore[method-assign]
+
+
+def _floor() -> None:
+    """More is reserved than there is."""
+    true = books.Walk.available_micro.fget  # type: ignore[attr-defined]
+    books.Walk.available_micro = property(lambda self: true(self) + 500_000)  # type: ignore[method-assign]
+
+
+def _threshold() -> None:
+    """Crossings upwards are told as well."""
+    true = memory.crossed
+
+    def both(account: Any, threshold: Any, before: Any, after: Any) -> bool:
+        return true(account, threshold, before, after) or true(account, threshold, after, before)
+
+    memory.crossed = both
+
+
+def _ledger() -> None:
+    """Now and then a change is not written down."""
+    true = memory.MemoryStore._note
+
+    def forgetful(self: Any, request: Any, account: Any, lines: Any) -> None:
+        if not (isinstance(request, Settle) and len(self.ledger) % 5 == 0):
+            true(self, request, account, lines)
+
+    memory.MemoryStore._note = forgetful  # type: ignore[method-assign]
+
+
+def _refund() -> None:
+    """What a leg did not use is not given back."""
+    true = memory.charge
+
+    def keeps(account: Any, leg: Any, *rest: Any) -> Any:
+        result = true(account, leg, *rest)
+        account.reserved_micro += 1
+        return result
+
+    memory.charge = keeps
+
+
+_PLANTS: dict[str, Callable[[], None]] = {
+    "": lambda: None, "duration": _duration, "price": _price, "timer": _timer, "lease": _lease, "fence": _fence,
+    "event": _event, "repeat": _repeat, "floor": _floor, "threshold": _threshold, "ledger": _ledger,
+    "refund": _refund,
+}  # fmt: skip
