@@ -101,7 +101,7 @@ class Auditor:
     _granted: dict[tuple[str, str], int] = field(default_factory=dict)
     _callers: dict[str, tuple[str, str]] = field(default_factory=dict)
     _handed_over: set[tuple[str, str]] = field(default_factory=set)
-    """Callers of legs of which a leader that had been succeeded still wanted to say something: nobody believed it."""
+    """Callers of legs of which a leader that had been succeeded still had something to say."""
     _posted: Counter[tuple[str, str]] = field(default_factory=Counter)
     _unserved: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
