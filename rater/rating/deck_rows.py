@@ -43,6 +43,7 @@ from rater.rating.deck_format import (
 )
 from rater.rating.moments import EXPECTED, parse_moment
 
+MOST_PROBLEMS = 1000
 Row = dict[str, Any]
 
 
@@ -56,8 +57,17 @@ def read(data: bytes, file: str, expected: Expected) -> CompiledDeck | tuple[Pro
     rows = reader.rows(text)
     together = reader.check_together(rows)
     if reader.problems:
-        return tuple(sorted(reader.problems))
+        return _told(sorted(reader.problems))
     return _compile(rows, together)
+
+
+def _told(problems: list[Problem]) -> tuple[Problem, ...]:
+    """As many as a person would read."""
+    if len(problems) < MOST_PROBLEMS:
+        return tuple(problems)
+    last = problems[MOST_PROBLEMS - 1]
+    more = Problem(last.file, last.line, 0, "there may be more faults from here on", "these mended first")
+    return (*problems[:MOST_PROBLEMS], more)
 
 
 class _Reader:
@@ -89,6 +99,8 @@ class _Reader:
                     row = self._row(fields, len(header))
                     if row is not None:
                         found.append(row)
+                if len(self.problems) >= MOST_PROBLEMS:
+                    break
         except csv.Error as error:
             self.problems.append(Problem(self.file, lines.line_num, 1, str(error), "a well-formed CSV line"))
         if not found and not self.problems:

@@ -214,6 +214,13 @@ def test_every_fault_of_a_file_is_found_in_one_run() -> None:
     ]  # fmt: skip
 
 
+def test_a_file_full_of_faults_tells_the_first_thousand() -> None:
+    found = problems("33,F,nope,1\n" * 5000, "prefix,destination,class,price")
+    assert len(found) == 1001
+    assert found[999][0] == found[1000][0] == 1001
+    assert "more faults" in found[1000][2]
+
+
 def test_a_deck_of_many_rows_keeps_each_row(tmp_path: Path) -> None:
     path = tmp_path / "deck.csv"
     with path.open("w") as file:
