@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime as dt
+import gc
 import json
 import os
 import random
@@ -129,14 +130,21 @@ def figure(times_s: Sequence[float], scale: float) -> Figure:
             (("median", statistics.median(scaled)), ("low", scaled[0]), ("high", scaled[-1]))}  # fmt: skip
 
 
-def timed(work: Callable[[], object], count: int, rounds: int, scale: float) -> Figure:
-    """The processor's time for one of the `count` things that `work` does; the first round is a rehearsal."""
-    times = []
-    for _ in range(rounds + 1):
-        start = time.thread_time()
-        work()
-        times.append((time.thread_time() - start) / count)
-    return figure(times[1:], scale)
+def by_turns(ways: dict[str, tuple[Callable[[], object], int]], rounds: int, scale: float) -> dict[str, Figure]:
+    """The processor's time for one of the things that each way does so many of. In each round every way has its
+    turn, so that all meet the same weather, and works once before it is timed, so that none finds the caches full of
+    another's data."""
+    gc.collect()
+    gc.freeze()
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, (work, count) in ways.items():
+            work()
+            start = time.thread_time()
+            work()
+            times[name].append((time.thread_time() - start) / count)
+    gc.unfreeze()
+    return {name: figure(each, scale) for name, each in times.items()}
 
 
 def measure_loading(path: Path, rounds: int) -> tuple[dict[str, Any], CompiledDeck]:
@@ -187,11 +195,17 @@ def measure_lookup(deck: CompiledDeck, numbers: list[str], rounds: int) -> dict[
     for way in (compiled, twin, dicts):
         assert [way.lookup(number) for number in numbers] == expected
 
-    def each(look: Callable[[str], int]) -> Figure:
-        return timed(lambda: deque(map(look, numbers), maxlen=0), len(numbers), rounds, 1e9)
+    def each(look: Callable[[str], int]) -> tuple[Callable[[], object], int]:
+        return lambda: deque(map(look, numbers), maxlen=0), len(numbers)
 
-    single, slow, usual = each(compiled.lookup), each(twin.lookup), each(dicts.lookup)
-    batch = timed(lambda: compiled.lookup_many(keys), len(keys), rounds, 1e9)
+    figures = by_turns(
+        {
+            "single": each(compiled.lookup), "twin": each(twin.lookup), "dicts": each(dicts.lookup),
+            "batch": (lambda: compiled.lookup_many(keys), len(keys)),
+        },
+        rounds, 1e9,
+    )  # fmt: skip
+    single, slow, usual, batch = (figures[name] for name in ("single", "twin", "dicts", "batch"))
     return {
         "compiled_ns": single, "batch_ns": batch, "twin_ns": slow, "dicts_ns": usual,
         "twin_over_compiled": ratio(slow, single), "twin_over_batch": ratio(slow, batch),
@@ -209,14 +223,20 @@ def measure_pricing(tariff: PlanTariff, numbers: list[str], rounds: int) -> dict
     some = banded[:: max(1, len(banded) // 500)]
     assert all(slow.cost(n, at_ms, 3600) == tuple(tariff.pricer.cost(n, at_ms, 3600) or ()) for n in some)
 
-    def calls(cost: Callable[[str, int, int], object], these: list[str], seconds: int) -> Callable[[], object]:
-        return lambda: [cost(number, at_ms, seconds) for number in these]
+    def calls(
+        cost: Callable[[str, int, int], object], these: list[str], seconds: int
+    ) -> tuple[Callable[[], object], int]:
+        return lambda: [cost(number, at_ms, seconds) for number in these], len(these)
 
-    short = timed(calls(tariff.pricer.cost, banded, 10), len(banded), rounds, 1e6)
-    hour = timed(calls(tariff.pricer.cost, banded, 3600), len(banded), rounds, 1e6)
-    twin = timed(calls(slow.cost, some, 3600), len(some), rounds, 1e6)
-    quote = timed(calls(tariff.quote, banded, 3600), len(banded), rounds, 1e6)
-    spans = {name: _affordable(horizon_s, rounds) for name, horizon_s in (("10s", 10), ("day", 86_400))}
+    figures = by_turns(
+        {
+            "hour": calls(tariff.pricer.cost, banded, 3600), "short": calls(tariff.pricer.cost, banded, 10),
+            "twin": calls(slow.cost, some, 3600), "quote": calls(tariff.quote, banded, 3600),
+        },
+        rounds, 1e6,
+    )  # fmt: skip
+    short, hour, twin, quote = (figures[name] for name in ("short", "hour", "twin", "quote"))
+    spans = by_turns({"10s": _affordable(10), "day": _affordable(86_400)}, rounds, 1e6)
     return {
         "price": {
             "ten_seconds_us": short, "hour_us": hour, "twin_hour_us": twin, "quote_hour_us": quote,
@@ -227,11 +247,11 @@ def measure_pricing(tariff: PlanTariff, numbers: list[str], rounds: int) -> dict
     }  # fmt: skip
 
 
-def _affordable(horizon_s: int, rounds: int) -> Figure:
+def _affordable(horizon_s: int) -> tuple[Callable[[], object], int]:
     half = horizon_s // 2
     quote = Quote((Segment(0, 1, 5000, 3), Segment(half, 1, 1000, 3)), "EUR", "fixed", horizon_s=horizon_s)
     budget_micro = kernel.cumulative_micro(quote, horizon_s - 1)
-    return timed(lambda: [kernel.affordable_s(quote, 0, budget_micro) for _ in range(2000)], 2000, rounds, 1e6)
+    return lambda: [kernel.affordable_s(quote, 0, budget_micro) for _ in range(2000)], 2000
 
 
 async def measure_swap(data: bytes, tariff: PlanTariff, numbers: list[str], rounds: int) -> dict[str, Any]:
