@@ -132,8 +132,8 @@ def figure(times_s: Sequence[float], scale: float) -> Figure:
 
 def by_turns(ways: dict[str, tuple[Callable[[], object], int]], rounds: int, scale: float) -> dict[str, Figure]:
     """The processor's time for one of the things that each way does so many of. In each round every way has its
-    turn, so that all meet the same weather, and works once before it is timed, so that none finds the caches full of
-    another's data."""
+    turn, so that all meet the same weather, and works once before it is timed, so that none finds the caches full
+    of another's data."""
     gc.collect()
     gc.freeze()
     times: dict[str, list[float]] = {name: [] for name in ways}
