@@ -52,16 +52,14 @@ from rater.charging.model import (
     Answer,
     Deny,
     Extend,
-    FreeLeases,
+    LegRequest,
     LegState,
-    Post,
     Reply,
     Request,
     Reserve,
     Settle,
     SlicePolicy,
     Status,
-    TakeLeases,
     Terms,
 )
 from rater.charging.store import ChargingStore
@@ -404,7 +402,7 @@ class Engine:
         self._store.submit(request, self._replied)
 
     def _replied(self, request: Request, reply: Reply) -> None:
-        if isinstance(request, Deny | Post | TakeLeases | FreeLeases):
+        if not isinstance(request, LegRequest):
             return
         record = self._legs.get(request.leg)
         if record is not None:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from rater.catalog.cycles import Cycle, CycleKind
 from rater.catalog.model import Account, Enforce, Modality, SpendCaps
 from rater.catalog.plan import Plan, WhenExhausted
-from rater.charging.model import AllowanceTerm, SpendCap, SpendWindow, Terms, Threshold, ThresholdKind
+from rater.charging.model import AllowanceTerm, SpendCap, SpendWindow, Terms, Threshold, ThresholdKind, Tier
 
 HOUR_MS = 3_600_000
 
@@ -65,7 +65,14 @@ class PlanTerms:
         found = []
         for allowance in self._plan.allowances_for(destination_class):
             from_ms, until_ms = allowance.cycle.bounds(at_ms, self._zone)
-            found.append(AllowanceTerm(allowance.grant, allowance.seconds, allowance.cadence, from_ms, until_ms))
+            _, next_until_ms = allowance.cycle.bounds(until_ms, self._zone)
+            tier = Tier.OWN if destination_class in allowance.classes else Tier.LINKED
+            found.append(
+                AllowanceTerm(
+                    allowance.grant, allowance.seconds, allowance.cadence, from_ms, until_ms, tier,
+                    next_until_ms=next_until_ms,
+                )
+            )  # fmt: skip
         percents = tuple(
             Threshold(f"{term.grant}:{percent}", ThresholdKind.ALLOWANCE_PERCENT, percent, term.grant)
             for term in found

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from rater.events.stream import outbox_key
 from rater.ids import AccountId, LegId, Shard, SwitchId
 
-HOT = ("reserve", "answer", "extend", "settle", "deny", "post", "lease", "release")
+HOT = ("reserve", "answer", "extend", "settle", "deny", "post", "grant", "lease", "release")
 """The scripts that go over the pipelined connection."""
 _FOLDER = Path(__file__).parent / "lua"
 _USES = re.compile(r"^-- uses: ([a-z ]+)$", re.MULTILINE)

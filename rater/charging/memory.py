@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -15,27 +16,29 @@ import msgpack
 
 from rater.charging.books import (
     Account,
+    Charge,
     LedgerEntry,
     Leg,
     Line,
-    Walk,
     charge,
     crossed,
     increment_end_s,
     levels,
     needs_funds,
     op_number,
-    renew,
 )
+from rater.charging.grants import Kind, renew
 from rater.charging.model import (
     AccountState,
     Answer,
     Deny,
+    ExpireGrant,
     Extend,
     FreeLeases,
-    GrantState,
+    LegRequest,
     LegState,
     Post,
+    PostGrant,
     PostKind,
     Reply,
     Request,
@@ -45,12 +48,14 @@ from rater.charging.model import (
     TakeLeases,
     Terms,
 )
+from rater.charging.postings import expire_grant, give_grant, move
 from rater.charging.rules import denial_value, lease_expiry_ms, validate
+from rater.charging.states import account_state, as_of
 from rater.charging.store import Done
+from rater.charging.walk import Walk, quota_terms
 from rater.clock import Clock, SystemClock
 from rater.events.stream import DENIED, RATED, THRESHOLD
 from rater.ids import AccountId, LegId, Shard, SwitchId
-from rater.money import MAX_AMOUNT_MICRO
 from rater.verdict import Reason
 
 OutboxEntry = tuple[str, Mapping[str, Any], Mapping[str, Any]]
@@ -97,12 +102,16 @@ class MemoryStore:
         validate(request)
         return self.execute(request)
 
-    async def account(self, shard: Shard, account: AccountId) -> AccountState | None:
+    async def account(
+        self, shard: Shard, account: AccountId, terms: Terms | None = None, now_ms: int = 0
+    ) -> AccountState | None:
         held = self._accounts.get((shard, account))
-        return _account_state(held) if held is not None else None
+        if held is None:
+            return None
+        return account_state(held if terms is None else as_of(deepcopy(held), terms, now_ms))
 
     async def accounts(self, shard: Shard) -> Sequence[AccountState]:
-        return [_account_state(held) for (where, _), held in self._accounts.items() if where == shard]
+        return [account_state(held) for (where, _), held in self._accounts.items() if where == shard]
 
     async def legs(self, shard: Shard, switch: SwitchId | None = None) -> Sequence[LegState]:
         return [
@@ -142,7 +151,7 @@ class MemoryStore:
         """Do it at once, or repeat the first answer."""
         if isinstance(request, Deny):
             return self._deny(request)
-        if isinstance(request, Post):
+        if isinstance(request, Post | PostGrant | ExpireGrant):
             return self._post(request)
         if self._is_stale(request):
             return Reply(Status.STALE, Reason.STALE_LEADER)
@@ -167,14 +176,14 @@ class MemoryStore:
             self._leases.setdefault((request.shard, lease.scope), {})[request.leg] = request.until_ms
         return Reply(Status.OK, min(reached[True], default=Reason.ALLOWED))
 
-    def _is_stale(self, request: Reserve | Answer | Extend | Settle | TakeLeases | FreeLeases) -> bool:
+    def _is_stale(self, request: LegRequest | TakeLeases | FreeLeases) -> bool:
         """Whether a newer leader writes for the switch. A newer epoch than known is noted."""
         where = (request.shard, request.switch)
         known = self._epochs.get(where, self._leaders.get(request.switch, ("", 0, 0))[1])
         self._epochs[where] = max(known, request.epoch)
         return request.epoch < known
 
-    def _once(self, request: Reserve | Answer | Extend | Settle) -> Reply:
+    def _once(self, request: LegRequest) -> Reply:
         """Answer a repeat as before, and what was overtaken by a later operation as things stand now."""
         where, number = (request.shard, request.leg), op_number(request.op)
         leg = self._legs.get(where)
@@ -197,7 +206,7 @@ class MemoryStore:
             self._tombs[where] = (number, _GONE)
         return gone
 
-    def _act(self, request: Answer | Extend | Settle | Reserve, leg: Leg, number: int) -> Reply:
+    def _act(self, request: LegRequest, leg: Leg, number: int) -> Reply:
         leg.last_op = number
         match request:
             case Answer():
@@ -217,25 +226,30 @@ class MemoryStore:
 
     def _reserve(self, request: Reserve, number: int) -> Reply:
         account = self._account(request.shard, request.account)
-        self._renew(request, account)
+        share = request.terms.share
+        owner = self._account(request.shard, share.owner) if share is not None else None
         reason = Reason.ALLOWED if request.exempt else self._broken_limit(request)
         leg = Leg(
             request.leg, request.account, request.shard, request.switch, request.quote, request.exempt,
             needs_funds(request.quote, request.terms, exempt=request.exempt), request.now_ms, 0,
             request.facts, tuple(lease.scope for lease in request.leases), number, _GONE,
+            share.owner if share is not None else None,
         )  # fmt: skip
+        walk = self._renewed(request, account, owner, leg, account.legs + leg.competes)
         if reason.allows:
-            sharers = 2 * (account.legs + leg.competes)
-            goal_s = increment_end_s(request.quote, request.slice.first_s)
-            Walk(account, leg, request.terms, request.slice, sharers).go(goal_s)
+            if owner is not None:
+                walk.owner_legs += leg.competes
+            walk.go(increment_end_s(request.quote, request.slice.first_s))
             if not leg.granted_s:
-                blocked = request.terms.allowances and not request.terms.use_money
-                reason = Reason.ALLOWANCE_EXHAUSTED if blocked else Reason.INSUFFICIENT_CREDIT
+                reason = Reason.ALLOWANCE_EXHAUSTED if walk.blocked else Reason.INSUFFICIENT_CREDIT
+        self._note_walk(request, walk)
         if not reason.allows:
             return self._denied(request, number, reason, account)
-        account.legs += leg.competes
-        account.waiting += leg.waits
-        self._accounts[request.shard, request.account] = account
+        for drawn in (account, owner):
+            if drawn is not None:
+                drawn.legs += leg.competes
+                drawn.waiting += leg.waits
+                self._accounts[request.shard, drawn.id] = drawn
         self._legs[request.shard, request.leg] = leg
         self._tombs.pop((request.shard, request.leg), None)
         self._renew_leases(leg, request.now_ms)
@@ -265,38 +279,76 @@ class MemoryStore:
 
     def _extend(self, request: Extend, leg: Leg) -> Reply:
         account = self._account(leg.shard, leg.account)
-        self._renew(request, account)
-        waited = leg.waits
-        goal_s = increment_end_s(leg.quote, request.elapsed_s + request.slice.long_s)
-        Walk(account, leg, request.terms, request.slice, 2 * account.legs).go(goal_s)
-        account.waiting += leg.waits - waited
+        share, waited = request.terms.share, leg.waits
+        if share is not None and leg.owner is None:
+            leg.owner = share.owner
+            joined = self._account(leg.shard, share.owner)
+            joined.legs += leg.competes
+            joined.waiting += waited
+            self._accounts[leg.shard, joined.id] = joined
+        owner = self._account(leg.shard, leg.owner) if leg.owner is not None else None
+        walk = self._renewed(request, account, owner, leg, account.legs)
+        walk.go(increment_end_s(leg.quote, request.elapsed_s + request.slice.long_s))
+        self._note_walk(request, walk)
+        for drawn in (account, owner):
+            if drawn is not None:
+                drawn.waiting += leg.waits - waited
         return _with_balance(Reply(Status.OK, granted_s=leg.granted_s, final=leg.final), account)
+
+    def _renewed(
+        self, request: Reserve | Extend, account: Account, owner: Account | None, leg: Leg, legs: int
+    ) -> Walk:
+        """A walk over both accounts as they are now. A leg draws on one group in its life."""
+        terms, now_ms = request.terms, request.now_ms
+        share = terms.share
+        if share is not None and leg.owner != share.owner:
+            terms, share = replace(terms, share=None), None
+        start_ms = now_ms - (request.elapsed_s * 1000 if isinstance(request, Extend) else 0)
+        lines, owner_lines = renew(account, terms.allowances, now_ms), []
+        if share is not None and owner is not None:
+            lines += renew(account, quota_terms(share.owner, share.quota_s, share.quota_micro), now_ms, Kind.QUOTA)
+            owner_lines = renew(owner, share.terms.allowances, now_ms)
+        owner_legs = owner.legs if owner is not None else 0
+        return Walk(
+            account, leg, terms, request.slice, start_ms, legs, lines, owner, owner_legs, owner_lines
+        )  # fmt: skip
+
+    def _note_walk(self, request: Reserve | Extend, walk: Walk) -> None:
+        """What was renewed is kept, and told, even when nothing was had."""
+        for account, lines in ((walk.account, walk.lines), (walk.owner, walk.owner_lines)):
+            if account is not None and lines:
+                self._note(request, account, lines)
+                self._accounts[request.shard, account.id] = account
 
     def _settle(self, request: Settle, leg: Leg) -> Reply:
         account = self._account(leg.shard, leg.account)
-        before = levels(account, request.terms.thresholds)
+        owner = self._account(leg.shard, leg.owner) if leg.owner is not None else None
+        share, now_ms = request.terms.share, request.now_ms
+        owner_terms = share.terms if share is not None and share.owner == leg.owner else Terms()
+        before = levels(account, request.terms.thresholds, now_ms)
+        owner_before = levels(owner, owner_terms.thresholds, now_ms) if owner is not None else []
         balance_before_micro = account.balance_micro
-        held = leg.reserved_micro + sum(p.piece.amount for p in leg.pieces if p.piece.grant is not None)
         charged_s = min(request.duration_s or 0, leg.granted_s)
-        amount_micro, pieces, lines = charge(account, leg, charged_s, request.now_ms)
-        account.legs -= leg.competes
-        account.waiting -= leg.waits
-        reply = _with_balance(Reply(Status.OK, granted_s=leg.granted_s, amount_micro=amount_micro), account)
+        done = charge(account, owner, leg, charged_s, now_ms)
+        for drawn in (account, owner):
+            if drawn is not None:
+                drawn.legs -= leg.competes
+                drawn.waiting -= leg.waits
+        reply = Reply(Status.OK, granted_s=leg.granted_s, amount_micro=done.amount_micro)
+        reply = _with_balance(reply, account)
         self._bury(leg, reply)
-        self._note(request, account, lines)
+        self._note(request, account, done.lines)
+        if owner is not None:
+            self._note(request, owner, done.owner_lines)
         if request.emit:
-            self._emit(RATED, request.facts, {
-                "amount_micro": amount_micro,
-                "pieces": [[p.grant or "", p.from_s, p.to_s, p.amount] for p in pieces],
-                "duration_s": charged_s,
-                "granted_s": leg.granted_s,
-                "balance_before_micro": balance_before_micro,
-                "balance_after_micro": account.balance_micro,
-                "quote": leg.quote.to_wire(),
-            })  # fmt: skip
+            self._emit(RATED, request.facts, _result(leg, done, charged_s, balance_before_micro, account))
         self._announce(request, account, request.terms, before)
-        if account.waiting and held > sum(p.amount for p in pieces):
+        if owner is not None:
+            self._announce(request, owner, owner_terms, owner_before, shared=True)
+        if account.waiting and done.returned:
             self.on_wake(account.id)
+        if owner is not None and owner.waiting and done.owner_returned:
+            self.on_wake(owner.id)
         return reply
 
     def _bury(self, leg: Leg, reply: Reply) -> None:
@@ -315,47 +367,43 @@ class MemoryStore:
         self._emit(DENIED, request.facts, {"reason": value, "balance_micro": 0, "reserved_micro": 0})
         return reply
 
-    def _post(self, request: Post) -> Reply:
+    def _post(self, request: Post | PostGrant | ExpireGrant) -> Reply:
         where = (request.shard, request.op)
-        contents = (request.account, request.kind, request.amount_micro, request.cause)
+        contents = (
+            replace(request, now_ms=0, terms=Terms()) if isinstance(request, Post) else replace(request, now_ms=0)
+        )
         if where in self._operations:
             first, reply = self._operations[where]
             return replace(reply if first == contents else Reply(Status.CONFLICT), repeated=first == contents)
         account = self._account(request.shard, request.account)
-        if request.kind is PostKind.OPENING and account.opened:
+        opening = isinstance(request, Post) and request.kind is PostKind.OPENING
+        if isinstance(request, Post) and opening and account.opened:
             same = request.amount_micro == account.opening_micro
             reply = Reply(Status.OK, amount_micro=request.amount_micro, repeated=True)
             return _with_balance(reply, account) if same else Reply(Status.CONFLICT)
-        reply = self._move(request, account)
+        thresholds = request.terms.thresholds if isinstance(request, Post) else ()
+        before = levels(account, thresholds, request.now_ms)
+        match request:
+            case Post():
+                reply, lines = move(account, request)
+            case PostGrant():
+                reply, lines = give_grant(account, request)
+            case ExpireGrant():
+                reply, lines = expire_grant(account, request)
+        if reply.status in (Status.CONFLICT, Status.GONE):
+            return reply
+        reply = _with_balance(reply, account)
         self._operations[where] = (contents, reply)
-        return reply
-
-    def _move(self, request: Post, account: Account) -> Reply:
-        amount_micro = request.amount_micro
-        debit = request.kind is PostKind.DEBIT
-        after_micro = account.balance_micro + (-amount_micro if debit else amount_micro)
-        if debit and after_micro - account.reserved_micro < request.terms.floor_micro:
-            return _with_balance(Reply(Status.DENIED, Reason.INSUFFICIENT_CREDIT), account)
-        moved_micro = account.debits_micro if debit else account.credits_micro
-        if moved_micro + amount_micro > MAX_AMOUNT_MICRO or abs(after_micro) > MAX_AMOUNT_MICRO:
-            return _with_balance(Reply(Status.DENIED, Reason.OUT_OF_RANGE), account)
-        before = levels(account, request.terms.thresholds)
-        if amount_micro:
-            line = Line(request.kind.value, "", 0, account.balance_micro, after_micro)
-            self._note(request, account, [line])
-        account.balance_micro = after_micro
+        if reply.status is not Status.OK:
+            return reply
         self._accounts[request.shard, request.account] = account
-        match request.kind:
-            case PostKind.OPENING:
-                account.opening_micro, account.opened = amount_micro, True
-            case PostKind.CREDIT:
-                account.credits_micro += amount_micro
-            case PostKind.DEBIT:
-                account.debits_micro += amount_micro
-        self._announce(request, account, request.terms, before)
-        if account.waiting and not debit:
+        self._note(request, account, lines)
+        if isinstance(request, Post):
+            self._announce(request, account, request.terms, before)
+        takes = isinstance(request, ExpireGrant) or (isinstance(request, Post) and request.kind is PostKind.DEBIT)
+        if account.waiting and not takes:
             self.on_wake(account.id)
-        return _with_balance(Reply(Status.OK, amount_micro=amount_micro), account)
+        return reply
 
     # -- keeping -------------------------------------------------------------------------------------------------
 
@@ -363,30 +411,35 @@ class MemoryStore:
         """A new one is kept by whoever changes it."""
         return self._accounts.get((shard, account)) or Account(account)
 
-    def _renew(self, request: Reserve | Extend, account: Account) -> None:
-        lines = renew(account, request.terms, request.now_ms)
-        self._note(request, account, lines)
-        if lines:
-            self._accounts[request.shard, request.account] = account
-
     def _renew_leases(self, leg: Leg, now_ms: int) -> None:
         expiry_ms = lease_expiry_ms(now_ms, leg.granted_s)
         for scope in leg.leases:
             self._leases.setdefault((leg.shard, scope), {})[leg.id] = expiry_ms
 
-    def _note(self, request: Reserve | Extend | Settle | Post, account: Account, lines: list[Line]) -> None:
-        note = request.cause if isinstance(request, Post) else ""
+    def _note(
+        self, request: LegRequest | Post | PostGrant | ExpireGrant, account: Account, lines: list[Line]
+    ) -> None:
+        note = request.cause if isinstance(request, Post | PostGrant | ExpireGrant) else ""
         if lines:
             self.ledger.append(LedgerEntry(request.op, account.id, request.now_ms, note, tuple(lines)))
 
     def _emit(self, kind: bytes, facts: bytes, result: Mapping[str, Any]) -> None:
         self.outbox.append((kind.decode(), msgpack.unpackb(facts) if facts else {}, result))
 
-    def _announce(self, request: Settle | Post, account: Account, terms: Terms, before: list[int | None]) -> None:
-        """One entry per threshold crossed by this operation."""
-        after = levels(account, terms.thresholds)
+    def _announce(
+        self,
+        request: Settle | Post,
+        account: Account,
+        terms: Terms,
+        before: list[int | None],
+        *,
+        shared: bool = False,
+    ) -> None:
+        """One entry per threshold crossed by this operation. A group owner's carry its name in their id."""
+        after = levels(account, terms.thresholds, request.now_ms)
+        op = f"{request.op}:{account.id}" if shared else request.op
         for threshold, was, now in zip(terms.thresholds, before, after, strict=True):
-            if crossed(account, threshold, was, now):
+            if crossed(account, threshold, was, now, request.now_ms):
                 self._emit(THRESHOLD, b"", {
                     "threshold": threshold.id,
                     "kind": threshold.kind.value,
@@ -396,28 +449,35 @@ class MemoryStore:
                     "after": now,
                     "account": account.id,
                     "at_ms": request.now_ms,
-                    "id": f"{request.op}:{threshold.id}",
+                    "id": f"{op}:{threshold.id}",
                 })  # fmt: skip
+
+
+def _result(leg: Leg, done: Charge, charged_s: int, balance_before_micro: int, account: Account) -> dict[str, Any]:
+    """What the store knows of a rated event. `funds`: only when not all money came from the account's balance."""
+    result: dict[str, Any] = {
+        "amount_micro": done.amount_micro,
+        "pieces": [[p.grant or "", p.from_s, p.to_s, p.amount] for p in done.pieces],
+        "duration_s": charged_s,
+        "granted_s": leg.granted_s,
+        "balance_before_micro": balance_before_micro,
+        "balance_after_micro": account.balance_micro,
+        "quote": leg.quote.to_wire(),
+    }
+    if leg.owner is not None:
+        result["owner"] = leg.owner
+    if done.funds.keys() - {(None, False)}:
+        result["funds"] = [[grant or "", int(shared), amount] for (grant, shared), amount in done.funds.items()]
+    return result
 
 
 def _with_balance(reply: Reply, account: Account) -> Reply:
     return replace(reply, balance_micro=account.balance_micro, reserved_micro=account.reserved_micro)
 
 
-def _account_state(held: Account) -> AccountState:
-    grants = tuple(
-        GrantState(g.id, g.granted_s, g.used_s, g.reserved_s, g.valid_from_ms, g.valid_until_ms)
-        for g in held.grants
-    )
-    return AccountState(
-        held.id, held.balance_micro, held.reserved_micro, held.opening_micro, held.credits_micro,
-        held.debits_micro, held.charges_micro, grants,
-    )  # fmt: skip
-
-
 def _leg_state(leg: Leg) -> LegState:
     return LegState(
         leg.id, leg.account, leg.shard, leg.switch, leg.quote, tuple(paid.piece for paid in leg.pieces),
         leg.granted_s, leg.final, leg.last_op + 1, leg.reserved_at_ms, leg.answered_at_ms, leg.seen_at_ms,
-        leg.exempt, leg.facts, leg.leases,
+        leg.exempt, leg.facts, leg.leases, leg.owner,
     )  # fmt: skip

@@ -4,13 +4,14 @@ Operations on one leg are numbered: its n-th operation has the id ``<leg>:<n>``.
 answer of each leg, so that a repeat gets the same answer. Operations on accounts (`Post`) carry the caller's id.
 
 A leg is paid in *pieces*: stretches of seconds, each from one grant or from money. A piece of money from `a` to
-`b` costs C(b) − C(a) of the leg's quote; a piece of an allowance takes A(b) − A(a) by its cadence.
+`b` costs C(b) − C(a) of the leg's quote; a piece of seconds takes A(b) − A(a) by the grant's cadence. Where one
+source of money ends within an increment, the next pays the rest: then two pieces lie over the same seconds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
 from rater.money import Cadence, Quote
@@ -56,11 +57,59 @@ class SpendCap:
     shadow: bool = False
 
 
+FOREVER_MS = 253_402_300_799_000
+"""The end of a grant that does not end: the last second of the year 9999."""
+
+
+class Tier(IntEnum):
+    """How near a grant of seconds is to a leg's class; the nearest is used first. Values are stored."""
+
+    OWN = 0
+    LINKED = 1
+    """Of another class, on which this one may draw too ("long distance consumes from local")."""
+    GENERIC = 2
+    """Of all classes."""
+
+
+class Consumption(IntEnum):
+    """Which of several grants of one resource, tier and priority is used first. Values are stored."""
+
+    EARLIEST_EXPIRY = 0
+    """Then the oldest."""
+    LATEST_EXPIRY = 1
+    """Then the oldest."""
+    OLDEST = 2
+    """Then the one that expires first."""
+    NEWEST = 3
+    """Then the one that expires first."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastCycle:
+    """A cycle of an allowance that is over: what it had, when it ended, until when its rest may be used."""
+
+    valid_from_ms: int
+    seconds: int
+    ended_at_ms: int
+    rolled_until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rollover:
+    """What is left of a cycle goes on: min(`max_s`, max(left, `min_s`)). `past`: the cycles before, oldest
+    first."""
+
+    max_s: int
+    min_s: int
+    past: tuple[PastCycle, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class AllowanceTerm:
-    """One allowance that applies to this leg, in the order of use, as it stands in this cycle.
+    """One allowance that applies to this leg, as it stands in this cycle. Lower `priority` is used first.
 
-    The store opens or renews the grant when it first meets it in a new cycle: no sweep renews anything.
+    The store opens or renews the grant when it first meets it in a new cycle: no sweep renews anything. A slice
+    that reaches beyond the cycle opens the next one, [`valid_until_ms`, `next_until_ms`); 0: there is none.
     """
 
     grant: GrantId
@@ -68,6 +117,38 @@ class AllowanceTerm:
     cadence: Cadence
     valid_from_ms: int
     valid_until_ms: int
+    tier: Tier = Tier.OWN
+    priority: int = 0
+    next_until_ms: int = 0
+    rollover: Rollover | None = None
+
+
+class Resource(StrEnum):
+    SECONDS = "seconds"
+    MONEY = "money"
+
+
+@dataclass(frozen=True, slots=True)
+class GrantSpec:
+    """A grant made by hand: an amount of one resource, valid in [from, to).
+
+    `amount`: seconds, or micro-units. `classes`: the destination classes that it serves, none for all; `also`:
+    those that may draw on it after their own. `source`: where it came from, such as ``voucher``, ``gift``,
+    ``top_up``. `blocks`: holds nothing (amount 0), and nothing that would be used after it is used at all.
+    `cadence`: of seconds.
+    """
+
+    id: GrantId
+    resource: Resource
+    amount: int
+    valid_from_ms: int
+    valid_until_ms: int = FOREVER_MS
+    priority: int = 0
+    source: str = "gift"
+    classes: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    cadence: Cadence = field(default_factory=Cadence)
+    blocks: bool = False
 
 
 class ThresholdKind(StrEnum):
@@ -97,11 +178,41 @@ class Terms:
     floor_micro: int = 0
     use_money: bool = True
     allowances: tuple[AllowanceTerm, ...] = ()
-    """Only those whose classes hold the leg's class."""
+    """Only those that the leg's class may use."""
     thresholds: tuple[Threshold, ...] = ()
     currency: str = ""
     spend: tuple[SpendCap, ...] = ()
     shadow: bool = False
+    seconds_order: Consumption = Consumption.EARLIEST_EXPIRY
+    money_order: Consumption = Consumption.EARLIEST_EXPIRY
+    share: Share | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How much one member may take from its group in one cycle; the next cycle lasts until `next_until_ms`."""
+
+    amount: int
+    valid_from_ms: int
+    valid_until_ms: int
+    next_until_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What the account may draw on as a member of a sharing group: the grants of `owner`, in the same shard.
+
+    `terms`: the owner's, for the leg's class; its `use_money` says whether the owner's money pays too.
+    `first`: before the member's own grants, else after them; the owner's money always comes before the member's.
+    `quota_s`, `quota_micro`: of the member's own use. `valid_until_ms`: when the membership or the group ends.
+    """
+
+    owner: AccountId
+    terms: Terms
+    first: bool = False
+    quota_s: Quota | None = None
+    quota_micro: Quota | None = None
+    valid_until_ms: int = FOREVER_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +366,34 @@ class Post:
     cause: str = ""
 
 
-Request = Reserve | Answer | Extend | Settle | Deny | Post | TakeLeases | FreeLeases
+@dataclass(frozen=True, slots=True)
+class PostGrant:
+    """Give an account a grant. Idempotent by `op`; a grant's id is used once. Creates the account when new."""
+
+    op: OpId
+    shard: Shard
+    account: AccountId
+    grant: GrantSpec
+    now_ms: int
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireGrant:
+    """End a grant by hand: its rest is void, what live legs hold of it stays theirs. Idempotent by `op`. Of an
+    allowance the cycle that `now_ms` lies in; the next begins as always."""
+
+    op: OpId
+    shard: Shard
+    account: AccountId
+    grant: GrantId
+    now_ms: int
+    cause: str = ""
+
+
+Request = Reserve | Answer | Extend | Settle | Deny | Post | PostGrant | ExpireGrant | TakeLeases | FreeLeases
+LegRequest = Reserve | Answer | Extend | Settle
+"""Those that belong to a leg: one after the other."""
 OPERATION_KEPT_S = 30 * 86_400
 
 
@@ -282,7 +420,7 @@ class Reply:
     granted_s: int = 0
     final: bool = False
     amount_micro: int = 0
-    """Settle: charged in money. Post: moved."""
+    """Settle: charged in money, from whatever source. Else: moved, in micro-units or in a grant's own unit."""
     balance_micro: int = 0
     reserved_micro: int = 0
     repeated: bool = False
@@ -290,12 +428,17 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class GrantState:
+    """Seconds: one cycle of an allowance, what rolled over from one, or a grant made by hand. `closed`: over, kept
+    for what live legs hold of it and for the record."""
+
     grant: GrantId
     granted_s: int
     used_s: int
     reserved_s: int
     valid_from_ms: int
     valid_until_ms: int
+    source: str = "allowance"
+    closed: bool = False
 
     @property
     def remaining_s(self) -> int:
@@ -303,9 +446,41 @@ class GrantState:
 
 
 @dataclass(frozen=True, slots=True)
+class MoneyGrantState:
+    """Money with an end, used before the balance."""
+
+    grant: GrantId
+    granted_micro: int
+    used_micro: int
+    reserved_micro: int
+    valid_from_ms: int
+    valid_until_ms: int
+    source: str = ""
+    closed: bool = False
+
+    @property
+    def remaining_micro(self) -> int:
+        return self.granted_micro - self.used_micro - self.reserved_micro
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaState:
+    """How much of its group's grants a member has used in one cycle; seconds, or micro-units."""
+
+    owner: AccountId
+    resource: Resource
+    limit: int
+    used: int
+    reserved: int
+    valid_from_ms: int
+    valid_until_ms: int
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AccountState:
     """What the store holds of one account. balance = opening + credits − debits − charges, to the micro;
-    reserved is not yet deducted from it."""
+    reserved is not yet deducted from it. Money grants are beside the balance, not in it."""
 
     account: AccountId
     balance_micro: int = 0
@@ -315,16 +490,32 @@ class AccountState:
     debits_micro: int = 0
     charges_micro: int = 0
     grants: tuple[GrantState, ...] = ()
+    money_grants: tuple[MoneyGrantState, ...] = ()
+    quotas: tuple[QuotaState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Seconds [from_s, to_s) of a leg, paid by `grant` (seconds) or, when it is None, by money (micro-units)."""
+    """Seconds [from_s, to_s) of a leg, paid by `grant` (seconds) or, when it is None, by the balance (micro-units).
+    `money`: the grant holds money. `shared`: grant or balance are those of the group's owner; `quota`: and a quota
+    counts it."""
 
     grant: GrantId | None
     from_s: int
     to_s: int
     amount: int
+    money: bool = False
+    shared: bool = False
+    quota: bool = False
+
+    @property
+    def of_balance(self) -> bool:
+        """Whether the account's own balance pays it."""
+        return self.grant is None and not self.shared
+
+    @property
+    def in_money(self) -> bool:
+        return self.grant is None or self.money
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,3 +539,5 @@ class LegState:
     exempt: bool
     facts: bytes
     leases: tuple[str, ...] = field(default=())
+    owner: AccountId | None = None
+    """The owner of the sharing group that it draws on."""

@@ -8,9 +8,10 @@ from redis.exceptions import RedisError
 
 from rater.charging.books import LedgerEntry
 from rater.charging.keys import Keys, leadership_key, script
-from rater.charging.model import AccountState, LegState
+from rater.charging.model import AccountState, LegState, Terms
 from rater.charging.redis_client import open_client
-from rater.charging.wire import to_account, to_ledger_entry, to_leg
+from rater.charging.states import account_state, as_of
+from rater.charging.wire import to_account, to_books, to_ledger_entry, to_leg
 from rater.errors import StoreUnavailable
 from rater.ids import AccountId, LegId, Shard, SwitchId
 
@@ -53,9 +54,15 @@ class RedisReads:
     def keys(self, shard: Shard) -> Keys:
         return Keys(self.prefix, shard)
 
-    async def account(self, shard: Shard, account: AccountId) -> AccountState | None:
+    async def account(
+        self, shard: Shard, account: AccountId, terms: Terms | None = None, now_ms: int = 0
+    ) -> AccountState | None:
+        """See `ChargingStore.account`."""
         data = await self.redis.get(self.keys(shard).account(account))
-        return None if data is None else to_account(account, data)
+        if data is None:
+            return None
+        held = to_books(account, data)
+        return account_state(held if terms is None else as_of(held, terms, now_ms))
 
     async def accounts_of(self, shard: Shard, accounts: Sequence[AccountId]) -> Sequence[AccountState]:
         """Several at once; those that the store does not know are left out."""

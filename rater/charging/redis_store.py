@@ -11,7 +11,7 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import hiredis
@@ -19,11 +19,21 @@ import structlog
 
 from rater.charging.connection import Address, Call, Link
 from rater.charging.keys import Keys, digest, load_scripts
-from rater.charging.model import Deny, Post, Reply, Request, Reserve, Settle, Status
+from rater.charging.model import (
+    FreeLeases,
+    LegRequest,
+    LegState,
+    Reply,
+    Request,
+    Reserve,
+    Settle,
+    Status,
+    TakeLeases,
+)
 from rater.charging.redis_reads import RedisReads
 from rater.charging.rules import validate
 from rater.charging.store import Done
-from rater.charging.wire import OtherScopes, from_reply, reserve_scopes, sequence, to_call
+from rater.charging.wire import OtherNeeds, from_reply, needs_after, needs_of, reserve_needs, to_call
 from rater.errors import OutcomeUnknown, StoreUnavailable
 from rater.ids import LegId, Shard
 from rater.verdict import Reason
@@ -40,18 +50,20 @@ _PASSING = re.compile(
 a script's error, as older servers give it, the code stands after a dash."""
 _RECONNECT = ("NOSCRIPT", "READONLY")
 """Those that a new connection mends: it loads the scripts, and finds the new master."""
+_InTurn = LegRequest | TakeLeases | FreeLeases
+"""What is sent one at a time for each leg."""
 log = structlog.get_logger(__name__)
 
 
 class _Operation(Call):
-    __slots__ = ("done", "request", "scopes", "script", "tries")
+    __slots__ = ("done", "needs", "request", "script", "tries")
 
     def __init__(self, request: Request, done: Done) -> None:
         super().__init__(b"")
         self.request = request
         self.done = done
         self.script = ""
-        self.scopes = b""
+        self.needs = b""
         self.tries = 0
 
 
@@ -80,7 +92,7 @@ class RedisStore(RedisReads):
         self._queue_max = queue_max
         self._open = 0
         self._busy: dict[LegId, deque[_Operation]] = {}
-        self._scopes: dict[LegId, bytes] = {}
+        self._needs: dict[LegId, bytes] = {}
         self._reading = False
         self._link = Link(
             Address.from_url(url, password),
@@ -128,13 +140,14 @@ class RedisStore(RedisReads):
     def submit(self, request: Request, done: Done) -> None:
         """See `ChargingStore`. New work beyond the queue's bound is answered at once: denied, store unavailable."""
         validate(request)
-        if self._open >= self._queue_max and isinstance(request, Reserve | Deny | Post):
+        may_wait = isinstance(request, Reserve) or not isinstance(request, _InTurn)
+        if self._open >= self._queue_max and may_wait:
             self.refused += 1
             done(request, Reply(Status.DENIED, Reason.STORE_UNAVAILABLE))
             return
         self._open += 1
         operation = _Operation(request, done)
-        if not isinstance(request, Deny | Post):
+        if isinstance(request, _InTurn):
             waiting = self._busy.get(request.leg)
             if waiting is not None:
                 waiting.append(operation)
@@ -169,10 +182,10 @@ class RedisStore(RedisReads):
     def _queue(self, operation: _Operation) -> None:
         request = operation.request
         if isinstance(request, Reserve):
-            operation.scopes = reserve_scopes(request)
-        elif not isinstance(request, Deny | Post):
-            operation.scopes = self._scopes.get(request.leg, b"")
-        script, keys, arguments = to_call(request, self.keys(request.shard), operation.scopes)
+            operation.needs = reserve_needs(request)
+        elif isinstance(request, _InTurn):
+            operation.needs = self._needs.get(request.leg, b"")
+        script, keys, arguments = to_call(request, self.keys(request.shard), operation.needs)
         operation.script = script
         words = ("EVALSHA", self._scripts[script], len(keys), *keys, *arguments)
         operation.data = hiredis.pack_command(words)
@@ -185,8 +198,8 @@ class RedisStore(RedisReads):
             return
         try:
             reply = from_reply(answer)
-        except OtherScopes as other:
-            self._scopes[self._leg(operation)] = other.scopes
+        except OtherNeeds as other:
+            self._needs[self._leg(operation)] = other.needs
             self._queue(operation)
             return
         self.on_latency(operation.script, time.monotonic() - operation.sent_s)
@@ -195,8 +208,8 @@ class RedisStore(RedisReads):
     def _finish(self, operation: _Operation, reply: Reply) -> None:
         self._open -= 1
         request = operation.request
-        if not isinstance(request, Deny | Post):
-            self._note_scopes(operation, reply)
+        if isinstance(request, _InTurn):
+            self._note_needs(operation, reply)
             waiting = self._busy[request.leg]
             if waiting:
                 self._queue(waiting.popleft())
@@ -207,13 +220,13 @@ class RedisStore(RedisReads):
         except Exception:
             log.exception("the answer to a charging operation was not handled", script=operation.script)
 
-    def _note_scopes(self, operation: _Operation, reply: Reply) -> None:
-        """Which leases a leg holds must be known with each of its later operations."""
+    def _note_needs(self, operation: _Operation, reply: Reply) -> None:
+        """Which leases a leg holds and which group it draws on must be known with each of its later operations."""
         leg = self._leg(operation)
         if isinstance(operation.request, Settle) or reply.status is not Status.OK:
-            self._scopes.pop(leg, None)
-        elif operation.scopes:
-            self._scopes[leg] = operation.scopes
+            self._needs.pop(leg, None)
+        elif operation.needs:
+            self._needs[leg] = needs_after(operation.request, operation.needs)
 
     def _after_read(self) -> None:
         self._reading = False
@@ -222,7 +235,7 @@ class RedisStore(RedisReads):
     @staticmethod
     def _leg(operation: _Operation) -> LegId:
         request = operation.request
-        assert not isinstance(request, Deny | Post)
+        assert isinstance(request, _InTurn)
         return request.leg
 
     # -- failures ------------------------------------------------------------------------------------------------
@@ -254,7 +267,7 @@ class RedisStore(RedisReads):
     def keys(self, shard: Shard) -> Keys:
         return self._shard_keys[shard] if shard < self.shards else Keys(self.prefix, shard)
 
-    def know_scopes(self, leg: LegId, scopes: tuple[str, ...]) -> None:
-        """What `legs` read spares the next operation a second try."""
-        if leg not in self._scopes:
-            self._scopes[leg] = sequence(scopes) if scopes else b""
+    def know(self, legs: Iterable[LegState]) -> None:
+        """What `legs` read spares their next operations a second try."""
+        for state in legs:
+            self._needs.setdefault(state.leg, needs_of(state.owner, state.leases))

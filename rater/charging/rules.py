@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgpack
 
-from rater.charging.model import Post, PostKind, Request
+from rater.charging.model import FOREVER_MS, GrantSpec, Post, PostGrant, PostKind, Request, Resource
 from rater.errors import AmountError, InputError
 from rater.money import MAX_AMOUNT_MICRO, format_amount
 from rater.verdict import Reason
@@ -18,6 +19,10 @@ LEG_KEPT_MS = 86_400_000
 DENIAL_KEPT_MS = 600_000
 """The same for a denied one; shorter, since a flood of denials must not fill the memory."""
 MAX_ID_LENGTH = 200
+MAX_GRANT_S = 1_000_000_000
+MAX_PRIORITY = 1_000
+GRANT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Of grants made by hand. Those of plans have a slash in theirs, so that no two are confused."""
 
 
 def lease_expiry_ms(now_ms: int, granted_s: int) -> int:
@@ -41,3 +46,34 @@ def validate(request: Request) -> None:
                 f"{format_amount(request.amount_micro)} cannot be moved",
                 hint=f"Give an amount above zero, at most {format_amount(MAX_AMOUNT_MICRO)}.",
             )
+    if isinstance(request, PostGrant):
+        _validate_grant(request.grant)
+
+
+def _validate_grant(grant: GrantSpec) -> None:
+    if GRANT_ID.fullmatch(grant.id) is None:
+        raise InputError(
+            f"{grant.id!r} cannot name a grant",
+            hint="Give 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit.",
+        )
+    money = grant.resource is Resource.MONEY
+    most = MAX_AMOUNT_MICRO if money else MAX_GRANT_S
+    if not int(not grant.blocks) <= grant.amount <= (0 if grant.blocks else most):
+        written = format_amount(grant.amount) if money else f"{grant.amount} s"
+        hint = (
+            "A blocker holds nothing: give no amount." if grant.blocks else "Give more than nothing, within range."
+        )
+        raise AmountError(f"a grant of {written} cannot be made", hint=hint)
+    if not 0 <= grant.valid_from_ms < grant.valid_until_ms <= FOREVER_MS:
+        raise InputError(
+            "the grant would end before it begins, or after the year 9999", hint="Give an end after the beginning."
+        )
+    if not -MAX_PRIORITY <= grant.priority <= MAX_PRIORITY:
+        raise InputError(f"a priority of {grant.priority}", hint=f"Give -{MAX_PRIORITY} to {MAX_PRIORITY}.")
+    if grant.also and not grant.classes:
+        raise InputError(
+            "a grant for all classes names linked ones", hint="Name its own classes, or no linked ones."
+        )
+    texts = (grant.source, *grant.classes, *grant.also)
+    if any("," in text or not 0 < len(text) <= 64 for text in texts) or len(texts) > 32:
+        raise InputError("a source or class of the grant is unusable", hint="1 to 64 characters each, no comma.")

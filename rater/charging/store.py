@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from rater.charging.model import AccountState, LegState, Reply, Request
+from rater.charging.model import AccountState, LegState, Reply, Request, Terms
 from rater.ids import AccountId, LegId, Shard, SwitchId
 
 Done = Callable[[Request, Reply], None]
@@ -29,7 +29,12 @@ class ChargingStore(Protocol):
         """One request, awaited. Raises StoreUnavailable when no answer came within the store's deadline."""
         ...
 
-    async def account(self, shard: Shard, account: AccountId) -> AccountState | None: ...
+    async def account(
+        self, shard: Shard, account: AccountId, terms: Terms | None = None, now_ms: int = 0
+    ) -> AccountState | None:
+        """As stored; with `terms` (of all its allowances) as it is at `now_ms`, though nobody has touched it
+        since."""
+        ...
 
     async def legs(self, shard: Shard, switch: SwitchId | None = None) -> Sequence[LegState]:
         """Live legs of a shard, of one switch or of all."""

@@ -13,39 +13,48 @@ from typing import Any
 
 import msgpack
 
-from rater.charging.books import LedgerEntry, Line, op_number
+from rater.charging.books import Account, LedgerEntry, Line, op_number
+from rater.charging.grants import MAX_GRANTS, Grant, Kind, quota_id
 from rater.charging.keys import Keys as Keys
 from rater.charging.model import (
     OPERATION_KEPT_S,
     AccountState,
+    AllowanceTerm,
     Answer,
     Deny,
+    ExpireGrant,
     Extend,
     FreeLeases,
-    GrantState,
+    GrantSpec,
     LegState,
     Piece,
     Post,
+    PostGrant,
     Reply,
     Request,
     Reserve,
+    Resource,
     Settle,
+    Share,
     Status,
     TakeLeases,
     Terms,
     ThresholdKind,
 )
 from rater.charging.rules import denial_value
+from rater.charging.states import account_state
+from rater.charging.walk import quota_terms
 from rater.ids import AccountId, GrantId, LegId, Shard, SwitchId
-from rater.money import Quote
+from rater.money import Cadence, Quote
 from rater.verdict import Reason
 
 Arguments = tuple[str, Sequence[str], Sequence[bytes | str]]
 """Script name, keys, arguments."""
 _STATUSES = (Status.OK, Status.DENIED, Status.GONE, Status.STALE, Status.CONFLICT)
 _REASONS = {int(reason): reason for reason in Reason}
-_OTHER_SCOPES = 5
-_GRANTS, _GRANT, _PIECES, _PIECE = 10, 7, 16, 8
+_OTHER_NEEDS = 5
+_GRANTS, _GRANT, _PIECES, _PIECE = 10, 9, 16, 10
+_NO_OWNER = b"\xa0"
 _THRESHOLDS = {ThresholdKind.MONEY_BELOW: 0, ThresholdKind.ALLOWANCE_PERCENT: 1}
 
 
@@ -62,25 +71,25 @@ def parse_sequence(data: bytes) -> list[Any]:
     return list(unpacker)
 
 
-class OtherScopes(Exception):
-    """The script needs the leg's leases named in KEYS; nothing was done. `scopes`: packed, as stored."""
+class OtherNeeds(Exception):
+    """The script needs the keys of the leg's leases and group in KEYS; nothing was done. `needs`: as stored."""
 
-    def __init__(self, scopes: bytes) -> None:
-        super().__init__("the leg holds other leases than those named")
-        self.scopes = scopes
+    def __init__(self, needs: bytes) -> None:
+        super().__init__("the leg needs other keys than those named")
+        self.needs = needs
 
 
-def to_call(request: Request, keys: Keys, scopes: bytes) -> Arguments:
-    """The script call for a request. `scopes`: of the leg's leases, packed; used by Answer, Extend and Settle."""
+def to_call(request: Request, keys: Keys, needs: bytes) -> Arguments:
+    """The script call for a request. `needs`: the leg's, packed; of no use to Reserve and what is not of a leg."""
     match request:
         case Extend():
-            return _extend(request, keys, scopes)
+            return _extend(request, keys, needs)
         case Reserve():
             return _reserve(request, keys)
         case Settle():
-            return _settle(request, keys, scopes)
+            return _settle(request, keys, needs)
         case Answer():
-            return _answer(request, keys, scopes)
+            return _answer(request, keys, needs)
         case Deny():
             names = (keys.operation(request.op), keys.outbox)
             return "deny", names, (str(denial_value(request.facts)), request.facts)
@@ -91,28 +100,46 @@ def to_call(request: Request, keys: Keys, scopes: bytes) -> Arguments:
         case FreeLeases():
             head = sequence((str(request.epoch), request.leg, request.switch))
             return "release", _outside(request, keys, request.scopes), (head,)
+        case PostGrant() | ExpireGrant():
+            return _grant(request, keys)
 
 
-def reserve_scopes(request: Reserve) -> bytes:
-    return sequence([lease.scope for lease in request.leases])
+def needs_of(owner: AccountId | None, scopes: Iterable[str]) -> bytes:
+    """Which keys a leg needs besides its own: of the owner of its group, of its leases."""
+    return sequence([owner or "", *scopes])
+
+
+def reserve_needs(request: Reserve) -> bytes:
+    share = request.terms.share
+    return needs_of(share.owner if share is not None else None, (lease.scope for lease in request.leases))
+
+
+def needs_after(request: Request, needs: bytes) -> bytes:
+    """What a leg needs after the request was carried out: it may have joined a group."""
+    if isinstance(request, Extend) and request.terms.share is not None and needs.startswith(_NO_OWNER):
+        return sequence([request.terms.share.owner]) + needs[1:]
+    return needs
 
 
 def _reserve(r: Reserve, keys: Keys) -> Arguments:
     limits: list[int] = []
     for lease in r.leases:
         limits += (lease.limit, int(lease.reason))
-    terms = r.terms
+    terms, share = r.terms, r.terms.share
     head = sequence((
         op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, int(r.exempt), terms.floor_micro,
         int(terms.use_money), r.slice.first_s, r.slice.short_s, int(Reason.INSUFFICIENT_CREDIT),
-        int(Reason.ALLOWANCE_EXHAUSTED), int(r.broken),
+        int(Reason.ALLOWANCE_EXHAUSTED), int(terms.seconds_order), int(terms.money_order),
+        share.owner if share is not None else "", int(r.broken),
     ))  # fmt: skip
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
-        keys.accounts, keys.ledger, keys.outbox, *(keys.lease(lease.scope) for lease in r.leases),
+        keys.accounts, keys.ledger, keys.outbox, keys.account(share.owner if share is not None else r.account),
+        *(keys.lease(lease.scope) for lease in r.leases),
     )  # fmt: skip
     return "reserve", names, (
-        head, _quote(r.quote), r.facts, sequence(limits), _allowances(terms), reserve_scopes(r),
+        head, _quote(r.quote), r.facts, sequence(limits), _allowances(terms.allowances), reserve_needs(r),
+        _share(share),
     )  # fmt: skip
 
 
@@ -127,45 +154,72 @@ def _outside(r: TakeLeases | FreeLeases, keys: Keys, scopes: Iterable[str]) -> t
     return keys.epoch(r.switch), keys.switches, *(keys.lease(scope) for scope in scopes)
 
 
-def _answer(r: Answer, keys: Keys, scopes: bytes) -> Arguments:
-    head = sequence((op_number(r.op), str(r.epoch), r.now_ms, r.leg, r.switch, r.answered_at_ms, scopes))
-    names = (keys.leg(r.leg), keys.epoch(r.switch), keys.switches, *_leases(keys, scopes))
+def _answer(r: Answer, keys: Keys, needs: bytes) -> Arguments:
+    head = sequence((op_number(r.op), str(r.epoch), r.now_ms, r.leg, r.switch, r.answered_at_ms, needs))
+    names = (keys.leg(r.leg), keys.epoch(r.switch), keys.switches, *_leases(keys, needs))
     return "answer", names, (head, r.facts)
 
 
-def _extend(r: Extend, keys: Keys, scopes: bytes) -> Arguments:
-    terms = r.terms
+def _extend(r: Extend, keys: Keys, needs: bytes) -> Arguments:
+    terms, share = r.terms, r.terms.share
+    group_owner = share.owner if share is not None else ""
     head = sequence((
         op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.elapsed_s, terms.floor_micro,
-        int(terms.use_money), r.slice.long_s, r.slice.short_s, r.seen_at_ms, scopes,
+        int(terms.use_money), r.slice.long_s, r.slice.short_s, int(terms.seconds_order), int(terms.money_order),
+        group_owner, r.seen_at_ms, needs,
     ))  # fmt: skip
+    owner = AccountId(_owner(needs) or group_owner or r.account)
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger,
-        *_leases(keys, scopes),
+        keys.account(owner), keys.accounts, *_leases(keys, needs),
     )  # fmt: skip
-    return "extend", names, (head, _allowances(terms))
+    return "extend", names, (head, _allowances(terms.allowances), _share(share))
 
 
-def _settle(r: Settle, keys: Keys, scopes: bytes) -> Arguments:
+def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
+    share = r.terms.share
     head = sequence((
         op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.duration_s or 0, int(r.emit),
-        keys.wake, scopes,
+        keys.wake, needs, share.owner if share is not None else "",
     ))  # fmt: skip
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
-        keys.ledger, keys.outbox, *_leases(keys, scopes),
+        keys.ledger, keys.outbox, keys.account(AccountId(_owner(needs) or r.account)), *_leases(keys, needs),
     )  # fmt: skip
-    return "settle", names, (head, r.facts, _thresholds(r.terms))
+    return "settle", names, (
+        head, r.facts, _thresholds(r.terms), _thresholds(share.terms) if share is not None else b"",
+    )  # fmt: skip
 
 
 def _post(r: Post, keys: Keys) -> Arguments:
-    contents = hashlib.sha256(sequence((r.account, r.kind.value, r.amount_micro, r.cause))).hexdigest()
+    contents = _digest(r.account, r.kind.value, r.amount_micro, r.cause)
     head = sequence((
         r.op, r.account, r.kind.value, r.amount_micro, r.now_ms, r.terms.floor_micro, r.cause, contents,
         str(OPERATION_KEPT_S * 1000), int(Reason.INSUFFICIENT_CREDIT), int(Reason.OUT_OF_RANGE), keys.wake,
     ))  # fmt: skip
     names = (keys.operation(r.op), keys.account(r.account), keys.accounts, keys.ledger, keys.outbox)
     return "post", names, (head, _thresholds(r.terms))
+
+
+def _grant(r: PostGrant | ExpireGrant, keys: Keys) -> Arguments:
+    if isinstance(r, PostGrant):
+        spec = r.grant
+        kind = Kind.SECONDS if spec.resource is Resource.SECONDS else Kind.MONEY
+        grant: tuple[Any, ...] = (
+            spec.id, int(kind), spec.amount, spec.valid_from_ms, spec.valid_until_ms, _spec(spec),
+        )  # fmt: skip
+    else:
+        grant = (r.grant, 0, 0, 0, 0, "")
+    contents = _digest(r.account, *grant, r.cause)
+    head = sequence((
+        r.op, r.account, *grant, r.now_ms, r.cause, contents, str(OPERATION_KEPT_S * 1000),
+        int(Reason.OUT_OF_RANGE), MAX_GRANTS, keys.wake,
+    ))  # fmt: skip
+    return "grant", (keys.operation(r.op), keys.account(r.account), keys.accounts, keys.ledger), (head,)
+
+
+def _digest(*contents: Any) -> str:
+    return hashlib.sha256(sequence(contents)).hexdigest()
 
 
 @lru_cache(maxsize=4096)
@@ -175,23 +229,63 @@ def _quote(quote: Quote) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _leases_of(prefix: str, scopes: bytes) -> tuple[str, ...]:
-    return tuple(prefix + scope.decode() for scope in parse_sequence(scopes))
+def _leases_of(prefix: str, needs: bytes) -> tuple[str, ...]:
+    return tuple(prefix + scope.decode() for scope in parse_sequence(needs)[1:])
 
 
-def _leases(keys: Keys, scopes: bytes) -> tuple[str, ...]:
-    return _leases_of(keys.lease_prefix, scopes) if scopes else ()
+def _leases(keys: Keys, needs: bytes) -> tuple[str, ...]:
+    return _leases_of(keys.lease_prefix, needs) if len(needs) > 1 else ()
 
 
-def _allowances(terms: Terms) -> bytes:
+@lru_cache(maxsize=4096)
+def _owner(needs: bytes) -> str:
+    return str(parse_sequence(needs)[0].decode()) if needs else ""
+
+
+def _allowances(terms: tuple[AllowanceTerm, ...], kind: Kind = Kind.ALLOWANCE) -> bytes:
     values: list[Any] = []
-    for term in terms.allowances:
-        cadence = term.cadence
+    for term in terms:
+        cadence, rollover = term.cadence, b""
+        if term.rollover is not None:
+            past: list[int] = []
+            for cycle in term.rollover.past:
+                past += (cycle.valid_from_ms, cycle.seconds, cycle.ended_at_ms, cycle.rolled_until_ms)
+            rollover = sequence((term.rollover.max_s, term.rollover.min_s, *past))
         values += (
             term.grant, term.seconds, cadence.free_s, cadence.first_s, cadence.next_s, term.valid_from_ms,
-            term.valid_until_ms,
+            term.valid_until_ms, int(term.tier), term.priority, term.next_until_ms, rollover, int(kind),
         )  # fmt: skip
     return sequence(values) if values else b""
+
+
+def _share(share: Share | None) -> bytes:
+    if share is None:
+        return b""
+    terms = share.terms
+    quotas = quota_terms(share.owner, share.quota_s, share.quota_micro)
+    return sequence((
+        share.owner, terms.floor_micro, int(terms.use_money), int(share.first), share.valid_until_ms,
+        int(terms.seconds_order), int(terms.money_order),
+        quota_id(share.owner, Resource.SECONDS) if share.quota_s is not None else "",
+        quota_id(share.owner, Resource.MONEY) if share.quota_micro is not None else "",
+        _allowances(terms.allowances), _allowances(quotas, Kind.QUOTA),
+    ))  # fmt: skip
+
+
+def _spec(spec: GrantSpec) -> bytes:
+    """As kept with the grant. Its first increment is at least a second, as first_s 0 tells money."""
+    return sequence((
+        spec.priority, int(spec.blocks), spec.cadence.free_s, spec.cadence.first_s, spec.cadence.next_s,
+        _set(spec.classes), _set(spec.also), spec.source,
+    ))  # fmt: skip
+
+
+def _set(classes: Sequence[str]) -> str:
+    return f",{','.join(classes)}," if classes else ""
+
+
+def _members(packed: bytes) -> tuple[str, ...]:
+    return tuple(packed.decode().strip(",").split(",")) if packed else ()
 
 
 def _thresholds(terms: Terms) -> bytes:
@@ -202,26 +296,56 @@ def _thresholds(terms: Terms) -> bytes:
 
 
 def from_reply(data: bytes) -> Reply:
-    """Raises OtherScopes when the call has to be made again with the leg's own leases."""
-    if data[0] == _OTHER_SCOPES:
-        raise OtherScopes(data[1:])
+    """Raises OtherNeeds when the call has to be made again with the leg's own needs."""
+    if data[0] == _OTHER_NEEDS:
+        raise OtherNeeds(data[1:])
     status, reason, granted_s, final, amount, balance, reserved, repeated = msgpack.unpackb(b"\x98" + data)
     return Reply(
         _STATUSES[status], _REASONS[reason], granted_s, final == 1, amount, balance, reserved, repeated == 1
     )
 
 
-def to_account(account: AccountId, data: bytes) -> AccountState:
+def to_books(account: AccountId, data: bytes) -> Account:
     """The account as stored."""
     values = parse_sequence(data)
-    grants = []
-    for i in range(_GRANTS, len(values), _GRANT):
-        grant, valid_from_ms, valid_until_ms, granted_s, used_s, reserved_s, _ = values[i : i + _GRANT]
-        grants.append(
-            GrantState(GrantId(grant.decode()), granted_s, used_s, reserved_s, valid_from_ms, valid_until_ms)
-        )
-    _, balance, reserved, opening, credits_, debits, charges = values[:7]
-    return AccountState(account, balance, reserved, opening, credits_, debits, charges, tuple(grants))
+    _, balance, reserved, opening, credits_, debits, charges, opened, legs, waiting = values[:_GRANTS]
+    grants = [_to_grant(values[i : i + _GRANT]) for i in range(_GRANTS, len(values), _GRANT)]
+    return Account(
+        account, balance, reserved, opening, credits_, debits, charges, opened == 1, legs, waiting, grants
+    )  # fmt: skip
+
+
+def _to_grant(values: list[Any]) -> Grant:
+    name, valid_from_ms, valid_until_ms, granted, used, reserved, closed, kind, packed = values
+    grant = Grant(
+        GrantId(name.decode()), valid_from_ms, valid_until_ms, granted, used, reserved, closed == 1, Kind(kind),
+        rolls=packed == b"r",
+    )  # fmt: skip
+    if grant.kind in (Kind.SECONDS, Kind.MONEY):
+        grant.spec = _to_spec(grant, packed)
+    return grant
+
+
+def _to_spec(grant: Grant, packed: bytes) -> GrantSpec:
+    priority, blocks, free_s, first_s, next_s, classes, also, source = parse_sequence(packed)
+    return GrantSpec(
+        id=grant.id,
+        resource=Resource.SECONDS if grant.kind is Kind.SECONDS else Resource.MONEY,
+        amount=grant.granted,
+        valid_from_ms=grant.valid_from_ms,
+        valid_until_ms=grant.valid_until_ms,
+        priority=priority,
+        source=source.decode(),
+        classes=_members(classes),
+        also=_members(also),
+        cadence=Cadence(free_s, first_s, next_s),
+        blocks=blocks == 1,
+    )
+
+
+def to_account(account: AccountId, data: bytes) -> AccountState:
+    """The account as stored."""
+    return account_state(to_books(account, data))
 
 
 def to_leg(leg: LegId, shard: Shard, data: bytes) -> LegState | None:
@@ -229,12 +353,15 @@ def to_leg(leg: LegId, shard: Shard, data: bytes) -> LegState | None:
     values = parse_sequence(data)
     if not values[0]:
         return None
-    (_, last, _, account, switch, granted_s, final, _, exempt, _, reserved_at_ms, answered_at_ms, seen_at_ms,
-     quote, facts, scopes, *_) = values  # fmt: skip
+    (_, last, _, account, switch, granted_s, final, owner, exempt, _, reserved_at_ms, answered_at_ms, seen_at_ms,
+     quote, facts, needs, *_) = values  # fmt: skip
     pieces = []
     for i in range(_PIECES, len(values), _PIECE):
-        grant, _, _, _, _, from_s, to_s, amount = values[i : i + _PIECE]
-        pieces.append(Piece(GrantId(grant.decode()) if grant else None, from_s, to_s, amount))
+        grant, _, _, first_s, _, from_s, to_s, amount, shared, quota_ms = values[i : i + _PIECE]
+        name = GrantId(grant.decode()) if grant else None
+        pieces.append(
+            Piece(name, from_s, to_s, amount, name is not None and first_s == 0, shared == 1, quota_ms >= 0)
+        )
     return LegState(
         leg=leg,
         account=AccountId(account.decode()),
@@ -250,7 +377,8 @@ def to_leg(leg: LegId, shard: Shard, data: bytes) -> LegState | None:
         seen_at_ms=seen_at_ms,
         exempt=exempt == 1,
         facts=facts,
-        leases=tuple(scope.decode() for scope in parse_sequence(scopes)),
+        leases=tuple(scope.decode() for scope in parse_sequence(needs)[1:]),
+        owner=AccountId(owner.decode()) if owner else None,
     )
 
 

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rater.charging.ledger import MONEY, PAGE, ShardLedger, Sums
 from rater.charging.model import AccountState
 from rater.charging.redis_store import RedisStore
+from rater.charging.states import holdings, recorded
 from rater.commands.common import (
     ConfigOption,
     JsonOption,
@@ -31,6 +32,8 @@ from rater.metrics import write_audit
 from rater.money import format_amount
 
 LOOK_AGAIN = 3
+Held = dict[str, int]
+"""What live legs hold of one account, by grant; "" for the balance."""
 
 
 def register(app: typer.Typer) -> None:
@@ -108,7 +111,7 @@ async def _again(
     accounts: list[AccountId],
     totals: dict[AccountId, Sums],
     last: str,
-    held: Mapping[AccountId, int],
+    held: Mapping[AccountId, Held],
 ) -> tuple[dict[AccountId, list[str]], str]:
     found: dict[AccountId, list[str]] = {}
     for start in range(0, len(accounts), PAGE):
@@ -121,27 +124,47 @@ async def _size(store: RedisStore, shard: Shard) -> int:
     return int(await store.redis.scard(store.keys(shard).accounts))
 
 
-async def _held(store: RedisStore, shard: Shard) -> dict[AccountId, int]:
-    """Money that live legs hold, by account."""
-    held: dict[AccountId, int] = defaultdict(int)
+async def _held(store: RedisStore, shard: Shard) -> dict[AccountId, Held]:
+    """What live legs hold, by account and grant."""
+    held: dict[AccountId, Held] = defaultdict(lambda: defaultdict(int))
     for leg in await store.legs(shard):
-        held[leg.account] += sum(piece.amount for piece in leg.pieces if piece.grant is None)
+        for account, grant, amount in holdings(leg):
+            held[account][grant] += amount
     return held
 
 
-def differences(state: AccountState, ledger: Sums, held: Mapping[AccountId, int]) -> list[str]:
+def differences(state: AccountState, ledger: Sums, held: Mapping[AccountId, Held]) -> list[str]:
     """What of one account does not agree, in words."""
     totals = state.opening_micro + state.credits_micro - state.debits_micro - state.charges_micro
-    compared = (
-        ("the sum of its totals", totals, state.balance_micro),
-        ("the sum of its ledger", ledger.get(MONEY, 0), state.balance_micro),
-        ("what its live legs hold", held.get(state.account, 0), state.reserved_micro),
-    )
-    return [
-        f"{state.account}: {name} is {format_amount(found)}, recorded is {format_amount(recorded)}"
-        for name, found, recorded in compared
-        if found != recorded
+    holds = dict(held.get(state.account, {}))
+    compared = [
+        ("the sum of its totals", totals, state.balance_micro, True),
+        ("the sum of its ledger", ledger.get(MONEY, 0), state.balance_micro, True),
+        ("what its live legs hold", holds.pop("", 0), state.reserved_micro, True),
     ]
+    sums = {resource: total for resource, total in ledger.items() if resource != MONEY}
+    reserved: dict[str, int] = defaultdict(int)
+    money: dict[str, bool] = {}
+    for entry in recorded(state):
+        reserved[entry.grant] += entry.reserved
+        money[entry.grant] = entry.money
+        found = sums.pop((entry.grant, entry.cycle_ms), 0)
+        compared.append((f"the ledger's sum for {entry.grant}", found, entry.held, entry.money))
+    for (grant, _), total in sums.items():
+        compared.append((f"the ledger's sum for {grant}", total, 0, False))
+    compared += [
+        (f"what live legs hold of {grant}", holds.get(grant, 0), reserved.get(grant, 0), money.get(grant, False))
+        for grant in dict.fromkeys((*reserved, *holds))
+    ]
+    return [
+        f"{state.account}: {name} is {_amount(found, in_money)}, recorded is {_amount(recorded_, in_money)}"
+        for name, found, recorded_, in_money in compared
+        if found != recorded_
+    ]
+
+
+def _amount(amount: int, in_money: bool) -> str:
+    return format_amount(amount) if in_money else f"{amount} s"
 
 
 @contextmanager

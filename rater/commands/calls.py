@@ -47,12 +47,12 @@ def describe(leg: LegState, *, now_ms: int) -> dict[str, Any]:
     talked_s = 0
     if leg.answered_at_ms is not None:
         talked_s = min(max(0, now_ms - leg.answered_at_ms) // 1000, leg.granted_s)
-    money_from_s = [(p.from_s, p.to_s) for p in leg.pieces if p.grant is None]
-    cost_micro = sum(
-        cumulative_micro(leg.quote, min(to_s, talked_s)) - cumulative_micro(leg.quote, from_s)
-        for from_s, to_s in money_from_s
-        if from_s < talked_s
-    )
+    cost_micro = paid_to_s = 0
+    for piece in leg.pieces:
+        from_s, to_s = max(piece.from_s, paid_to_s), min(piece.to_s, talked_s)
+        if piece.in_money and from_s < to_s:
+            cost_micro += cumulative_micro(leg.quote, to_s) - cumulative_micro(leg.quote, from_s)
+            paid_to_s = to_s
     return {
         "leg": leg.leg,
         "call": facts.call,

@@ -113,7 +113,7 @@ async def _read_ledger(store: RedisStore, shard: Shard, accounts: dict[str, _Acc
 async def _compare(store: RedisStore, shard: Shard, accounts: dict[str, _Account], books: Books) -> None:
     held: Counter[str] = Counter()
     for leg in await store.legs(shard):
-        held[leg.account] += sum(piece.amount for piece in leg.pieces if piece.grant is None)
+        held[leg.account] += sum(piece.amount for piece in leg.pieces if piece.of_balance)
     states = {state.account: state for state in await store.accounts(shard)}
     books.accounts += len(states)
     for name in sorted(accounts.keys() - states.keys()):

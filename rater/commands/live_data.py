@@ -224,10 +224,10 @@ def describe_live(leg: LegState, *, now_ms: int) -> dict[str, Any]:
     row["number"] = _other_party(asdict(LegFacts.unpack(leg.facts)))
     piece = next((p for p in leg.pieces if p.from_s <= row["talked_s"] < p.to_s), None)
     piece = piece or (leg.pieces[-1] if leg.pieces else None)
-    if piece is None or (piece.grant is None and piece.amount == 0):
+    if piece is None or (piece.in_money and piece.amount == 0):
         row["paid_by"] = "free"
     else:
-        row["paid_by"] = "money" if piece.grant is None else "allowance"
+        row["paid_by"] = "money" if piece.in_money else "allowance"
     return row
 
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rater.catalog.plan import Plan
-from rater.charging.books import Account, Grant, Leg, Walk, charge
-from rater.charging.model import AllowanceTerm, Reply, SlicePolicy, Status, Terms
+from rater.charging.books import Account, Leg, charge
+from rater.charging.grants import Grant
+from rater.charging.model import FOREVER_MS, AllowanceTerm, Reply, SlicePolicy, Status, Terms
+from rater.charging.walk import Walk
 from rater.errors import InputError
 from rater.ids import AccountId, LegId, Shard, SwitchId
 from rater.money import MAX_AMOUNT_MICRO, Quote, format_amount
@@ -49,12 +51,12 @@ def paid_by(
     terms = Terms(
         use_money=True,
         allowances=tuple(
-            AllowanceTerm(allowance.grant, left[allowance.id], allowance.cadence, 0, 2**62)
+            AllowanceTerm(allowance.grant, left[allowance.id], allowance.cadence, 0, FOREVER_MS)
             for allowance in plan.allowances_for(destination_class)
         ),
     )
     account = Account(AccountId("price"), balance_micro=MAX_AMOUNT_MICRO)
-    account.grants = [Grant(term.grant, 0, 2**62, term.seconds) for term in terms.allowances]
+    account.grants = [Grant(term.grant, 0, FOREVER_MS, term.seconds) for term in terms.allowances]
     leg = Leg(
         id=LegId("price"),
         account=account.id,
@@ -71,8 +73,8 @@ def paid_by(
         reply=Reply(Status.OK),
     )
     if seconds:
-        Walk(account, leg, terms, SlicePolicy(), 1).go(seconds)
-    _, pieces, _ = charge(account, leg, seconds, 0)
+        Walk(account, leg, terms, SlicePolicy(), 0, 1).go(seconds)
+    pieces = charge(account, None, leg, seconds, 0).pieces
     names = {allowance.grant: allowance.id for allowance in plan.allowances}
     return [
         {

@@ -106,6 +106,15 @@ class MoneyPiece(Record):
     amount_micro: int
 
 
+class Fund(Record):
+    """A source of money: a grant, or the balance (`grant` null); the group owner's when `shared`."""
+
+    grant: str | None
+    shared: bool
+    amount: str
+    amount_micro: int
+
+
 class PriceLine(Record):
     """One line of the amount; see `rater.events.breakdown`. The last four are null except for ``time``."""
 
@@ -164,6 +173,8 @@ class RatedEvent(Record):
     currency: str
     allowance: tuple[AllowancePiece, ...]
     money: tuple[MoneyPiece, ...]
+    funds: tuple[Fund, ...] = ()
+    owner: str | None = None
     segments: tuple[PriceLine, ...]
     rounding: RoundingRule
     free_s: int
@@ -214,6 +225,8 @@ def rated_event(facts_map: Mapping[str, Any], result: Mapping[str, Any]) -> Rate
                 for g, a, b, n in pieces
                 if not g
             ),
+            funds=_funds(result.get("funds", ())),
+            owner=result.get("owner"),
             segments=segments,
             rounding=_rounding(quote),
             free_s=quote.free_s,
@@ -229,6 +242,13 @@ def rated_event(facts_map: Mapping[str, Any], result: Mapping[str, Any]) -> Rate
         raise
     except (KeyError, TypeError, ValueError, AmountError) as error:
         raise unreadable("rated", error) from error
+
+
+def _funds(listed: Sequence[tuple[str, int, int]]) -> tuple[Fund, ...]:
+    return tuple(
+        Fund(grant=grant or None, shared=bool(shared), amount=format_amount(amount), amount_micro=amount)
+        for grant, shared, amount in listed
+    )
 
 
 def shared_fields(facts: LegFacts) -> dict[str, Any]:

@@ -13,7 +13,9 @@ An entry means the union of both maps. Consumers read with groups and absorb rep
 Result maps (integers; amounts in micro-units):
 
 - rated: ``amount_micro``, ``pieces`` [[grant or "", from_s, to_s, amount], …] as charged, ``duration_s`` (charged,
-  0 unanswered), ``granted_s``, ``balance_before_micro``, ``balance_after_micro``, ``quote`` (Quote.to_wire)
+  0 unanswered), ``granted_s``, ``balance_before_micro``, ``balance_after_micro``, ``quote`` (Quote.to_wire);
+  ``owner`` when the leg drew on a sharing group; ``funds`` [[grant or "" for the balance, shared (0, 1), amount],
+  …] when not all money came from the account's balance
 - denied: ``reason`` (Reason value), ``balance_micro``, ``reserved_micro``
 - threshold: ``threshold``, ``kind`` (ThresholdKind), ``value``, ``grant``, ``before``, ``after``, ``account``,
   ``at_ms``, ``id`` (unique)

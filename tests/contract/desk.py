@@ -17,15 +17,19 @@ from rater.charging.model import (
     Answer,
     CallRate,
     Deny,
+    ExpireGrant,
     Extend,
     FreeLeases,
+    GrantSpec,
     Lease,
     LegState,
     Post,
+    PostGrant,
     PostKind,
     Reply,
     Request,
     Reserve,
+    Resource,
     Settle,
     SlicePolicy,
     TakeLeases,
@@ -56,11 +60,25 @@ def facts(leg: str, reason: str = "") -> bytes:
 
 
 def allowance(
-    seconds: int, *, grant: str = "minutes", cycle: int = 0, cadence: Cadence | None = None
+    seconds: int, *, grant: str = "minutes", cycle: int = 0, cadence: Cadence | None = None, **more: Any
 ) -> AllowanceTerm:
-    """One that is valid for a day, `cycle` days after noon."""
+    """One that is valid for a day, `cycle` days after noon (less a second)."""
     from_ms = NOON_MS - 1000 + cycle * DAY_MS
-    return AllowanceTerm(GrantId(grant), seconds, cadence or Cadence(), from_ms, from_ms + DAY_MS)
+    return AllowanceTerm(GrantId(grant), seconds, cadence or Cadence(), from_ms, from_ms + DAY_MS, **more)
+
+
+def minutes(grant: str, seconds: int, **more: Any) -> GrantSpec:
+    """Seconds given by hand, from noon on."""
+    return GrantSpec(GrantId(grant), Resource.SECONDS, seconds, **{"valid_from_ms": NOON_MS, **more})
+
+
+def money(grant: str, amount: str, **more: Any) -> GrantSpec:
+    """Money given by hand, from noon on."""
+    return GrantSpec(GrantId(grant), Resource.MONEY, parse_amount(amount), **{"valid_from_ms": NOON_MS, **more})
+
+
+def blocker(grant: str, resource: Resource = Resource.SECONDS, **more: Any) -> GrantSpec:
+    return GrantSpec(GrantId(grant), resource, 0, **{"valid_from_ms": NOON_MS, "blocks": True, **more})
 
 
 class Driver(Protocol):
@@ -228,6 +246,16 @@ class Desk:
     def opening(self, amount: str, op: str | None = None, **more: Any) -> Reply:
         return self.ask(self.a_posting(op or self.number("opening"), amount, PostKind.OPENING, **more))
 
+    def a_gift(self, op: str, spec: GrantSpec, *, account: str = "ACME", cause: str = "") -> PostGrant:
+        return PostGrant(OpId(op), SHARD, AccountId(account), spec, self.now_ms, cause)
+
+    def give(self, spec: GrantSpec, op: str | None = None, **more: Any) -> Reply:
+        return self.ask(self.a_gift(op or f"give-{spec.id}", spec, **more))
+
+    def expire(self, grant: str, op: str | None = None, *, account: str = "ACME") -> Reply:
+        op = op or self.number("expire")
+        return self.ask(ExpireGrant(OpId(op), SHARD, AccountId(account), GrantId(grant), self.now_ms))
+
     def deny(self, leg: str, reason: str) -> Reply:
         return self.ask(Deny(OpId(f"{leg}:denied"), SHARD, self.now_ms, facts(leg, reason)))
 
@@ -253,9 +281,33 @@ class Desk:
         assert state is not None, f"{account} is not in the store"
         return state
 
-    def grants(self) -> list[tuple[str, int, int, int]]:
+    def grants(self, account: str = "ACME") -> list[tuple[str, int, int, int]]:
         """Of each cycle on record: allowance, granted, used, reserved."""
-        return [(g.grant, g.granted_s, g.used_s, g.reserved_s) for g in self.account().grants]
+        return [(g.grant, g.granted_s, g.used_s, g.reserved_s) for g in self.account(account).grants]
+
+    def money_grants(self, account: str = "ACME") -> list[tuple[str, int, int, int]]:
+        """Of each: grant, granted, used, reserved, in cents."""
+        return [
+            (g.grant, g.granted_micro // CENT, g.used_micro // CENT, g.reserved_micro // CENT)
+            for g in self.account(account).money_grants
+        ]
+
+    def pieces(self, leg: str) -> list[tuple[str, int, int, int]]:
+        """Of the live leg: grant, from, to, seconds or cents."""
+        state = self.leg(leg)
+        assert state is not None
+        return [
+            (p.grant or "", p.from_s, p.to_s, p.amount // CENT if p.in_money else p.amount) for p in state.pieces
+        ]
+
+    def causes(self, account: str = "ACME") -> list[tuple[str, str, int, int]]:
+        """The ledger's lines: cause, grant, before, after."""
+        return [
+            (line.cause, line.resource, line.before, line.after)
+            for entry in self.driver.ledger()
+            if entry.account == account
+            for line in entry.lines
+        ]
 
     def leg(self, leg: str) -> LegState | None:
         state: LegState | None = self.driver.run(self.driver.store.leg(SHARD, LegId(leg)))
@@ -274,7 +326,7 @@ class Desk:
         return list(self.driver.woken)
 
     def check_books(self) -> None:
-        """Balance = totals = sum of the ledger; what is reserved is what live legs hold, of money and of grants."""
+        """Balance = totals = sum of the ledger, and so for each grant; what is reserved is what live legs hold."""
         states = list(self.driver.run(self.driver.store.accounts(SHARD)))
         legs = self.legs()
         ledger = self.driver.ledger()
@@ -282,16 +334,43 @@ class Desk:
             assert state.balance_micro == (
                 state.opening_micro + state.credits_micro - state.debits_micro - state.charges_micro
             )
-            pieces = [piece for leg in legs if leg.account == state.account for piece in leg.pieces]
-            assert state.reserved_micro == sum(p.amount for p in pieces if p.grant is None)
-            for grant in {g.grant for g in state.grants}:
-                reserved_s = sum(g.reserved_s for g in state.grants if g.grant == grant)
-                assert reserved_s == sum(p.amount for p in pieces if p.grant == grant)
-            held = _sums(ledger, lambda entry, who=state.account: entry.account == who)  # type: ignore[misc]
-            assert held.pop(("", 0), 0) == state.balance_micro
-            for each in state.grants:
-                assert held.pop((each.grant, each.valid_from_ms), 0) == each.granted_s - each.used_s
-            assert not any(held.values()), "the ledger knows of more than the account"
+            sums = _sums(ledger, lambda entry, who=state.account: entry.account == who)  # type: ignore[misc]
+            assert sums.pop(("", 0), 0) == state.balance_micro
+            holds = _holds(legs, state.account)
+            assert holds.pop("", 0) == state.reserved_micro
+            reserved: dict[str, int] = {}
+            for name, cycle_ms, held, taken in _grants(state):
+                assert sums.pop((name, cycle_ms), 0) == held, name
+                assert 0 <= taken <= held, name
+                reserved[name] = reserved.get(name, 0) + taken
+            assert not any(sums.values()), "the ledger knows of more than the account"
+            assert {name: amount for name, amount in reserved.items() if amount} == holds
+
+
+def _grants(state: AccountState) -> list[tuple[str, int, int, int]]:
+    """Everything that is granted: id, start, what it holds by the ledger, what of it is reserved."""
+    found = [(g.grant, g.valid_from_ms, g.granted_s - g.used_s, g.reserved_s) for g in state.grants]
+    found += [
+        (g.grant, g.valid_from_ms, g.granted_micro - g.used_micro, g.reserved_micro) for g in state.money_grants
+    ]
+    for quota in state.quotas:
+        name = f"share:{quota.owner}" + (":money" if quota.resource is Resource.MONEY else "")
+        found.append((GrantId(name), quota.valid_from_ms, quota.limit - quota.used, quota.reserved))
+    return [(str(name), *rest) for name, *rest in found]  # type: ignore[misc]
+
+
+def _holds(legs: list[LegState], account: AccountId) -> dict[str, int]:
+    """What live legs hold of an account, by grant."""
+    holds: dict[str, int] = {}
+    for leg in legs:
+        for piece in leg.pieces:
+            payer = leg.owner if piece.shared else leg.account
+            names = [piece.grant or ""] if payer == account else []
+            if piece.quota and leg.account == account:
+                names.append(f"share:{leg.owner}" + (":money" if piece.in_money else ""))
+            for name in names:
+                holds[name] = holds.get(name, 0) + piece.amount
+    return {name: amount for name, amount in holds.items() if amount}
 
 
 def _sums(ledger: list[LedgerEntry], wanted: Callable[[LedgerEntry], bool]) -> dict[tuple[str, int], int]:

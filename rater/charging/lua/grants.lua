@@ -1,13 +1,17 @@
--- Allowances: opening, closing and counting. Twin of `renew`, `_close` and `drop_spent` in rater/charging/books.py and
--- of Cadence in rater/money.py. Needs `account` (the unpacked array) to be set before use.
+-- Grants: opening, renewing, rolling over, closing and counting. Twin of rater/charging/grants.py and of Cadence in
+-- rater/money.py. Needs `prelude` and `quote`.
+--
+-- terms, TERM values for each allowance: grant, seconds, free_s, first_s, next_s, valid_from_ms, valid_until_ms, tier,
+-- priority, end of the next cycle or 0, rollover or "", kind. rollover, packed: most, least, and for each cycle before,
+-- the oldest first: its start, its seconds, its end, the end of what rolls over of it.
 
-local account
-local lines = {}
+local lines, owner_lines = {}, {}
 local GRANT_KEPT_MS = 40 * 86400000
+local ROLLOVER_KEPT_MS = 400 * 86400000
 
-local function note(cause, resource, cycle, before, after)
-  local k = #lines
-  lines[k + 1], lines[k + 2], lines[k + 3], lines[k + 4], lines[k + 5] = cause, resource, cycle, before, after
+local function note(to, cause, resource, cycle, before, after)
+  local k = #to
+  to[k + 1], to[k + 2], to[k + 3], to[k + 4], to[k + 5] = cause, resource, cycle, before, after
 end
 
 -- A(n) of a cadence.
@@ -32,60 +36,122 @@ local function reach(from, to, budget, free, first, following)
   return (n > from and n > free) and n or from
 end
 
-local function open_grant(id)
-  for i = GRANTS, #account, GRANT do
-    if account[i] == id and account[i + 6] == 0 then return i end
+local function grant_at(a, id, from)
+  for i = GRANTS, #a, GRANT do
+    if a[i] == id and a[i + 1] == from then return i end
   end
 end
 
-local function close(i)
-  local left = account[i + 3] - account[i + 4] - account[i + 5]
-  local before = account[i + 3] - account[i + 4]
-  account[i + 6] = 1
-  account[i + 3] = account[i + 3] - left
-  if left > 0 then note('expire', account[i], account[i + 1], before, before - left) end
+-- The open cycle of an allowance that is valid at a moment.
+local function cycle_at(a, id, at)
+  for i = GRANTS, #a, GRANT do
+    if a[i] == id and a[i + 6] == 0 and a[i + 1] <= at and at < a[i + 2] then return i end
+  end
 end
 
--- Forgets closed cycles that nobody holds, except the newest of each allowance for a while.
-local function drop_spent(now)
-  local newest, kept = {}, {}
-  for i = GRANTS, #account, GRANT do newest[account[i]] = i end
-  for i = 1, GRANTS - 1 do kept[i] = account[i] end
-  for i = GRANTS, #account, GRANT do
-    if account[i + 6] == 0 or account[i + 5] > 0
-      or (newest[account[i]] == i and account[i + 2] + GRANT_KEPT_MS > now) then
-      for field = i, i + GRANT - 1 do kept[#kept + 1] = account[field] end
+local function open(a, to, cause, id, from, till, amount, kind, spec)
+  local k = #a
+  a[k + 1], a[k + 2], a[k + 3], a[k + 4], a[k + 5] = id, from, till, amount, 0
+  a[k + 6], a[k + 7], a[k + 8], a[k + 9] = 0, 0, kind, spec
+  note(to, cause, id, from, 0, amount)
+end
+
+local function open_cycle(a, to, terms, t, from, till)
+  open(a, to, 'renew', terms[t], from, till, terms[t + 1], terms[t + 11], terms[t + 10] == '' and '' or 'r')
+end
+
+-- Opens the cycles after the terms' own that a slice reaches into at `at`.
+local function open_next(a, to, terms, at)
+  for t = 1, #terms, TERM do
+    local till = terms[t + 6]
+    if till <= at and at < terms[t + 9] and not grant_at(a, terms[t], till) then
+      open_cycle(a, to, terms, t, till, terms[t + 9])
     end
   end
-  account = kept
 end
 
--- Closes the cycles that are over and opens those that have begun. terms, 7 values for each allowance in the order of
--- use: grant, seconds, free_s, first_s, next_s, valid_from_ms, valid_until_ms.
-local function renew(terms, now)
-  local closed = false
-  for i = GRANTS, #account, GRANT do
-    if account[i + 6] == 0 and account[i + 2] <= now then close(i) end
-    closed = closed or account[i + 6] == 1
+local function close(a, i, to)
+  local left = a[i + 3] - a[i + 4] - a[i + 5]
+  local before = a[i + 3] - a[i + 4]
+  a[i + 6] = 1
+  a[i + 3] = a[i + 3] - left
+  if left > 0 then note(to, 'expire', a[i], a[i + 1], before, before - left) end
+end
+
+-- Takes `taken` of the `paid` amount that is reserved and gives the rest back; to a closed grant it is void.
+local function use(a, i, to, paid, taken)
+  local balance = a[i + 3] - a[i + 4]
+  a[i + 5] = a[i + 5] - paid
+  a[i + 4] = a[i + 4] + taken
+  if taken > 0 then note(to, 'call', a[i], a[i + 1], balance, balance - taken) end
+  local left = a[i + 3] - a[i + 4] - a[i + 5]
+  if a[i + 6] == 1 and left > 0 then
+    note(to, 'expire', a[i], a[i + 1], balance - taken, balance - taken - left)
+    a[i + 3] = a[i + 3] - left
   end
-  for t = 1, #terms, 7 do
-    local id, newest, open = terms[t], -1, nil
-    for i = GRANTS, #account, GRANT do
-      if account[i] == id then
-        if account[i + 1] > newest then newest = account[i + 1] end
-        if account[i + 6] == 0 then open = i end
+end
+
+-- Forgets closed grants that nobody holds, except the newest cycle of each allowance for a while.
+local function drop_spent(a, now)
+  local n, newest, gone = #a, {}, false
+  for i = GRANTS, n, GRANT do
+    newest[a[i]] = i
+    if a[i + 6] == 1 then gone = true end
+  end
+  if not gone then return end
+  local to = GRANTS
+  for i = GRANTS, n, GRANT do
+    local renews = a[i + 7] == 0 or a[i + 7] == 4
+    if a[i + 6] == 0 or a[i + 5] > 0 or (renews and newest[a[i]] == i and a[i + 2] + GRANT_KEPT_MS > now) then
+      if to < i then
+        for field = 0, GRANT - 1 do a[to + field] = a[i + field] end
+      end
+      to = to + GRANT
+    end
+  end
+  for i = n, to, -1 do a[i] = nil end
+end
+
+-- What is left of each cycle before becomes a grant of its own. A cycle that nobody met had all its seconds.
+local function roll(a, to, id, rollover, newest, now)
+  local r = {unpack_all(rollover)}
+  for c = 3, #r, 4 do
+    local i, left = grant_at(a, id, r[c]), nil
+    if i and a[i + 6] == 0 then
+      left = a[i + 3] - a[i + 4] - a[i + 5]
+      close(a, i, to)
+    elseif not i and newest >= 0 and r[c] > newest then
+      left = r[c + 1]
+    end
+    if left then
+      if left < r[2] then left = r[2] end
+      if left > r[1] then left = r[1] end
+      if left > 0 and r[c + 3] > now then open(a, to, 'rollover', id .. '~', r[c + 2], r[c + 3], left, 3, '') end
+    end
+  end
+end
+
+-- Closes the cycles that are over, rolls over what is left, opens those that have begun.
+local function renew(a, to, terms, now)
+  for t = 1, #terms, TERM do
+    local id, from, till, newest = terms[t], terms[t + 5], terms[t + 6], -1
+    if till > now then
+      for i = GRANTS, #a, GRANT do
+        if a[i] == id and a[i + 1] > newest then newest = a[i + 1] end
+      end
+      if terms[t + 10] ~= '' then roll(a, to, id, terms[t + 10], newest, now) end
+      if from > newest then
+        for i = GRANTS, #a, GRANT do
+          if a[i] == id and a[i + 6] == 0 then close(a, i, to) end
+        end
+        open_cycle(a, to, terms, t, from, till)
       end
     end
-    if terms[t + 5] > newest and terms[t + 6] > now then
-      if open then
-        close(open)
-        closed = true
-      end
-      local k = #account
-      account[k + 1], account[k + 2], account[k + 3] = id, terms[t + 5], terms[t + 6]
-      account[k + 4], account[k + 5], account[k + 6], account[k + 7] = terms[t + 1], 0, 0, 0
-      note('renew', id, terms[t + 5], 0, terms[t + 1])
+  end
+  for i = GRANTS, #a, GRANT do
+    if a[i + 6] == 0 and a[i + 2] <= now and not (a[i + 8] == 'r' and a[i + 2] + ROLLOVER_KEPT_MS > now) then
+      close(a, i, to)
     end
   end
-  if closed then drop_spent(now) end
+  drop_spent(a, now)
 end

@@ -8,17 +8,17 @@
 -- Writes  operation, account, accounts, ledger, outbox `threshold`.
 -- Returns a reply: ok, denied, conflict (the operation id was used with other contents, or the account was opened with
 -- another amount). An opening, which may be 0, is posted once in an account's life, however many operations ask for it.
--- uses: prelude grants thresholds
+-- uses: prelude quote grants thresholds
 
 local op, account_id, kind, amount, now, floor_micro, remark, digest, kept_ms, short, out_of_range, wake =
   unpack_all(ARGV[1])
-local MAX_AMOUNT, CONFLICT = 9e15, '\4\0\0\0\0\0\0\0'
+local CONFLICT = '\4\0\0\0\0\0\0\0'
 local held = call('MGET', KEYS[1], KEYS[2])
 if held[1] then
   local first, reply = unpack_all(held[1])
   return first == digest and reply .. '\1' or CONFLICT
 end
-account = held[2] and {unpack_all(held[2])} or {1, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+local account = account_of(held[2])
 local before = account[2]
 
 if kind == 'opening' and account[8] == 1 then
@@ -41,7 +41,7 @@ if reason ~= 0 then
 end
 
 local thresholds = {unpack_all(ARGV[2])}
-local levels_before = levels(thresholds)
+local levels_before = levels(account, thresholds, now)
 account[2] = after
 if kind == 'opening' then
   account[4], account[8] = amount, 1
@@ -57,6 +57,6 @@ if not held[2] then call('SADD', KEYS[3], account_id) end
 if amount > 0 then
   call('XADD', KEYS[4], '*', 'account', account_id, 'e', pack(op, now, remark, kind, '', 0, before, after))
 end
-if #thresholds > 0 then announce(thresholds, levels_before, KEYS[5], op, account_id, now) end
+if #thresholds > 0 then announce(account, thresholds, levels_before, KEYS[5], op, account_id, now) end
 if account[10] > 0 and kind ~= 'debit' then call('PUBLISH', wake, account_id) end
 return reply .. '\0'

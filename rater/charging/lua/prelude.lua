@@ -5,16 +5,22 @@
 --
 -- account  1 version (1), 2 balance, 3 reserved, 4 opening, 5 credits, 6 debits, 7 charges (micro-units),
 --          8 opened (0, 1), 9 live legs that draw on it, 10 those of them that could get no more, and from 11 for
---          each grant: id, valid_from_ms, valid_until_ms, granted_s, used_s, reserved_s, closed (0, 1)
+--          each grant: id, valid_from_ms, valid_until_ms, granted, used, reserved (seconds, or micro-units),
+--          closed (0, 1), kind, spec
+--          kind 0 a cycle of an allowance (spec: `r` when its rest rolls over), 1 seconds and 2 money given by hand
+--          (spec, packed: priority, blocks (0, 1), free_s, first_s, next_s, classes, linked classes, source; classes
+--          as `,fixed,mobile,`, none for all), 3 what rolled over of an allowance (its id and `~`), 4 what a member
+--          took from its group (`share:`, the owner and for money `:money`)
 -- leg      1 version (1), 2 number of its last operation, 3 that one's reply, 4 account, 5 switch, 6 granted_s,
---          7 final (0, 1), 8 reserved (micro-units), 9 exempt (0, 1), 10 draws on the account (0, 1),
---          11 reserved_at_ms, 12 answered_at_ms or -1, 13 seen_at_ms (switch time, 0 never), 14 quote (Quote.to_wire, packed), 15 facts,
---          16 lease scopes (packed), and from 17 for each piece: grant or "", start of its cycle in ms,
---          free_s, first_s, next_s of its cadence, from_s, to_s, amount
+--          7 final (0, 1), 8 owner of the group that it draws on or "", 9 exempt (0, 1), 10 draws on the account
+--          (0, 1), 11 reserved_at_ms, 12 answered_at_ms or -1, 13 seen_at_ms (switch time, 0 never), 14 quote
+--          (Quote.to_wire, packed), 15 facts, 16 needs: that owner or "" and its lease scopes (packed), and from 17 for each piece: grant or
+--          "" for the balance, start of its cycle in ms, free_s, first_s, next_s of its cadence (first_s 0: money),
+--          from_s, to_s, amount, shared (0, 1), start of the cycle of the quota that counts it or -1
 -- a leg that is over (kept for repeats): 0, number of its last operation, that one's reply, denied (0, 1)
 -- reply    status, reason, granted_s, final, amount, balance, reserved, repeated (0, 1)
---          status: 0 ok, 1 denied, 2 gone, 3 stale, 4 conflict; 5: the leg holds other leases than those named in
---          KEYS, nothing was done, and the packed scopes follow
+--          status: 0 ok, 1 denied, 2 gone, 3 stale, 4 conflict; 5: the leg needs other keys than those named in
+--          KEYS, nothing was done, and its needs follow
 -- ledger   fields account and e: operation id, at_ms, note, and for each line: cause, grant or "" for money, start of
 --          its cycle in ms, before, after
 --
@@ -24,9 +30,10 @@
 -- refuses when it is out of memory, so that a script does all or nothing then too.
 
 local pack, unpack_all, call, fmod = cmsgpack.pack, cmsgpack.unpack, redis.call, math.fmod
-local GRANTS, GRANT, PIECES, PIECE = 11, 7, 17, 8
+local GRANTS, GRANT, PIECES, PIECE, TERM = 11, 9, 17, 10, 12
 local GONE = '\2\0\0\0\0\0\0\0'
 local STALE = '\3\71\0\0\0\0\0\0'
+local MAX_AMOUNT = 9e15
 local LEASE_MARGIN_MS = 120000
 local LEG_KEPT_MS = '86400000'
 local DENIAL_KEPT_MS = '600000'
@@ -38,4 +45,9 @@ local function is_stale(known, epoch, key, switches, switch)
   call('SET', key, epoch)
   call('SADD', switches, switch)
   return false
+end
+
+-- The account as stored, or a new one.
+local function account_of(held)
+  return held and {unpack_all(held)} or {1, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 end

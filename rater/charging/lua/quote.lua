@@ -1,14 +1,13 @@
 -- The price of a leg: the twin of cumulative_micro in rater/money.py.
 -- Division is done with fmod, which is exact, never by flooring a quotient that may have been rounded.
 
-local q_horizon, q_free, q_connect, q_min, q_max, q_unit, q_rounding, q_den, q_segments
+local q_horizon, q_free, q_connect, q_min, q_max, q_unit, q_rounding, q_den, q_class, q_segments
 local UNAFFORDABLE = math.huge
-local MAX_AMOUNT = 9e15
 
 -- `wire`: Quote.to_wire, packed; its first byte is the head of the outer array.
 local function use_quote(wire)
-  local _, currency, class
-  _, q_horizon, q_free, q_connect, q_min, q_max, q_unit, q_rounding, q_den, currency, class, q_segments =
+  local _, currency
+  _, q_horizon, q_free, q_connect, q_min, q_max, q_unit, q_rounding, q_den, currency, q_class, q_segments =
     unpack_all(string.sub(wire, 2))
 end
 

@@ -1,100 +1,160 @@
--- Pays a leg ahead: allowances in the order given, then money. Twin of `Walk` in rater/charging/books.py.
--- `sharers` is twice the legs that draw on the account: near the end each takes half of its equal share at a time.
+-- Pays a leg ahead: seconds, then money. Twin of the lower half of `Walk` in rater/charging/walk.py.
+-- Near the end each leg takes half of its equal share of what is left at a time.
 
-local pieces, granted, final, reserved, draws = {}, 0, 0, 0, 1
-local floor_micro, use_money, short_s, terms, sharers
+local pieces, granted, final, draws, start, short_s, blocked = {}, 0, 0, 1, 0, 0, false
 
-local function available()
-  local micro = account[2] - floor_micro - account[3]
-  return micro > 0 and micro or 0
-end
-
-local function add(grant, cycle, free, first, following, to, amount)
-  local k = #pieces
-  if k > 0 and pieces[k - 7] == grant and pieces[k - 6] == cycle and pieces[k - 5] == free
-    and pieces[k - 4] == first and pieces[k - 3] == following then
-    pieces[k - 1], pieces[k] = to, pieces[k] + amount
+local function add(s, from, to, amount)
+  local k, i, quota, grant, cycle, free, following = #pieces, s.i, s.quota, '', 0, 0, 0
+  if i then grant, cycle = s.a[i], s.a[i + 1] end
+  if s.first > 0 then free, following = s.free, s.following end
+  quota = quota and account[quota + 1] or -1
+  if k > 0 and pieces[k - 9] == grant and pieces[k - 8] == cycle and pieces[k - 7] == free
+    and pieces[k - 6] == s.first and pieces[k - 5] == following and pieces[k - 1] == s.shared
+    and pieces[k] == quota then
+    pieces[k - 3], pieces[k - 2] = to, pieces[k - 2] + amount
   else
-    pieces[k + 1], pieces[k + 2], pieces[k + 3], pieces[k + 4] = grant, cycle, free, first
-    pieces[k + 5], pieces[k + 6], pieces[k + 7], pieces[k + 8] = following, granted, to, amount
+    pieces[k + 1], pieces[k + 2], pieces[k + 3], pieces[k + 4], pieces[k + 5] = grant, cycle, free, s.first, following
+    pieces[k + 6], pieces[k + 7], pieces[k + 8], pieces[k + 9], pieces[k + 10] = from, to, amount, s.shared, quota
   end
   granted = to
 end
 
--- Whether the allowance terms[t], open as account[i], has one second more; a rest smaller than an increment has not.
-local function goes_on(t, i)
-  local left = account[i + 3] - account[i + 4] - account[i + 5]
-  return reach(granted, granted + 1, left, terms[t + 2], terms[t + 3], terms[t + 4]) > granted
+-- Whether the grant has one second more; a rest smaller than an increment has not.
+local function goes_on(s)
+  return reach(granted, granted + 1, left(s), s.free, s.first, s.following) > granted
 end
 
--- True when one of the allowances could still go on: then nothing after it is touched.
-local function use_allowances(goal)
-  for t = 1, #terms, 7 do
-    local i = open_grant(terms[t])
-    if i then
-      if granted >= goal then return true end
-      local free, first, following = terms[t + 2], terms[t + 3], terms[t + 4]
-      local budget = account[i + 3] - account[i + 4] - account[i + 5]
-      if not terms[t + 7] and not (use_money == 1 and available() > 0) then
+-- The sources of money up to the first blocker: how many, what each can give when those before gave theirs, what they
+-- have together, and an equal share of that.
+local function measure()
+  local lefts, total, budget, under = {}, 0, 0, 0
+  for k = 1, #funds do
+    local f = funds[k]
+    if f.blocks == 1 then break end
+    local n = left(f)
+    if f.quota then
+      local rest = account[f.quota + 3] - account[f.quota + 4] - account[f.quota + 5] - under
+      if rest < n then n = rest end
+      under = under + n
+    end
+    lefts[k] = n
+    total = total + n
+    budget = budget + (n - fmod(n, f.sharers)) / f.sharers
+  end
+  if total > MAX_AMOUNT then total = MAX_AMOUNT end
+  if budget > MAX_AMOUNT then budget = MAX_AMOUNT end
+  return lefts, total, budget
+end
+
+-- True when one of the grants could still go on, or blocks: then nothing after it is touched.
+local function use_seconds(limit)
+  for k = 1, #seconds do
+    local s = seconds[k]
+    if granted >= limit or s.blocks == 1 then return true end
+    local budget = left(s)
+    if k == #seconds then
+      local _, total = measure()
+      if total == 0 then
         -- Nothing can follow it: what is left is shared, like money.
-        local share = (budget - fmod(budget, sharers)) / sharers
-        local short = granted + short_s > free and granted + short_s or free + 1
-        local least = counted(short, free, first, following) - counted(granted, free, first, following)
+        local share = (budget - fmod(budget, s.sharers)) / s.sharers
+        local short = granted + short_s > s.free and granted + short_s or s.free + 1
+        local least = counted(short, s.free, s.first, s.following) - counted(granted, s.free, s.first, s.following)
         if least > share then share = least end
         if share < budget then budget = share end
       end
-      local to = reach(granted, goal, budget, free, first, following)
-      if to > granted then
-        local amount = counted(to, free, first, following) - counted(granted, free, first, following)
-        account[i + 5] = account[i + 5] + amount
-        add(terms[t], account[i + 1], free, first, following, to, amount)
-      end
-      if goes_on(t, i) then return true end
     end
+    local to = reach(granted, limit, budget, s.free, s.first, s.following)
+    if to > granted then
+      local amount = counted(to, s.free, s.first, s.following) - counted(granted, s.free, s.first, s.following)
+      take(s, amount)
+      add(s, granted, to, amount)
+    end
+    if goes_on(s) then return true end
   end
   return false
 end
 
--- One slice of money: up to the goal, or an equal share, but at least a short slice while it lasts.
-local function pay(goal)
-  local paid, left = price(granted), available()
-  if paid == UNAFFORDABLE then return end
-  if goal <= q_free then goal = q_free + 1 end
-  if goal > q_horizon then goal = q_horizon end
-  local to, budget = goal, (left - fmod(left, sharers)) / sharers
-  if price(goal) - paid > budget then
+-- Each source pays what it has, in its turn: the pieces lie over the same seconds.
+local function pay_from(lefts, to, amount)
+  local from, k = granted, #pieces
+  if amount == 0 then
+    if k > 0 and pieces[k - 6] == 0 then
+      pieces[k - 3], granted = to, to
+    else
+      add(funds[1], from, to, 0)
+    end
+    return
+  end
+  for f = 1, #lefts do
+    local part = lefts[f] < amount and lefts[f] or amount
+    if part > 0 then
+      take(funds[f], part)
+      add(funds[f], from, to, part)
+      amount = amount - part
+    end
+  end
+end
+
+-- One slice of money: up to the limit, or an equal share, but at least a short slice while it lasts.
+local function pay(limit)
+  local lefts, total, budget = measure()
+  local paid = price(granted)
+  if #lefts == 0 or paid == UNAFFORDABLE then return end
+  if limit <= q_free then limit = q_free + 1 end
+  if limit > q_horizon then limit = q_horizon end
+  local to = limit
+  if price(limit) - paid > budget then
     local short = granted + short_s > q_free and granted + short_s or q_free + 1
     local least = price(short < q_horizon and short or q_horizon) - paid
-    if least > budget then budget = least < left and least or left end
-    to = affordable(granted, goal, paid, budget)
+    if least > budget then budget = least < total and least or total end
+    to = affordable(granted, limit, paid, budget)
   end
-  if to > granted and to > q_free then
-    local amount = price(to) - paid
-    account[3] = account[3] + amount
-    reserved = reserved + amount
-    add('', 0, 0, 1, 1, to, amount)
-  end
+  if to > granted and to > q_free then pay_from(lefts, to, price(to) - paid) end
 end
 
 -- Whether one second more could be had now.
 local function more()
   if granted >= q_horizon then return false end
   if draws == 0 then return true end
-  for t = 1, #terms, 7 do
-    local i = open_grant(terms[t])
-    if i and goes_on(t, i) then return true end
+  for k = 1, #seconds do
+    if seconds[k].blocks == 1 then return false end
+    if goes_on(seconds[k]) then return true end
   end
-  if use_money == 0 then return false end
+  local lefts, total = measure()
+  if #lefts == 0 then return false end
   local next_s = granted < q_free and q_free + 1 or granted + 1
-  return next_s <= q_horizon and price(next_s) - price(granted) <= available()
+  return next_s <= q_horizon and price(next_s) - price(granted) <= total
 end
 
--- Pays up to `goal`, or as far as it reaches, and notes whether that was all.
+-- Whether a blocker stands among the sources.
+local function has_blocker()
+  for k = 1, #seconds do
+    if seconds[k].blocks == 1 then return true end
+  end
+  for k = 1, #funds do
+    if funds[k].blocks == 1 then return true end
+  end
+  return false
+end
+
+-- Pays up to `goal`, or as far as it reaches, and notes whether that was all. Where a grant begins or ends on the way,
+-- the sources are looked for anew from there on.
 local function walk(goal)
   if draws == 0 then
-    if goal > granted then add('', 0, 0, 1, 1, goal, 0) end
-  elseif not use_allowances(goal) and granted < goal and use_money == 1 then
-    pay(goal)
+    if goal > granted then add({i = false, first = 0, shared = 0, quota = false}, granted, goal, 0) end
+    final = granted >= q_horizon and 1 or 0
+    return
   end
+  look(start + granted * 1000)
+  while true do
+    local span = edge - start
+    local begun = fmod(span, 1000)
+    local limit = (span - begun) / 1000 + (begun > 0 and 1 or 0)
+    if limit > goal then limit = goal end
+    if not use_seconds(limit) and granted < limit then pay(limit) end
+    if granted < limit or granted >= goal then break end
+    look(start + granted * 1000)
+  end
+  if start + granted * 1000 >= edge then look(start + granted * 1000) end
   final = more() and 0 or 1
 end

@@ -1,0 +1,143 @@
+-- The sources that a leg may draw on, in their order. Twin of the upper half of `Walk` in rater/charging/walk.py.
+--
+-- A view is one account as the leg sees it: a (the account), lines (for its ledger), terms, index (where each
+-- allowance's term begins), sharers (twice the legs that draw on it), floor (micro-units), use_money, seconds_order,
+-- money_order (0 earliest expiry, 1 latest expiry, 2 oldest, 3 newest), shift (of its tiers), shared (0, 1); of a
+-- shared one also ends (ms), quotas (terms), quota_s, quota_micro (their ids or "").
+
+local account, owner, seconds, funds, edge, ours, theirs
+local find, FOREVER_MS = string.find, 253402300799000
+
+local function view_of(a, to, terms, floor, use_money, seconds_order, money_order, sharers)
+  local index = {}
+  for t = 1, #terms, TERM do index[terms[t]] = t end
+  return {a = a, lines = to, terms = terms, index = index, sharers = sharers, floor = floor, use_money = use_money,
+    seconds_order = seconds_order, money_order = money_order, shift = 0, shared = 0}
+end
+
+-- share, packed: owner, floor, use_money, first (0, 1), ends, seconds_order, money_order, quota_s, quota_micro, the owner's
+-- allowances (packed), quotas (packed).
+local function shared_view(wire, sharers)
+  local _, floor, use_money, first, ends, seconds_order, money_order, quota_s, quota_micro, terms, quotas = unpack_all(wire)
+  local view = view_of(owner, owner_lines, {unpack_all(terms)}, floor, use_money, seconds_order, money_order, sharers)
+  view.shift, view.shared, view.ends = first == 1 and -3 or 3, 1, ends
+  view.quotas, view.quota_s, view.quota_micro = {unpack_all(quotas)}, quota_s, quota_micro
+  return view
+end
+
+local function stands_before(x, y, order)
+  if x.tier ~= y.tier then return x.tier < y.tier end
+  if x.priority ~= y.priority then return x.priority < y.priority end
+  if order < 2 then
+    if x.till ~= y.till then
+      if order == 0 then return x.till < y.till end
+      return x.till > y.till
+    end
+    return x.from < y.from
+  end
+  if x.from ~= y.from then
+    if order == 2 then return x.from < y.from end
+    return x.from > y.from
+  end
+  return x.till < y.till
+end
+
+local function insert(list, first, source, order)
+  local k = #list
+  while k >= first and stands_before(source, list[k], order) do
+    list[k + 1] = list[k]
+    k = k - 1
+  end
+  list[k + 1] = source
+end
+
+-- How near a grant given by hand is to the leg's class; nil when that may not draw on it.
+local function tier_of(classes, also)
+  if classes == '' then return 2 end
+  local class = ',' .. q_class .. ','
+  if find(classes, class, 1, true) then return 0 end
+  if find(also, class, 1, true) then return 1 end
+end
+
+local function add_source(view, i, kind, quota_s, quota_micro, first_fund)
+  local a = view.a
+  local tier, priority, blocks, free, cadence, following
+  if kind == 0 or kind == 3 then
+    local terms, t = view.terms, view.index[kind == 0 and a[i] or string.sub(a[i], 1, -2)]
+    if not t then return end
+    tier, priority, blocks, free, cadence, following =
+      terms[t + 7], terms[t + 8], 0, terms[t + 2], terms[t + 3], terms[t + 4]
+  else
+    local classes, also
+    priority, blocks, free, cadence, following, classes, also = unpack_all(a[i + 8])
+    tier = tier_of(classes, also)
+    if not tier then return end
+  end
+  local source = {a = a, i = i, from = a[i + 1], till = a[i + 2], tier = tier + view.shift, priority = priority,
+    blocks = blocks, free = free, first = cadence, following = following, sharers = view.sharers,
+    shared = view.shared, quota = false}
+  if kind == 2 then
+    source.first, source.quota = 0, quota_micro
+    if quota_micro ~= nil and view.use_money == 1 then insert(funds, first_fund, source, view.money_order) end
+  elseif quota_s ~= nil then
+    source.quota = quota_s
+    insert(seconds, 1, source, view.seconds_order)
+  end
+end
+
+-- The cycle of a quota: false without one, nil when it has none at that moment, so that nothing may be used.
+local function quota_at(id, at)
+  if id == '' then return false end
+  return cycle_at(account, id, at)
+end
+
+local function look_at(view, at)
+  local a, first_fund, quota_s, quota_micro = view.a, #funds + 1, false, false
+  open_next(a, view.lines, view.terms, at)
+  if view.shared == 1 then
+    open_next(account, lines, view.quotas, at)
+    quota_s, quota_micro = quota_at(view.quota_s, at), quota_at(view.quota_micro, at)
+  end
+  for i = GRANTS, #a, GRANT do
+    if a[i + 6] == 0 then
+      local from, till, kind = a[i + 1], a[i + 2], a[i + 7]
+      if from > at then
+        if from < edge then edge = from end
+      elseif till > at then
+        if till < edge then edge = till end
+        if kind ~= 4 then add_source(view, i, kind, quota_s, quota_micro, first_fund) end
+      end
+    end
+  end
+  if view.use_money == 1 and quota_micro ~= nil then
+    funds[#funds + 1] = {a = a, i = false, floor = view.floor, blocks = 0, first = 0, sharers = view.sharers,
+      shared = view.shared, quota = quota_micro}
+  end
+end
+
+-- Finds the sources as they are at a moment, and the next moment at which they may be others.
+local function look(at)
+  edge, seconds, funds = FOREVER_MS, {}, {}
+  if theirs and at < theirs.ends then
+    if theirs.ends < edge then edge = theirs.ends end
+    look_at(theirs, at)
+  end
+  look_at(ours, at)
+end
+
+local function left(s)
+  local a, i, quota = s.a, s.i, s.quota
+  local n
+  if i then n = a[i + 3] - a[i + 4] - a[i + 5] else n = a[2] - s.floor - a[3] end
+  if quota then
+    local rest = account[quota + 3] - account[quota + 4] - account[quota + 5]
+    if rest < n then n = rest end
+  end
+  return n > 0 and n or 0
+end
+
+local function take(s, amount)
+  local a, i, quota = s.a, s.i, s.quota
+  if i then a[i + 5] = a[i + 5] + amount else a[3] = a[3] + amount end
+  if quota then account[quota + 5] = account[quota + 5] + amount end
+end
