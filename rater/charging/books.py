@@ -75,6 +75,11 @@ class Leg:
     def waits(self) -> bool:
         return self.competes and self.final and self.granted_s < self.quote.horizon_s
 
+    @property
+    def money_micro(self) -> int:
+        """What it holds of money, whichever grant or balance pays."""
+        return sum(paid.piece.amount for paid in self.pieces if paid.of_money)
+
 
 def price_micro(quote: Quote, seconds: int) -> int | None:
     """C(seconds), or None where it leaves the exact range: such a second cannot be bought."""

@@ -52,6 +52,8 @@ class Keys:
         self.switches = f"{tag}switches"
         self.wake = f"{tag}wake"
         self.lease_prefix = f"{tag}lease:"
+        self._rate = f"{tag}rate:"
+        self._spend = f"{tag}spend:"
         self._account = f"{tag}account:"
         self._leg = f"{tag}leg:"
         self._legs = f"{tag}legs:"
@@ -72,6 +74,12 @@ class Keys:
 
     def operation(self, op: str) -> str:
         return self._operation + op
+
+    def spend(self, account: AccountId) -> str:
+        return self._spend + account
+
+    def rate(self, scope: str) -> str:
+        return self._rate + scope
 
     def lease(self, scope: str) -> str:
         return self.lease_prefix + scope

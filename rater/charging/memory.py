@@ -27,6 +27,7 @@ from rater.charging.books import (
     needs_funds,
     op_number,
 )
+from rater.charging.caps import Broken, LimitBooks
 from rater.charging.grants import Kind, renew
 from rater.charging.model import (
     AccountState,
@@ -49,7 +50,7 @@ from rater.charging.model import (
     Terms,
 )
 from rater.charging.postings import expire_grant, give_grant, move
-from rater.charging.rules import denial_value, lease_expiry_ms, validate
+from rater.charging.rules import denial_value, validate
 from rater.charging.states import account_state, as_of
 from rater.charging.store import Done
 from rater.charging.walk import Walk, quota_terms
@@ -74,7 +75,7 @@ class MemoryStore:
         self._accounts: dict[tuple[Shard, AccountId], Account] = {}
         self._legs: dict[tuple[Shard, LegId], Leg] = {}
         self._tombs: dict[tuple[Shard, LegId], tuple[int, Reply]] = {}
-        self._leases: dict[tuple[Shard, str], dict[LegId, int]] = {}
+        self._limits = LimitBooks()
         self._epochs: dict[tuple[Shard, SwitchId], int] = {}
         self._operations: dict[tuple[Shard, str], tuple[object, Reply]] = {}
         self._leaders: dict[SwitchId, tuple[str, int, int]] = {}
@@ -143,7 +144,7 @@ class MemoryStore:
 
     def live_leases(self, shard: Shard, scope: str, now_ms: int) -> int:
         """How many slots of a limit are taken."""
-        return sum(expiry_ms > now_ms for expiry_ms in self._leases.get((shard, scope), {}).values())
+        return self._limits.live(shard, scope, now_ms)
 
     # -- operations ----------------------------------------------------------------------------------------------
 
@@ -156,25 +157,11 @@ class MemoryStore:
         if self._is_stale(request):
             return Reply(Status.STALE, Reason.STALE_LEADER)
         if isinstance(request, TakeLeases):
-            return self._take_leases(request)
+            return self._limits.take(request)
         if isinstance(request, FreeLeases):
-            for scope in request.scopes:
-                self._leases.get((request.shard, scope), {}).pop(request.leg, None)
+            self._limits.free(request.shard, request.leg, request.scopes)
             return Reply(Status.OK)
         return self._once(request)
-
-    def _take_leases(self, request: TakeLeases) -> Reply:
-        reached: dict[bool, list[Reason]] = {True: [], False: []}
-        for lease in () if request.forced else request.leases:
-            others = self._leases.get((request.shard, lease.scope), {})
-            live = sum(until > request.now_ms for leg, until in others.items() if leg != request.leg)
-            if live >= lease.limit:
-                reached[lease.shadow].append(lease.reason)
-        if reached[False]:
-            return Reply(Status.DENIED, min(reached[False]))
-        for lease in request.leases:
-            self._leases.setdefault((request.shard, lease.scope), {})[request.leg] = request.until_ms
-        return Reply(Status.OK, min(reached[True], default=Reason.ALLOWED))
 
     def _is_stale(self, request: LegRequest | TakeLeases | FreeLeases) -> bool:
         """Whether a newer leader writes for the switch. A newer epoch than known is noted."""
@@ -220,7 +207,7 @@ class MemoryStore:
                 return self._settle(request, leg)
             case _:
                 raise AssertionError(request)
-        self._renew_leases(leg, request.now_ms)
+        self._limits.renew(leg, request.now_ms)
         leg.reply = reply
         return reply
 
@@ -228,7 +215,7 @@ class MemoryStore:
         account = self._account(request.shard, request.account)
         share = request.terms.share
         owner = self._account(request.shard, share.owner) if share is not None else None
-        reason = Reason.ALLOWED if request.exempt else self._broken_limit(request)
+        broken = Broken() if request.exempt else self._limits.broken(request)
         leg = Leg(
             request.leg, request.account, request.shard, request.switch, request.quote, request.exempt,
             needs_funds(request.quote, request.terms, exempt=request.exempt), request.now_ms, 0,
@@ -236,15 +223,17 @@ class MemoryStore:
             share.owner if share is not None else None,
         )  # fmt: skip
         walk = self._renewed(request, account, owner, leg, account.legs + leg.competes)
-        if reason.allows:
-            if owner is not None:
-                walk.owner_legs += leg.competes
-            walk.go(increment_end_s(request.quote, request.slice.first_s))
-            if not leg.granted_s:
-                reason = Reason.ALLOWANCE_EXHAUSTED if walk.blocked else Reason.INSUFFICIENT_CREDIT
+        if owner is not None:
+            walk.owner_legs += leg.competes
+        if broken.reason.allows:
+            self._begin(request, walk, broken)
+        elif broken.reason > Reason.SPEND_LIMIT and leg.competes and not walk.could_begin():
+            broken.note(walk.shortage(), shadow=False)  # a spent cap stands before the reason found
         self._note_walk(request, walk)
-        if not reason.allows:
-            return self._denied(request, number, reason, account)
+        if not broken.reason.allows:
+            return self._denied(request, number, broken.reason, account)
+        self._limits.hold(request, leg, 0, broken)
+        self._limits.note_attempt(request)
         for drawn in (account, owner):
             if drawn is not None:
                 drawn.legs += leg.competes
@@ -252,19 +241,23 @@ class MemoryStore:
                 self._accounts[request.shard, drawn.id] = drawn
         self._legs[request.shard, request.leg] = leg
         self._tombs.pop((request.shard, request.leg), None)
-        self._renew_leases(leg, request.now_ms)
-        leg.reply = _with_balance(Reply(Status.OK, granted_s=leg.granted_s, final=leg.final), account)
+        self._limits.renew(leg, request.now_ms)
+        leg.reply = _with_balance(Reply(Status.OK, broken.would, leg.granted_s, leg.final), account)
         return leg.reply
 
-    def _broken_limit(self, request: Reserve) -> Reason:
-        """The first, by precedence, of the limits that are reached; ALLOWED when none is."""
-        broken = [
-            lease.reason
-            for lease in request.leases
-            if self.live_leases(request.shard, lease.scope, request.now_ms) >= lease.limit
-        ]
-        broken += () if request.broken.allows else (request.broken,)
-        return min(broken, default=Reason.ALLOWED)
+    @staticmethod
+    def _begin(request: Reserve, walk: Walk, broken: Broken) -> None:
+        """The first slice, or why there is none."""
+        goal_s = increment_end_s(request.quote, request.slice.first_s)
+        walk.go(goal_s)
+        if walk.leg.granted_s:
+            return
+        broken.note(walk.shortage(), shadow=request.terms.shadow)
+        if request.terms.shadow:
+            walk.relax()
+            walk.go(goal_s)
+            if not walk.leg.granted_s:
+                broken.note(Reason.INSUFFICIENT_CREDIT, shadow=False)
 
     def _denied(self, request: Reserve, number: int, reason: Reason, account: Account) -> Reply:
         reply = _with_balance(Reply(Status.DENIED, reason), account)
@@ -288,12 +281,19 @@ class MemoryStore:
             self._accounts[leg.shard, joined.id] = joined
         owner = self._account(leg.shard, leg.owner) if leg.owner is not None else None
         walk = self._renewed(request, account, owner, leg, account.legs)
-        walk.go(increment_end_s(leg.quote, request.elapsed_s + request.slice.long_s))
+        goal_s = increment_end_s(leg.quote, request.elapsed_s + request.slice.long_s)
+        held_micro, broken = leg.money_micro, Broken()
+        walk.go(goal_s)
+        if request.terms.shadow and leg.waits and request.elapsed_s + 1 >= leg.granted_s:
+            broken.note(walk.shortage(), shadow=True)
+            walk.relax()
+            walk.go(goal_s)
+        self._limits.hold(request, leg, held_micro, broken)
         self._note_walk(request, walk)
         for drawn in (account, owner):
             if drawn is not None:
                 drawn.waiting += leg.waits - waited
-        return _with_balance(Reply(Status.OK, granted_s=leg.granted_s, final=leg.final), account)
+        return _with_balance(Reply(Status.OK, broken.would, leg.granted_s, leg.final), account)
 
     def _renewed(
         self, request: Reserve | Extend, account: Account, owner: Account | None, leg: Leg, legs: int
@@ -309,8 +309,10 @@ class MemoryStore:
             lines += renew(account, quota_terms(share.owner, share.quota_s, share.quota_micro), now_ms, Kind.QUOTA)
             owner_lines = renew(owner, share.terms.allowances, now_ms)
         owner_legs = owner.legs if owner is not None else 0
+        spend_left_micro = self._limits.spend_left_micro(request, leg)
         return Walk(
-            account, leg, terms, request.slice, start_ms, legs, lines, owner, owner_legs, owner_lines
+            account, leg, terms, request.slice, start_ms, legs, lines, owner, owner_legs, owner_lines,
+            spend_left_micro=spend_left_micro,
         )  # fmt: skip
 
     def _note_walk(self, request: Reserve | Extend, walk: Walk) -> None:
@@ -329,7 +331,9 @@ class MemoryStore:
         owner_before = levels(owner, owner_terms.thresholds, now_ms) if owner is not None else []
         balance_before_micro = account.balance_micro
         charged_s = min(request.duration_s or 0, leg.granted_s)
+        held_micro = leg.money_micro
         done = charge(account, owner, leg, charged_s, now_ms)
+        self._limits.settle(request, leg, done.amount_micro, held_micro)
         for drawn in (account, owner):
             if drawn is not None:
                 drawn.legs -= leg.competes
@@ -354,8 +358,7 @@ class MemoryStore:
     def _bury(self, leg: Leg, reply: Reply) -> None:
         self._tombs[leg.shard, leg.id] = (leg.last_op, reply)
         del self._legs[leg.shard, leg.id]
-        for scope in leg.leases:
-            self._leases[leg.shard, scope].pop(leg.id, None)
+        self._limits.free(leg.shard, leg.id, leg.leases)
 
     def _deny(self, request: Deny) -> Reply:
         where = (request.shard, request.op)
@@ -410,11 +413,6 @@ class MemoryStore:
     def _account(self, shard: Shard, account: AccountId) -> Account:
         """A new one is kept by whoever changes it."""
         return self._accounts.get((shard, account)) or Account(account)
-
-    def _renew_leases(self, leg: Leg, now_ms: int) -> None:
-        expiry_ms = lease_expiry_ms(now_ms, leg.granted_s)
-        for scope in leg.leases:
-            self._leases.setdefault((leg.shard, scope), {})[leg.id] = expiry_ms
 
     def _note(
         self, request: LegRequest | Post | PostGrant | ExpireGrant, account: Account, lines: list[Line]

@@ -29,7 +29,10 @@ from rater.charging.model import (
 )
 from rater.ids import AccountId, GrantId
 from rater.money import MAX_AMOUNT_MICRO, Cadence, affordable_s
+from rater.verdict import Reason
 
+SHADOW_CREDIT_MICRO = 10**15
+"""What a leg in shadow may hold beyond the account's credit: never the reason for its end."""
 _SHARED_TIERS = 3
 """By how much the tiers of shared grants are moved: after the member's own, or before them."""
 
@@ -129,6 +132,10 @@ class Walk:
     edge_ms: int = FOREVER_MS
     seconds: list[Source] | None = None
     funds: list[Source] | None = None
+    spend_left_micro: int | None = None
+    """How much more money the spend caps allow; None: any amount."""
+    relaxed: bool = False
+    """Whatever is asked for is granted: a leg in shadow whose credit is at its end."""
 
     def go(self, goal_s: int) -> None:
         """Pay ahead up to `goal_s`, or as far as it reaches, and note whether anything more could be had."""
@@ -155,6 +162,30 @@ class Walk:
         blocker = any(source.blocks for source in (*(self.seconds or ()), *(self.funds or ())))
         return blocker or (bool(self.terms.allowances) and not self.terms.use_money)
 
+    # -- limits and shadow ---------------------------------------------------------------------------------------
+
+    def could_begin(self) -> bool:
+        """Whether a first second could be had."""
+        self._look()
+        return self.more()
+
+    def shortage(self) -> Reason:
+        """Why no second more can be had."""
+        if self.blocked:
+            return Reason.ALLOWANCE_EXHAUSTED
+        next_s = max(self.leg.granted_s, self.leg.quote.free_s) + 1
+        if self.spend_left_micro is not None and next_s <= self.leg.quote.horizon_s:
+            cost_micro = self._cost(next_s)
+            if cost_micro is None or cost_micro > self.spend_left_micro:
+                return Reason.SPEND_LIMIT
+        return Reason.INSUFFICIENT_CREDIT
+
+    def relax(self) -> None:
+        """From here on whatever is asked for is granted."""
+        unheld_micro = self.account.balance_micro - self.account.reserved_micro
+        self.terms = replace(self.terms, use_money=True, floor_micro=unheld_micro - SHADOW_CREDIT_MICRO)
+        self.spend_left_micro, self.relaxed = None, True
+
     # -- the sources ---------------------------------------------------------------------------------------------
 
     @property
@@ -173,6 +204,9 @@ class Walk:
         order = self.terms.seconds_order
         self.seconds = sorted((*seconds, *self.seconds), key=lambda source: _rank(source, order))
         self.funds += funds
+        if self.relaxed:
+            self.seconds = [source for source in self.seconds if not source.blocks]
+            self.funds = [source for source in self.funds if not source.blocks]
 
     def _look_at_share(self, at_ms: int) -> None:
         share, owner = self.terms.share, self.owner
@@ -264,7 +298,7 @@ class Walk:
     def _covered_s(self, source: Source, limit_s: int) -> int:
         """How far this grant carries. One that nothing can follow is shared like money."""
         budget_s = source.left
-        if self.seconds and source is self.seconds[-1] and not any(left for _, left in self._usable_funds()):
+        if self.seconds and source is self.seconds[-1] and not self._available_micro(self._usable_funds()):
             short_s = max(self.leg.granted_s + self.slice.short_s, source.cadence.free_s + 1)
             least_s = source.cadence.counted_s(short_s) - source.cadence.counted_s(self.leg.granted_s)
             budget_s = min(budget_s, max(budget_s // source.sharers, least_s))
@@ -292,16 +326,22 @@ class Walk:
             usable.append((fund, left_micro))
         return usable
 
+    def _available_micro(self, funds: list[tuple[Source, int]]) -> int:
+        total_micro = _total(left for _, left in funds)
+        return total_micro if self.spend_left_micro is None else min(total_micro, self.spend_left_micro)
+
     def _pay(self, limit_s: int) -> None:
         """One slice of money: up to the limit, or an equal share, but at least a short slice while it lasts."""
         leg = self.leg
         funds = self._usable_funds()
         if not funds:
             return
-        available_micro = _total(left for _, left in funds)
+        available_micro = self._available_micro(funds)
         short_s = max(leg.granted_s + self.slice.short_s, leg.quote.free_s + 1)
         least_micro = self._cost(min(short_s, leg.quote.horizon_s))
         budget_micro = _total(left // fund.sharers for fund, left in funds)
+        if self.spend_left_micro is not None and self.spend_left_micro <= available_micro:
+            budget_micro = min(budget_micro, self.spend_left_micro // (2 * self.legs))
         if least_micro is None or least_micro > budget_micro:
             budget_micro = available_micro if least_micro is None else min(available_micro, least_micro)
         to_s = self._afford_s(limit_s, budget_micro)
@@ -313,6 +353,8 @@ class Walk:
     def _pay_from(self, funds: list[tuple[Source, int]], to_s: int, amount_micro: int) -> None:
         """Each source pays what it has, in its turn."""
         from_s = self.leg.granted_s
+        if self.spend_left_micro is not None:
+            self.spend_left_micro -= amount_micro
         last = self.leg.pieces[-1] if self.leg.pieces else None
         if not amount_micro:
             if last is not None and last.of_money:
@@ -358,7 +400,7 @@ class Walk:
             if self._goes_on(source):
                 return True
         funds = self._usable_funds()
-        available_micro = _total(left for _, left in funds)
+        available_micro = self._available_micro(funds)
         return bool(funds) and self._afford_s(leg.granted_s + 1, available_micro) > leg.granted_s
 
     def _add_from(self, source: Source, from_s: int, to_s: int, amount: int) -> None:

@@ -36,6 +36,7 @@ from rater.charging.model import (
     Resource,
     Settle,
     Share,
+    SpendWindow,
     Status,
     TakeLeases,
     Terms,
@@ -55,6 +56,7 @@ _REASONS = {int(reason): reason for reason in Reason}
 _OTHER_NEEDS = 5
 _GRANTS, _GRANT, _PIECES, _PIECE = 10, 9, 16, 10
 _NO_OWNER = b"\xa0"
+_SPEND_WINDOWS = {SpendWindow.HOUR: 1, SpendWindow.DAY: 3}
 _THRESHOLDS = {ThresholdKind.MONEY_BELOW: 0, ThresholdKind.ALLOWANCE_PERCENT: 1}
 
 
@@ -122,31 +124,41 @@ def needs_after(request: Request, needs: bytes) -> bytes:
 
 
 def _reserve(r: Reserve, keys: Keys) -> Arguments:
-    limits: list[int] = []
-    for lease in r.leases:
-        limits += (lease.limit, int(lease.reason))
     terms, share = r.terms, r.terms.share
+    limits: list[int] = []
+    rates: list[int] = []
+    for lease in r.leases:
+        limits += (lease.limit, _signed(lease.reason, shadow=lease.shadow or terms.shadow))
+    for rate in r.rates:
+        rates += (rate.calls, _signed(rate.reason, shadow=rate.shadow or terms.shadow))
     head = sequence((
         op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, int(r.exempt), terms.floor_micro,
         int(terms.use_money), r.slice.first_s, r.slice.short_s, int(Reason.INSUFFICIENT_CREDIT),
         int(Reason.ALLOWANCE_EXHAUSTED), int(terms.seconds_order), int(terms.money_order),
-        share.owner if share is not None else "", int(r.broken),
+        share.owner if share is not None else "", _signed(r.broken, shadow=terms.shadow), int(Reason.SPEND_LIMIT),
+        int(terms.shadow),
     ))  # fmt: skip
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
         keys.accounts, keys.ledger, keys.outbox, keys.account(share.owner if share is not None else r.account),
-        *(keys.lease(lease.scope) for lease in r.leases),
+        keys.spend(r.account), *(keys.lease(lease.scope) for lease in r.leases),
+        *(keys.rate(rate.scope) for rate in r.rates),
     )  # fmt: skip
     return "reserve", names, (
         head, _quote(r.quote), r.facts, sequence(limits), _allowances(terms.allowances), reserve_needs(r),
-        _share(share),
+        _share(share), _spend(terms), sequence(rates),
     )  # fmt: skip
+
+
+def _signed(reason: Reason, *, shadow: bool) -> int:
+    """As limits.lua tells rules in shadow from others."""
+    return -reason if shadow else int(reason)
 
 
 def _take_leases(r: TakeLeases, keys: Keys) -> Arguments:
     values: list[Any] = [str(r.epoch), r.now_ms, r.leg, r.switch, r.until_ms, int(r.forced)]
     for lease in r.leases:
-        values += (lease.limit, -lease.reason if lease.shadow else int(lease.reason))
+        values += (lease.limit, _signed(lease.reason, shadow=lease.shadow))
     return "lease", _outside(r, keys, [lease.scope for lease in r.leases]), (sequence(values),)
 
 
@@ -166,14 +178,15 @@ def _extend(r: Extend, keys: Keys, needs: bytes) -> Arguments:
     head = sequence((
         op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.elapsed_s, terms.floor_micro,
         int(terms.use_money), r.slice.long_s, r.slice.short_s, int(terms.seconds_order), int(terms.money_order),
-        group_owner, r.seen_at_ms, needs,
+        group_owner, int(Reason.INSUFFICIENT_CREDIT), int(Reason.ALLOWANCE_EXHAUSTED), int(Reason.SPEND_LIMIT),
+        int(terms.shadow), r.seen_at_ms, needs,
     ))  # fmt: skip
     owner = AccountId(_owner(needs) or group_owner or r.account)
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger,
-        keys.account(owner), keys.accounts, *_leases(keys, needs),
+        keys.account(owner), keys.accounts, keys.spend(r.account), *_leases(keys, needs),
     )  # fmt: skip
-    return "extend", names, (head, _allowances(terms.allowances), _share(share))
+    return "extend", names, (head, _allowances(terms.allowances), _share(share), _spend(terms))
 
 
 def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
@@ -184,10 +197,12 @@ def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
     ))  # fmt: skip
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
-        keys.ledger, keys.outbox, keys.account(AccountId(_owner(needs) or r.account)), *_leases(keys, needs),
+        keys.ledger, keys.outbox, keys.account(AccountId(_owner(needs) or r.account)), keys.spend(r.account),
+        *_leases(keys, needs),
     )  # fmt: skip
     return "settle", names, (
         head, r.facts, _thresholds(r.terms), _thresholds(share.terms) if share is not None else b"",
+        _spend(r.terms),
     )  # fmt: skip
 
 
@@ -286,6 +301,13 @@ def _set(classes: Sequence[str]) -> str:
 
 def _members(packed: bytes) -> tuple[str, ...]:
     return tuple(packed.decode().strip(",").split(",")) if packed else ()
+
+
+def _spend(terms: Terms) -> bytes:
+    values: list[int] = []
+    for cap in terms.spend:
+        values += (_SPEND_WINDOWS[cap.window], cap.limit_micro, cap.from_ms, int(cap.shadow))
+    return sequence(values) if values else b""
 
 
 def _thresholds(terms: Terms) -> bytes:

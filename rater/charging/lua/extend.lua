@@ -1,20 +1,24 @@
 -- Reserve the leg's next slice and renew its leases.
 --
 -- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 ledger  6 account of the owner of the group that the leg
---       draws on or may now (any key without one)  7 accounts  8… the leg's lease sets
+--       draws on or may now (any key without one)  7 accounts  8 spend
+--       9… the leg's lease sets
 -- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, elapsed_s,
 --         floor (micro-units), use_money (0, 1), long_s, short_s, seconds_order, money_order, owner of the group that
---         the account is in now or "", seen_at_ms, needs as the leg has them; packed one after the other
+--         the account is in now or "", reasons when money is short, when an allowance is, when a spend cap is reached,
+--         shadow (0, 1), seen_at_ms, needs as the leg has them; packed one after the other
 --       2 allowances, see grants.lua; packed   3 what the group shares, see chain.lua; packed, or ""
--- Writes  leg, account, lease sets, ledger (when a grant opens or closes), the owner's account; the epoch when newer.
--- Returns a reply: ok (granted_s as before when nothing more could be had), stale, gone; or 5 and the needs.
+--       4 spend caps, see spend.lua; packed
+-- Writes  leg, account, lease sets, spend, ledger (when a grant opens or closes), the owner's account; the epoch when newer.
+-- Returns a reply: ok (granted_s as before when nothing more could be had; reason: what a rule in shadow would have ended
+-- the leg for), stale, gone; or 5 and the needs.
 -- A leg draws on one group in its life; it joins it here when its account has come to be in one since it began.
--- uses: prelude quote grants chain walk
+-- uses: prelude quote grants chain walk spend limits
 
 local n, epoch, now, op, account_id, leg_id, switch, elapsed_s, floor, use_money, long_s, seconds_order, money_order,
-  group_owner, seen, needs
+  group_owner, of_money, of_allowance, of_spend, shadow, seen, needs
 n, epoch, now, op, account_id, leg_id, switch, elapsed_s, floor, use_money, long_s, short_s, seconds_order,
-  money_order, group_owner, seen, needs = unpack_all(ARGV[1])
+  money_order, group_owner, of_money, of_allowance, of_spend, shadow, seen, needs = unpack_all(ARGV[1])
 local held = KEYS[6] == KEYS[4] and call('MGET', KEYS[1], KEYS[2], KEYS[4])
   or call('MGET', KEYS[1], KEYS[2], KEYS[4], KEYS[6])
 if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
@@ -44,11 +48,20 @@ if leg[8] ~= '' then
 end
 ours = view_of(account, lines, terms, floor, use_money, seconds_order, money_order, 2 * account[9])
 for i = PIECES, #leg do pieces[i - PIECES + 1] = leg[i] end
+local capped = leg[9] == 0 and ARGV[4] or ''
+use_spend(capped, capped ~= '' and call('GET', KEYS[8]))
 walk(increment_end(elapsed_s + long_s))
+if shadow == 1 and draws == 1 and final == 1 and granted < q_horizon and elapsed_s + 1 >= granted then
+  -- Here the leg would have ended.
+  breaks(-shortage(#terms > 0, of_money, of_allowance, of_spend))
+  relax()
+  walk(increment_end(elapsed_s + long_s))
+end
 local waits = draws == 1 and final == 1 and granted < q_horizon and 1 or 0
 account[10] = account[10] + waits - waited
 
-local reply = pack(0, 0, granted, final, 0, account[2], account[3])
+if capped ~= '' then hold(KEYS[8], money_in(pieces, 1) - money_in(leg, PIECES), of_spend) end
+local reply = pack(0, would, granted, final, 0, account[2], account[3])
 leg[2], leg[3], leg[6], leg[7] = n, reply, granted, final
 if seen > leg[13] then leg[13] = seen end
 for i = 1, #pieces do leg[PIECES + i - 1] = pieces[i] end
@@ -60,7 +73,7 @@ else
   call('MSET', KEYS[4], pack(unpack(account)), KEYS[1], pack(unpack(leg)))
 end
 local expiry = now + granted * 1000 + LEASE_MARGIN_MS
-for i = 8, #KEYS do call('ZADD', KEYS[i], expiry, leg_id) end
+for i = 9, #KEYS do call('ZADD', KEYS[i], expiry, leg_id) end
 if #lines > 0 then call('XADD', KEYS[5], '*', 'account', account_id, 'e', pack(op, now, '', unpack(lines))) end
 if #owner_lines > 0 then call('XADD', KEYS[5], '*', 'account', leg[8], 'e', pack(op, now, '', unpack(owner_lines))) end
 return reply .. '\0'

@@ -1,23 +1,26 @@
 -- Check limits, take leases, reserve the first slice and write the leg: or deny, and record the denial.
 --
 -- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 legs of the switch  6 accounts  7 ledger  8 outbox
---       9 account of the group's owner (any key without one)  10… one lease set for each limit
+--       9 account of the group's owner (any key without one)  10 spend
+--       11… one lease set for each limit, then one rate for each call rate
 -- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, exempt (0, 1),
---         floor (micro-units), use_money (0, 1), first_s, short_s, reason when money is short, when an allowance is,
---         seconds_order, money_order, owner of the group or "", reason of a limit kept
---         elsewhere that is reached, or 0; packed one after the other
---       2 quote, packed   3 facts, a msgpack map   4 for each limit: most legs, reason; packed
+--         floor (micro-units), use_money (0, 1), first_s, short_s, reasons when money is short, when an allowance is,
+--         seconds_order, money_order, owner of the group or "", reason of a limit kept elsewhere that is reached or 0
+--         (see limits.lua), reason when a spend cap is reached, shadow (0, 1); packed one after the other
+--       2 quote, packed   3 facts, a msgpack map   4 for each lease: most legs, reason (see limits.lua); packed
 --       5 allowances, see grants.lua; packed   6 the leg's needs, packed, as they are kept with it
---       7 what the group shares, see chain.lua; packed, or ""
--- Writes  account, leg, legs, lease sets, ledger (when a grant opens or closes), the owner's account; when denied: the
---         leg's tombstone, outbox `denied`; the epoch when it is newer.
--- Returns a reply: ok, denied (reason), stale, gone (the leg was settled). A repeat gets the first answer.
--- uses: prelude quote grants chain walk
+--       7 what the group shares, see chain.lua; packed, or ""   8 spend caps, see spend.lua; packed
+--       9 for each call rate: most attempts a second, reason; packed
+-- Writes  account, leg, legs, lease sets, rates, spend, ledger (when a grant opens or closes), the owner's account; when
+--         denied: the leg's tombstone, outbox `denied`; the epoch when it is newer.
+-- Returns a reply: ok (reason: what a rule in shadow would have denied it for), denied (reason), stale, gone (the leg was
+-- settled). A repeat gets the first answer.
+-- uses: prelude quote grants chain walk spend limits
 
-local n, epoch, now, op, account_id, leg_id, switch, exempt, floor, use_money, first_s, short_of_money,
-  short_of_allowance, seconds_order, money_order, owner_id, broken
-n, epoch, now, op, account_id, leg_id, switch, exempt, floor, use_money, first_s, short_s, short_of_money,
-  short_of_allowance, seconds_order, money_order, owner_id, broken = unpack_all(ARGV[1])
+local n, epoch, now, op, account_id, leg_id, switch, exempt, floor, use_money, first_s, of_money, of_allowance,
+  seconds_order, money_order, owner_id, broken, of_spend, shadow
+n, epoch, now, op, account_id, leg_id, switch, exempt, floor, use_money, first_s, short_s, of_money,
+  of_allowance, seconds_order, money_order, owner_id, broken, of_spend, shadow = unpack_all(ARGV[1])
 local held = owner_id == '' and call('MGET', KEYS[1], KEYS[2], KEYS[4])
   or call('MGET', KEYS[1], KEYS[2], KEYS[4], KEYS[9])
 if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
@@ -40,25 +43,39 @@ if owner_id ~= '' then
   renew(owner, owner_lines, theirs.terms, now)
 end
 
-local reason = 0
+local limits, rates, passed = {unpack_all(ARGV[4])}, {unpack_all(ARGV[9])}, {}
+local FIRST_LEASE, FIRST_RATE = 11, 11 + #limits / 2
+use_spend(exempt == 0 and ARGV[8] or '', exempt == 0 and ARGV[8] ~= '' and call('GET', KEYS[10]))
 if exempt == 0 then
-  reason = broken
-  local limits = {unpack_all(ARGV[4])}
+  breaks(broken)
   for i = 1, #limits, 2 do
-    local live = call('ZCOUNT', KEYS[9 + (i + 1) / 2], now + 1, '+inf')
-    if live >= limits[i] and (reason == 0 or limits[i + 1] < reason) then reason = limits[i + 1] end
+    if call('ZCOUNT', KEYS[FIRST_LEASE + (i - 1) / 2], now + 1, '+inf') >= limits[i] then breaks(limits[i + 1]) end
+  end
+  for i = 1, #rates, 2 do
+    local k = (i + 1) / 2
+    passed[k] = recent(call('GET', KEYS[FIRST_RATE + k - 1]), now, rates[i])
+    if #passed[k] >= rates[i] then breaks(rates[i + 1]) end
   end
 end
+-- A leg that is free however long draws on nothing, unless its allowance blocks when it is exhausted.
+if exempt == 1 or (price(q_horizon) == 0 and not (use_money == 0 and #terms > 0)) then draws = 0 end
+start = now
+ours = view_of(account, lines, terms, floor, use_money, seconds_order, money_order, 2 * (account[9] + draws))
+if theirs then theirs.sharers = 2 * (owner[9] + draws) end
 if reason == 0 then
-  -- A leg that is free however long draws on nothing, unless its allowance blocks when it is exhausted.
-  if exempt == 1 or (price(q_horizon) == 0 and not (use_money == 0 and #terms > 0)) then draws = 0 end
-  start = now
-  ours = view_of(account, lines, terms, floor, use_money, seconds_order, money_order, 2 * (account[9] + 1))
-  if theirs then theirs.sharers = 2 * (owner[9] + 1) end
   walk(increment_end(first_s))
   if granted == 0 then
-    reason = (has_blocker() or use_money == 0 and #terms > 0) and short_of_allowance or short_of_money
+    breaks((shadow == 1 and -1 or 1) * shortage(#terms > 0, of_money, of_allowance, of_spend))
+    if shadow == 1 then
+      relax()
+      walk(increment_end(first_s))
+      if granted == 0 then reason = of_money end
+    end
   end
+elseif reason > of_spend and draws == 1 then
+  -- A spent cap stands before the reason found.
+  look(start)
+  if not more() then breaks(shortage(#terms > 0, of_money, of_allowance, of_spend)) end
 end
 
 -- What was renewed is kept, and told, even when nothing was had.
@@ -80,14 +97,15 @@ if reason ~= 0 then
   if #owner_lines > 0 then call('SET', KEYS[9], pack(unpack(owner))) end
   call('XADD', KEYS[8], '*', 'k', 'denied', 'f', ARGV[3],
     'r', '\131' .. pack('reason', reason, 'balance_micro', account[2], 'reserved_micro', account[3]))
-  for i = 10, #KEYS do call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now) end
+  for i = FIRST_LEASE, FIRST_RATE - 1 do call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now) end
   note_renewal()
   return reply .. '\0'
 end
 
+hold(KEYS[10], money_in(pieces, 1), of_spend)
 local waits = draws == 1 and final == 1 and granted < q_horizon and 1 or 0
 account[9], account[10] = account[9] + draws, account[10] + waits
-local reply = pack(0, 0, granted, final, 0, account[2], account[3])
+local reply = pack(0, would, granted, final, 0, account[2], account[3])
 local leg = pack(1, n, reply, account_id, switch, granted, final, owner_id, exempt, draws, now, -1, 0, ARGV[2],
   ARGV[3], ARGV[6], unpack(pieces))
 if owner then
@@ -99,7 +117,13 @@ else
 end
 call('SADD', KEYS[5], leg_id)
 local expiry = now + granted * 1000 + LEASE_MARGIN_MS
-for i = 10, #KEYS do call('ZADD', KEYS[i], expiry, leg_id) end
+for i = FIRST_LEASE, FIRST_RATE - 1 do call('ZADD', KEYS[i], expiry, leg_id) end
+for k = 1, #passed do
+  local times = passed[k]
+  if #times >= rates[2 * k - 1] then table.remove(times, 1) end
+  times[#times + 1] = now
+  call('SET', KEYS[FIRST_RATE + k - 1], pack(unpack(times)), 'PX', RATE_KEPT_MS)
+end
 if not held[3] and #lines == 0 then call('SADD', KEYS[6], account_id) end
 note_renewal()
 return reply .. '\0'

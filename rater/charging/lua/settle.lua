@@ -2,16 +2,17 @@
 --
 -- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 legs of the switch  6 ledger  7 outbox
 --       8 account of the owner of the group that the leg draws on (the account's own without one)
---       9… the leg's lease sets
+--       9 spend  10… the leg's lease sets
 -- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, duration_s (0 when
 --         unanswered), emit (0, 1), channel to wake other legs by, needs as the leg has them, owner of the group that
 --         the account is in now or ""; packed one after the other
 --       2 facts, a msgpack map   3 thresholds, see thresholds.lua; packed   4 those of that owner; packed
--- Writes  account, the owner's, the leg's tombstone, legs, lease sets, ledger, outbox `rated` and `threshold`; the epoch
+--       5 spend caps, see spend.lua; packed
+-- Writes  account, the owner's, the leg's tombstone, legs, lease sets, spend, ledger, outbox `rated` and `threshold`; the epoch
 --         when newer.
 -- Returns a reply: ok (amount charged in money, never for more than was paid ahead), stale, gone; or 5 and the needs.
 -- A leg never heard of is marked as gone, so that a reservation still under way cannot come after its end.
--- uses: prelude quote grants thresholds charge
+-- uses: prelude quote grants thresholds charge spend
 
 local n, epoch, now, op, account_id, leg_id, switch, duration_s, emit, wake, needs, group_owner =
   unpack_all(ARGV[1])
@@ -54,7 +55,11 @@ else
   call('SET', KEYS[4], pack(unpack(account)))
 end
 call('SREM', KEYS[5], leg_id)
-for i = 9, #KEYS do call('ZREM', KEYS[i], leg_id) end
+for i = 10, #KEYS do call('ZREM', KEYS[i], leg_id) end
+if ARGV[5] ~= '' and leg[9] == 0 then
+  local caps = {unpack_all(ARGV[5])}
+  note_spend(caps, spent(caps, call('GET', KEYS[9])), KEYS[9], amount, -money_in(leg, PIECES))
+end
 if #lines > 0 then call('XADD', KEYS[6], '*', 'account', account_id, 'e', pack(op, now, '', unpack(lines))) end
 if #owner_lines > 0 then
   call('XADD', KEYS[6], '*', 'account', owner_id, 'e', pack(op, now, '', unpack(owner_lines)))

@@ -1,7 +1,9 @@
 -- Pays a leg ahead: seconds, then money. Twin of the lower half of `Walk` in rater/charging/walk.py.
--- Near the end each leg takes half of its equal share of what is left at a time.
+-- Near the end each leg takes half of its equal share of what is left at a time. `spend_left`: how much more money the
+-- spend caps allow (limits.lua).
 
 local pieces, granted, final, draws, start, short_s, blocked = {}, 0, 0, 1, 0, 0, false
+local spend_left = math.huge
 
 local function add(s, from, to, amount)
   local k, i, quota, grant, cycle, free, following = #pieces, s.i, s.quota, '', 0, 0, 0
@@ -43,6 +45,11 @@ local function measure()
   end
   if total > MAX_AMOUNT then total = MAX_AMOUNT end
   if budget > MAX_AMOUNT then budget = MAX_AMOUNT end
+  if spend_left <= total then
+    total = spend_left
+    local share = (spend_left - fmod(spend_left, ours.sharers)) / ours.sharers
+    if share < budget then budget = share end
+  end
   return lefts, total, budget
 end
 
@@ -77,6 +84,7 @@ end
 -- Each source pays what it has, in its turn: the pieces lie over the same seconds.
 local function pay_from(lefts, to, amount)
   local from, k = granted, #pieces
+  spend_left = spend_left - amount
   if amount == 0 then
     if k > 0 and pieces[k - 6] == 0 then
       pieces[k - 3], granted = to, to

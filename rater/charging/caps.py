@@ -1,0 +1,139 @@
+"""Leases, call rates and spend caps, readable: the reference of lua/limits.lua, lua/spend.lua, lua/lease.lua."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rater.charging.books import Leg
+from rater.charging.model import CallRate, Extend, Reply, Reserve, Settle, SpendCap, SpendWindow, Status, TakeLeases
+from rater.charging.rules import lease_expiry_ms
+from rater.ids import AccountId, LegId, Shard
+from rater.verdict import Reason
+
+RATE_WINDOW_MS = 1000
+
+
+class Broken:
+    """The rules that an attempt breaks: of those that deny, and of those in shadow, the first by precedence."""
+
+    def __init__(self) -> None:
+        self.reason = self.would = Reason.ALLOWED
+
+    def note(self, reason: Reason, *, shadow: bool) -> None:
+        if reason is Reason.ALLOWED:
+            return
+        if shadow:
+            self.would = min(self.would or reason, reason)
+        else:
+            self.reason = min(self.reason or reason, reason)
+
+
+@dataclass(slots=True)
+class Spent:
+    """What an account was charged in the present clock hour and day (start of the window, micro-units), and what
+    its live legs hold, whichever grant or balance pays."""
+
+    windows: dict[SpendWindow, tuple[int, int]] = field(default_factory=dict)
+    held_micro: int = 0
+
+    def charged_micro(self, cap: SpendCap) -> int:
+        from_ms, charged_micro = self.windows.get(cap.window, (0, 0))
+        return 0 if cap.from_ms > from_ms else charged_micro
+
+    def note(self, caps: Iterable[SpendCap], charged_micro: int, held_micro: int) -> None:
+        """So much more was charged, so much more is held (less, when negative)."""
+        for cap in caps:
+            from_ms = self.windows.get(cap.window, (0, 0))[0]
+            self.windows[cap.window] = (max(cap.from_ms, from_ms), self.charged_micro(cap) + charged_micro)
+        self.held_micro = max(0, self.held_micro + held_micro)
+
+    def left_micro(self, caps: Iterable[SpendCap]) -> int | None:
+        """What may still be reserved under the caps in force; None: any amount."""
+        lefts = [cap.limit_micro - self.charged_micro(cap) - self.held_micro for cap in caps if not cap.shadow]
+        return max(0, min(lefts)) if lefts else None
+
+    def beyond_shadow(self, caps: Iterable[SpendCap]) -> bool:
+        """Whether a cap in shadow is exceeded."""
+        return any(cap.shadow and self.charged_micro(cap) + self.held_micro > cap.limit_micro for cap in caps)
+
+
+def recent(passed: Sequence[int], now_ms: int, rate: CallRate) -> list[int]:
+    """The attempts that still count, at most the latest `rate.calls`; those of a clock set back do not."""
+    kept = [at_ms for at_ms in passed if now_ms - RATE_WINDOW_MS < at_ms <= now_ms + RATE_WINDOW_MS]
+    return kept[max(0, len(kept) - rate.calls) :]
+
+
+class LimitBooks:
+    """What the reference store keeps for limits."""
+
+    def __init__(self) -> None:
+        self._leases: dict[tuple[Shard, str], dict[LegId, int]] = defaultdict(dict)
+        self._rates: dict[tuple[Shard, str], list[int]] = defaultdict(list)
+        self._spent: dict[tuple[Shard, AccountId], Spent] = defaultdict(Spent)
+
+    # -- leases ----------------------------------------------------------------------------------------------------
+
+    def live(self, shard: Shard, scope: str, now_ms: int, *, but: LegId | None = None) -> int:
+        """How many slots of a limit are taken, not counting that of one leg."""
+        return sum(until > now_ms for leg, until in self._leases[shard, scope].items() if leg != but)
+
+    def renew(self, leg: Leg, now_ms: int) -> None:
+        for scope in leg.leases:
+            self._leases[leg.shard, scope][leg.id] = lease_expiry_ms(now_ms, leg.granted_s)
+
+    def free(self, shard: Shard, leg: LegId, scopes: Iterable[str]) -> None:
+        for scope in scopes:
+            self._leases[shard, scope].pop(leg, None)
+
+    def take(self, request: TakeLeases) -> Reply:
+        broken = Broken()
+        for lease in () if request.forced else request.leases:
+            if self.live(request.shard, lease.scope, request.now_ms, but=request.leg) >= lease.limit:
+                broken.note(lease.reason, shadow=lease.shadow)
+        if not broken.reason.allows:
+            return Reply(Status.DENIED, broken.reason)
+        for lease in request.leases:
+            self._leases[request.shard, lease.scope][request.leg] = request.until_ms
+        return Reply(Status.OK, broken.would)
+
+    # -- attempts --------------------------------------------------------------------------------------------------
+
+    def broken(self, request: Reserve) -> Broken:
+        """All limits that are reached, but for those of money."""
+        broken, shadow = Broken(), request.terms.shadow
+        broken.note(request.broken, shadow=shadow)
+        for lease in request.leases:
+            if self.live(request.shard, lease.scope, request.now_ms) >= lease.limit:
+                broken.note(lease.reason, shadow=lease.shadow or shadow)
+        for rate in request.rates:
+            if len(recent(self._rates[request.shard, rate.scope], request.now_ms, rate)) >= rate.calls:
+                broken.note(rate.reason, shadow=rate.shadow or shadow)
+        return broken
+
+    def note_attempt(self, request: Reserve) -> None:
+        """One that passed."""
+        for rate in () if request.exempt else request.rates:
+            passed = recent(self._rates[request.shard, rate.scope], request.now_ms, rate)
+            kept = passed[1:] if len(passed) >= rate.calls else passed
+            self._rates[request.shard, rate.scope] = [*kept, request.now_ms]
+
+    # -- money -----------------------------------------------------------------------------------------------------
+
+    def spend_left_micro(self, request: Reserve | Extend, leg: Leg) -> int | None:
+        caps = () if leg.exempt else request.terms.spend
+        return self._spent[request.shard, request.account].left_micro(caps)
+
+    def hold(self, request: Reserve | Extend, leg: Leg, before_micro: int, broken: Broken) -> None:
+        """Count what the leg holds more, and note when that goes beyond a cap in shadow."""
+        caps = () if leg.exempt else request.terms.spend
+        if caps:
+            spent = self._spent[request.shard, request.account]
+            spent.note(caps, 0, leg.money_micro - before_micro)
+            if spent.beyond_shadow(caps):
+                broken.note(Reason.SPEND_LIMIT, shadow=True)
+
+    def settle(self, request: Settle, leg: Leg, charged_micro: int, held_micro: int) -> None:
+        if request.terms.spend and not leg.exempt:
+            self._spent[request.shard, request.account].note(request.terms.spend, charged_micro, -held_micro)
