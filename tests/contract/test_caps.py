@@ -10,7 +10,7 @@ import pytest
 
 from rater.charging.model import CallRate, Lease, SpendCap, SpendWindow, Status
 from rater.verdict import Reason
-from tests.contract.desk import CENT, FREE, Desk, allowance
+from tests.contract.desk import CENT, FREE, Desk, allowance, blocker, money
 
 HOUR_MS = 3_600_000
 RATE = CallRate("account:ACME", 3)
@@ -143,6 +143,30 @@ def test_the_want_of_credit_is_told_after_a_spent_cap(desk: Desk) -> None:
     assert desk.reserve("b").reason is Reason.SPEND_LIMIT
 
 
+def test_what_a_grant_of_money_pays_is_spending_too(desk: Desk) -> None:
+    desk.give(money("bonus", "0.30"))
+    cap(desk, 50)
+    desk.reserve("a")
+    assert desk.extend_to_the_end("a").granted_s == 50
+    desk.settle("a", 40)
+    assert desk.account().balance_micro == 9_990 * CENT, "0.30 of the bonus, 0.10 of the balance"
+    desk.reserve("b")
+    assert desk.extend_to_the_end("b").granted_s == 10
+
+
+def test_a_repeat_spends_nothing_twice(desk: Desk) -> None:
+    cap(desk, 50)
+    desk.reserve("a")
+    extension = desk.an_extension("a", 5)
+    for _ in range(3):
+        desk.ask(extension)
+    settlement = desk.a_settlement("a", 20)
+    for _ in range(3):
+        desk.ask(settlement)
+    desk.reserve("b")
+    assert desk.extend_to_the_end("b").granted_s == 30
+
+
 # -- precedence ----------------------------------------------------------------------------------------------------
 
 Breaking = dict[str, object]
@@ -150,6 +174,11 @@ Breaking = dict[str, object]
 
 def spent(desk: Desk) -> Breaking:
     cap(desk, 0)
+    return {}
+
+
+def used_up(desk: Desk) -> Breaking:
+    desk.use_allowances(allowance(0), use_money=False)
     return {}
 
 
@@ -167,9 +196,12 @@ BREAKERS: dict[Reason, Callable[[Desk], Breaking]] = {
     Reason.CALL_RATE_LIMIT: lambda _: {"rates": (CallRate("account:ACME", 0),)},
     Reason.SPEND_LIMIT: spent,
     Reason.MARGIN_FLOOR: lambda _: {"broken": Reason.MARGIN_FLOOR},
+    Reason.ALLOWANCE_EXHAUSTED: used_up,
     Reason.INSUFFICIENT_CREDIT: poor,
 }
 """Each reason that is decided with the balance, and how to bring it about."""
+NOT_TOGETHER = {(Reason.SPEND_LIMIT, Reason.ALLOWANCE_EXHAUSTED)}
+"""Where an allowance is all that pays, no money can be spent."""
 
 
 def broken(desk: Desk, reasons: tuple[Reason, ...]) -> Breaking:
@@ -186,7 +218,8 @@ def broken(desk: Desk, reasons: tuple[Reason, ...]) -> Breaking:
 
 def test_of_every_two_reasons_the_first_in_the_order_is_told(desk: Desk) -> None:
     clean = desk.terms
-    for n, (one, other) in enumerate(combinations(sorted(BREAKERS), 2)):
+    pairs = set(combinations(sorted(BREAKERS), 2)) - NOT_TOGETHER
+    for n, (one, other) in enumerate(sorted(pairs)):
         desk.terms = clean
         desk.now_ms += 10_000
         reply = desk.reserve(f"p{n}", **broken(desk, (one, other)))
@@ -254,6 +287,15 @@ def test_at_the_end_of_its_credit_a_leg_in_shadow_is_told_and_charged_on(desk: D
     assert reply.granted_s >= 99
     assert desk.settle("a", 90).amount_micro == 90 * CENT
     assert desk.account().balance_micro == -50 * CENT
+
+
+def test_a_blocker_does_not_block_in_shadow(desk: Desk) -> None:
+    desk.give(blocker("stop"))
+    assert desk.reserve("a").reason is Reason.ALLOWANCE_EXHAUSTED
+    desk.terms = replace(desk.terms, shadow=True)
+    reply = desk.reserve("b")
+    assert (reply.status, reply.reason, reply.granted_s) == (Status.OK, Reason.ALLOWANCE_EXHAUSTED, 30)
+    assert desk.settle("b", 10).amount_micro == 10 * CENT
 
 
 def test_an_allowance_that_blocks_does_not_block_in_shadow(desk: Desk) -> None:

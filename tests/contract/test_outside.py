@@ -63,6 +63,21 @@ def test_an_old_leader_takes_and_frees_nothing_outside(desk: Desk) -> None:
     desk.epoch = 2
 
 
+def test_leases_outside_and_the_legs_own_do_not_mix(desk: Desk) -> None:
+    line = Lease("line:1", 1, Reason.LINE_LIMIT)
+    desk.credit("10.00")
+    desk.take("a", RESELLER)
+    granted_s = desk.reserve("a", leases=(line,)).granted_s
+    for _ in range(3):
+        desk.take("a", RESELLER, forced=True)
+        granted_s = desk.extend("a", granted_s).granted_s
+    assert (desk.live("line:1"), desk.live(RESELLER.scope, OTHER_SHARD)) == (1, 1)
+    desk.settle("a", granted_s)
+    assert (desk.live("line:1"), desk.live(RESELLER.scope, OTHER_SHARD)) == (0, 1)
+    desk.free("a", RESELLER)
+    assert desk.live(RESELLER.scope, OTHER_SHARD) == 0
+
+
 def test_a_reseller_in_shadow_is_told_and_denies_nobody(desk: Desk) -> None:
     told = Lease(RESELLER.scope, 1, Reason.RESELLER_LIMIT, shadow=True)
     assert desk.take("a", told).reason is Reason.ALLOWED

@@ -48,8 +48,7 @@ if leg[8] ~= '' then
 end
 ours = view_of(account, lines, terms, floor, use_money, seconds_order, money_order, 2 * account[9])
 for i = PIECES, #leg do pieces[i - PIECES + 1] = leg[i] end
-local capped = leg[9] == 0 and ARGV[4] or ''
-use_spend(capped, capped ~= '' and call('GET', KEYS[8]))
+if leg[9] == 0 and ARGV[4] ~= '' then use_spend(ARGV[4], call('GET', KEYS[8])) end
 walk(increment_end(elapsed_s + long_s))
 if shadow == 1 and draws == 1 and final == 1 and granted < q_horizon and elapsed_s + 1 >= granted then
   -- Here the leg would have ended.
@@ -60,7 +59,7 @@ end
 local waits = draws == 1 and final == 1 and granted < q_horizon and 1 or 0
 account[10] = account[10] + waits - waited
 
-if capped ~= '' then hold(KEYS[8], money_in(pieces, 1) - money_in(leg, PIECES), of_spend) end
+if caps then hold(KEYS[8], money_in(pieces, 1) - money_in(leg, PIECES), of_spend) end
 local reply = pack(0, would, granted, final, 0, account[2], account[3])
 leg[2], leg[3], leg[6], leg[7] = n, reply, granted, final
 if seen > leg[13] then leg[13] = seen end

@@ -25,7 +25,6 @@ end
 
 -- Notes what a leg holds more, and whether that goes beyond a cap in shadow.
 local function hold(key, more, of_spend)
-  if #caps == 0 then return end
   if more > 0 then note_spend(caps, spend, key, 0, more) end
   for c = 1, #caps, 4 do
     if caps[c + 3] == 1 and spend[caps[c] + 1] + spend[5] > caps[c + 1] then breaks(-of_spend) end

@@ -43,10 +43,10 @@ if owner_id ~= '' then
   renew(owner, owner_lines, theirs.terms, now)
 end
 
-local limits, rates, passed = {unpack_all(ARGV[4])}, {unpack_all(ARGV[9])}, {}
+local limits, rates, passed = {unpack_all(ARGV[4])}, ARGV[9] ~= '' and {unpack_all(ARGV[9])} or {}, {}
 local FIRST_LEASE, FIRST_RATE = 11, 11 + #limits / 2
-use_spend(exempt == 0 and ARGV[8] or '', exempt == 0 and ARGV[8] ~= '' and call('GET', KEYS[10]))
 if exempt == 0 then
+  if ARGV[8] ~= '' then use_spend(ARGV[8], call('GET', KEYS[10])) end
   breaks(broken)
   for i = 1, #limits, 2 do
     if call('ZCOUNT', KEYS[FIRST_LEASE + (i - 1) / 2], now + 1, '+inf') >= limits[i] then breaks(limits[i + 1]) end
@@ -102,7 +102,7 @@ if reason ~= 0 then
   return reply .. '\0'
 end
 
-hold(KEYS[10], money_in(pieces, 1), of_spend)
+if caps then hold(KEYS[10], money_in(pieces, 1), of_spend) end
 local waits = draws == 1 and final == 1 and granted < q_horizon and 1 or 0
 account[9], account[10] = account[9] + draws, account[10] + waits
 local reply = pack(0, would, granted, final, 0, account[2], account[3])
