@@ -25,7 +25,7 @@ from typing import Any
 
 import msgpack
 
-from rater.charging.model import Deny, Post, PostKind, Reply, Request, Reserve, Settle, Status
+from rater.charging.model import LegRequest, Post, PostKind, Reply, Request, Reserve, Settle, Status
 from rater.ids import AccountId
 
 from . import site
@@ -120,11 +120,11 @@ class Auditor:
 
     def executed(self, request: Request, reply: Reply, now_s: float) -> None:
         where = f"at {now_s:.3f} s, {type(request).__name__} {request.op}"
-        if isinstance(request, Deny):
-            return
-        self._check_floor(request.account, where)
+        if isinstance(request, LegRequest | Post):
+            self._check_floor(request.account, where)
         if isinstance(request, Post):
             self._posting(request, reply)
+        if not isinstance(request, LegRequest):
             return
         known = self._epochs.get(request.switch, 0)
         if reply.status is Status.STALE and request.leg in self._callers:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import rater.calls.session as session
-import rater.charging.books as books
 import rater.charging.memory as memory
 from rater.calls.commands import ArmTimer, Party
 from rater.charging.model import Extend, Settle, Status
+from rater.charging.walk import Walk
 from rater.verdict import Reason
 
 
@@ -30,8 +30,9 @@ def _price() -> None:
     true = memory.charge
 
     def wrong(*arguments: Any) -> Any:
-        amount_micro, *rest = true(*arguments)
-        return (max(0, amount_micro - 10_000), *rest)
+        done = true(*arguments)
+        done.amount_micro = max(0, done.amount_micro - 10_000)
+        return done
 
     memory.charge = wrong
 
@@ -83,16 +84,20 @@ def _repeat() -> None:
 
 def _floor() -> None:
     """More is reserved than there is."""
-    true = books.Walk.available_micro.fget  # type: ignore[attr-defined]
-    books.Walk.available_micro = property(lambda self: true(self) + 500_000)  # type: ignore[method-assign]
+    true = Walk._usable_funds
+
+    def richer(self: Walk) -> Any:
+        return [(fund, left_micro + 500_000) for fund, left_micro in true(self)]
+
+    Walk._usable_funds = richer  # type: ignore[method-assign]
 
 
 def _threshold() -> None:
     """Crossings upwards are told as well."""
     true = memory.crossed
 
-    def both(account: Any, threshold: Any, before: Any, after: Any) -> bool:
-        return true(account, threshold, before, after) or true(account, threshold, after, before)
+    def both(account: Any, threshold: Any, before: Any, after: Any, now_ms: int) -> bool:
+        return true(account, threshold, before, after, now_ms) or true(account, threshold, after, before, now_ms)
 
     memory.crossed = both
 
@@ -112,10 +117,10 @@ def _refund() -> None:
     """What a leg did not use is not given back."""
     true = memory.charge
 
-    def keeps(account: Any, leg: Any, *rest: Any) -> Any:
-        result = true(account, leg, *rest)
+    def keeps(account: Any, *rest: Any) -> Any:
+        done = true(account, *rest)
         account.reserved_micro += 1
-        return result
+        return done
 
     memory.charge = keeps
 

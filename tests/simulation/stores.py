@@ -18,13 +18,24 @@ import redis
 
 from rater.charging.keys import Keys, load_scripts
 from rater.charging.memory import MemoryStore
-from rater.charging.model import AccountState, Deny, LegState, Post, Reply, Request, Reserve
+from rater.charging.model import (
+    AccountState,
+    FreeLeases,
+    LegRequest,
+    LegState,
+    Reply,
+    Request,
+    Reserve,
+    TakeLeases,
+    Terms,
+)
 from rater.charging.rules import validate
 from rater.charging.store import Done
 from rater.charging.wire import (
-    OtherScopes,
+    OtherNeeds,
     from_reply,
-    reserve_scopes,
+    needs_after,
+    reserve_needs,
     to_account,
     to_call,
     to_ledger_entry,
@@ -37,6 +48,8 @@ from rater.ids import AccountId, LegId, Shard, SwitchId
 from .virtual import VirtualLoop, VirtualTime
 
 SHARD = Shard(0)
+_IN_TURN = LegRequest | TakeLeases | FreeLeases
+"""What belongs to a leg goes one after the other."""
 Entries = list[tuple[str, dict[str, Any], dict[str, Any]]]
 
 
@@ -115,7 +128,7 @@ class RedisServer:
         self._client: Any = redis.Redis(port=port)
         self._keys = Keys(prefix, SHARD)
         self._scripts = {name: self._client.script_load(body) for name, body in load_scripts().items()}
-        self._scopes: dict[LegId, bytes] = {}
+        self._needs: dict[LegId, bytes] = {}
         self._leaders: dict[SwitchId, tuple[str, int, int]] = {}
         self._channel = self._client.pubsub()
         self._channel.subscribe(self._keys.wake)
@@ -124,17 +137,19 @@ class RedisServer:
     def execute(self, request: Request) -> Reply:
         while True:
             if isinstance(request, Reserve):
-                scopes = reserve_scopes(request)
+                needs = reserve_needs(request)
             else:
-                scopes = b"" if isinstance(request, Deny | Post) else self._scopes.get(request.leg, b"")
-            name, keys, arguments = to_call(request, self._keys, scopes)
+                needs = self._needs.get(request.leg, b"") if isinstance(request, LegRequest) else b""
+            name, keys, arguments = to_call(request, self._keys, needs)
             answer = self._client.evalsha(self._scripts[name], len(keys), *keys, *arguments)
             try:
                 reply = from_reply(answer)
-            except OtherScopes as other:
-                assert not isinstance(request, Deny | Post)
-                self._scopes[request.leg] = other.scopes
+            except OtherNeeds as other:
+                assert isinstance(request, LegRequest)
+                self._needs[request.leg] = other.needs
                 continue
+            if needs and isinstance(request, LegRequest):
+                self._needs[request.leg] = needs_after(request, needs)
             self._hear()
             return reply
 
@@ -227,7 +242,7 @@ class SimStore:
     def submit(self, request: Request, done: Done) -> None:
         validate(request)
         operation = _Operation(request, done, next(self._numbers))
-        if not isinstance(request, Deny | Post):
+        if isinstance(request, _IN_TURN):
             waiting = self._busy.get(request.leg)
             if waiting is not None:
                 waiting.append(operation)
@@ -262,7 +277,7 @@ class SimStore:
         if self.dead:
             return
         request = operation.request
-        if not isinstance(request, Deny | Post):
+        if isinstance(request, _IN_TURN):
             waiting = self._busy[request.leg]
             if waiting:
                 self._send(waiting.popleft())
@@ -283,7 +298,9 @@ class SimStore:
         if self._way.away or self.dead:
             raise StoreUnavailable("the store is away")
 
-    async def account(self, shard: Shard, account: AccountId) -> AccountState | None:
+    async def account(
+        self, shard: Shard, account: AccountId, terms: Terms | None = None, now_ms: int = 0
+    ) -> AccountState | None:
         await self._reach()
         return self._server.account(account)
 
