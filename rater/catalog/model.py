@@ -75,7 +75,7 @@ class Reseller:
 @dataclass(frozen=True, slots=True)
 class Account:
     """`opening_micro` is posted once, when the account is first loaded. `credit_limit_micro` ≥ 0: how far under
-    zero a postpaid balance may go."""
+    zero a postpaid balance may go. `since_ms`: from when on it has allowances; 0: always."""
 
     id: AccountId
     plan: PlanId
@@ -90,6 +90,7 @@ class Account:
     spend: SpendCaps = field(default_factory=SpendCaps)
     reseller: ResellerId | None = None
     enforce: Enforce = Enforce.ON
+    since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

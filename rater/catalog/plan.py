@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from rater.catalog.classes import NEVER_IN_A_DECK
 from rater.catalog.cycles import Cycle
 from rater.catalog.model import Enforce
+from rater.charging.model import Consumption, Tier
 from rater.ids import GrantId, PlanId
 from rater.money import MAX_CALL_S, MICRO, Cadence, Rounding
 from rater.rating.bands import Band
@@ -25,9 +27,20 @@ class WhenExhausted(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RolloverRule:
+    """What is left at a cycle's end goes on for `cycles` more: at most `max_s`, and at least `min_s` even of an
+    allowance that was used up."""
+
+    max_s: int
+    min_s: int = 0
+    cycles: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Allowance:
-    """Seconds of some classes, new with each cycle. `also`: classes that draw on it after their own allowances
-    are used up, as long distance may on local."""
+    """Seconds of some classes, or of all when `classes` is empty, new with each cycle. `also`: classes that draw on
+    it after their own allowances are used up, as long distance may on local. Lower `priority` is used first.
+    `prorate`: an account that begins within a cycle gets its part of it."""
 
     id: str
     grant: GrantId
@@ -36,6 +49,9 @@ class Allowance:
     also: tuple[str, ...] = ()
     cadence: Cadence = field(default_factory=Cadence)
     cycle: Cycle = field(default_factory=Cycle)
+    priority: int = 0
+    rollover: RolloverRule | None = None
+    prorate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +90,8 @@ class Plan:
     bands: tuple[Band, ...] = ()
     allowances: tuple[Allowance, ...] = ()
     when_exhausted: WhenExhausted = WhenExhausted.BLOCK
+    seconds_order: Consumption = Consumption.EARLIEST_EXPIRY
+    money_order: Consumption = Consumption.EARLIEST_EXPIRY
     thresholds: Thresholds = field(default_factory=Thresholds)
     blocked_classes: tuple[str, ...] = ()
     blocked_prefixes: tuple[str, ...] = ()
@@ -96,7 +114,12 @@ class Plan:
     def unit_micro(self) -> int:
         return int(MICRO // 10**self.decimals)
 
-    def allowances_for(self, destination_class: str) -> list[Allowance]:
-        """In the order of use: those of the class itself, then those that it may also draw on."""
-        own = [a for a in self.allowances if destination_class in a.classes]
-        return own + [a for a in self.allowances if destination_class in a.also]
+    def allowances_for(self, destination_class: str) -> list[tuple[Allowance, Tier]]:
+        """Those of the class itself, then those that it may also draw on, then those of all classes; each in the
+        order of the file. Of no class (""): all."""
+        if not destination_class:
+            return [(a, Tier.OWN) for a in self.allowances]
+        own = [(a, Tier.OWN) for a in self.allowances if destination_class in a.classes]
+        linked = [(a, Tier.LINKED) for a in self.allowances if destination_class in a.also]
+        generic = [(a, Tier.GENERIC) for a in self.allowances if not a.classes]
+        return own + linked + (generic if destination_class not in NEVER_IN_A_DECK else [])

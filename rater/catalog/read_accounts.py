@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from zoneinfo import ZoneInfo
 
 from rater.catalog.classes import NEVER_IN_A_DECK
 from rater.catalog.model import (
@@ -21,9 +22,11 @@ from rater.catalog.model import (
 )
 from rater.catalog.plan import Plan, WhenExhausted
 from rater.catalog.read_plans import PREFIX, PREFIX_EXPECTED
-from rater.catalog.table import Table
+from rater.catalog.table import Table, describe
 from rater.ids import AccountId, PlanId, ResellerId, SwitchId, TrunkId
 from rater.money import MAX_CALL_S
+from rater.rating.moments import EXPECTED, parse_moment
+from rater.rating.timeline import LAST_AT_MS
 
 _SWITCH = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _SWITCH_EXPECTED = "1 to 32 lower-case letters, digits or '-', as in the settings"
@@ -76,11 +79,21 @@ def _account(name: AccountId, table: Table, context: _Context) -> Account:
         reseller=ResellerId(table.reference("reseller", context.resellers, "reseller", "")) or None,
         enforce=table.choice("enforce", Enforce, Enforce.ON),
     )
-    table.finish()
     plan = plans.get(account.plan)
+    account = replace(account, since_ms=_since(table, plan.zone if plan is not None else "UTC"))
+    table.finish()
     if plan is not None and "modality" in table:
         _check_modality(account, plan, table)
     return account
+
+
+def _since(table: Table, zone: str) -> int:
+    text = table.text("since", "", expected=EXPECTED)
+    since_ms = parse_moment(text, ZoneInfo(zone)) if text else 0
+    if since_ms is None or not 0 <= since_ms < LAST_AT_MS:
+        table.fault("since", f"{describe(text)} cannot stand here", f"{EXPECTED}, from 1970 to 2099")
+        return 0
+    return since_ms
 
 
 def _check_modality(account: Account, plan: Plan, table: Table) -> None:

@@ -14,10 +14,11 @@ from babel.numbers import list_currencies
 from rater.catalog.classes import NEVER_IN_A_DECK, STANDARD
 from rater.catalog.cycles import WEEKDAYS, Cycle, CycleKind
 from rater.catalog.model import Enforce
-from rater.catalog.plan import Allowance, Margin, Plan, Thresholds, WhenExhausted
+from rater.catalog.plan import Allowance, Margin, Plan, RolloverRule, Thresholds, WhenExhausted
 from rater.catalog.read_bands import read_bands, read_calendar
 from rater.catalog.read_dial_plans import read_dial_plan
 from rater.catalog.table import ID, ID_EXPECTED, Table, describe
+from rater.charging.model import MAX_PRIORITY, Consumption
 from rater.ids import GrantId, PlanId
 from rater.money import MAX_CALL_S, Cadence, Rounding
 from rater.rating.bands import Calendar
@@ -33,6 +34,9 @@ PREFIX = re.compile(r"[0-9*#]{1,15}")
 PREFIX_EXPECTED = "1 to 15 digits, without plus"
 _DECK = re.compile(r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9._/-]*\.csv")
 _MOST_S = 1_000_000_000
+MAX_ROLLOVER_CYCLES = 12
+ALL = "all"
+"""Instead of classes: all of them, but those that are never in a deck."""
 
 
 def read_plans(top: Table) -> tuple[dict[PlanId, Plan], tuple[str, ...]]:
@@ -91,8 +95,11 @@ def _details(table: Table, context: _Context, base: Plan) -> Plan:
     """A plan or one of its later versions: what its table does not say is as in `base`."""
     dial_plan = table.reference("dial_plan", context.dial_plans, "dial plan or preset", base.dial_plan.name)
     among = set(context.classes) - NEVER_IN_A_DECK
+    seconds_order, money_order = _consumption(table.table("consumption"), base)
     return replace(
         base,
+        seconds_order=seconds_order,
+        money_order=money_order,
         name=table.text("name", base.name),
         deck=table.text(
             "deck", base.deck or None, pattern=_DECK,
@@ -161,13 +168,21 @@ def _allowances(plan: PlanId, table: Table, classes: tuple[str, ...]) -> tuple[A
         if any(allowance.id == name for allowance in found):
             entry.fault("id", f"the allowance {name!r} stands here twice", "another id")
         among = set(classes) - NEVER_IN_A_DECK
-        own, also = entry.texts("classes", None, among=among), entry.texts("also", among=among)
+        own, also = entry.texts("classes", None, among=among | {ALL}), entry.texts("also", among=among)
+        if ALL in own:
+            if len(own) > 1 or also:
+                entry.fault("classes", "an allowance of all classes names others", f'["{ALL}"] alone, without also')
+            own, also = (), ()
         for i, klass in enumerate(also):
             if klass in own:
                 entry.fault_at(("also", i), f"{klass!r} is one of the allowance's own classes", "other classes")
         seconds = _seconds(entry)
         cadence = _cadence(entry.table("cadence"))
-        found.append(Allowance(name, GrantId(f"{plan}/{name}"), own, seconds, also, cadence, _cycle(entry)))
+        priority = entry.integer("priority", 0, low=-MAX_PRIORITY, high=MAX_PRIORITY)
+        rollover = _rollover(entry.table("rollover")) if "rollover" in entry else None
+        cycle, prorate = _cycle(entry), entry.flag("prorate", False)
+        grant = GrantId(f"{plan}/{name}")
+        found.append(Allowance(name, grant, own, seconds, also, cadence, cycle, priority, rollover, prorate))
         entry.finish()
     return tuple(found)
 
@@ -177,6 +192,35 @@ def _seconds(table: Table) -> int:
         table.fault(None, "the allowance's size must be given once", "minutes or seconds")
     minutes = table.integer("minutes", 0, low=0, high=_MOST_S // 60)
     return table.integer("seconds", minutes * 60, low=0, high=_MOST_S)
+
+
+def _rollover(table: Table) -> RolloverRule:
+    most = _length(table, "max", None)
+    least = _length(table, "min", 0)
+    if least > most:
+        table.fault(None, "more rolls over at least than at most", "a minimum not above the maximum")
+    rule = RolloverRule(most, least, table.integer("cycles", 1, low=1, high=MAX_ROLLOVER_CYCLES))
+    table.finish()
+    return rule
+
+
+def _length(table: Table, name: str, default: int | None) -> int:
+    """Seconds given as ``NAME_minutes`` or ``NAME_seconds``."""
+    minutes, seconds = f"{name}_minutes", f"{name}_seconds"
+    if (minutes in table) + (seconds in table) > 1 or (
+        default is None and minutes not in table and seconds not in table
+    ):
+        table.fault(None, f"{minutes} and {seconds}: it must be given once", f"{minutes} or {seconds}")
+    whole = table.integer(minutes, 0, low=0, high=_MOST_S // 60) * 60
+    return table.integer(seconds, whole or default or 0, low=0, high=_MOST_S)
+
+
+def _consumption(table: Table, base: Plan) -> tuple[Consumption, Consumption]:
+    """The order of use of each resource."""
+    seconds = table.choice("seconds", Consumption, base.seconds_order)
+    money = table.choice("money", Consumption, base.money_order)
+    table.finish()
+    return seconds, money
 
 
 def _cadence(table: Table) -> Cadence:

@@ -8,18 +8,31 @@ from zoneinfo import ZoneInfo
 
 from rater.catalog.cycles import Cycle, CycleKind
 from rater.catalog.model import Account, Enforce, Modality, SpendCaps
-from rater.catalog.plan import Plan, WhenExhausted
-from rater.charging.model import AllowanceTerm, SpendCap, SpendWindow, Terms, Threshold, ThresholdKind, Tier
+from rater.catalog.plan import Allowance, Plan, WhenExhausted
+from rater.charging.model import (
+    AllowanceTerm,
+    PastCycle,
+    Rollover,
+    SpendCap,
+    SpendWindow,
+    Terms,
+    Threshold,
+    ThresholdKind,
+    Tier,
+)
 
 HOUR_MS = 3_600_000
+_CYCLES_KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Cycle:
-    """The allowances of one class while none of them is renewed."""
+    """The allowances of one class while none of them is renewed. `since_ms`: an account that began later has
+    others: part of a cycle, or fewer cycles before."""
 
     from_ms: int
     until_ms: int
+    since_ms: int
     allowances: tuple[AllowanceTerm, ...]
     thresholds: tuple[Threshold, ...]
 
@@ -30,7 +43,7 @@ class PlanTerms:
     def __init__(self, plan: Plan, zone: ZoneInfo) -> None:
         self._plan = plan
         self._zone = zone
-        self._cycles: dict[str, _Cycle] = {}
+        self._cycles: dict[tuple[str, int], _Cycle] = {}
         self._hour_ms = self._day_ms = (0, 0)
         self._money = tuple(
             Threshold(f"money_below:{value}", ThresholdKind.MONEY_BELOW, value)
@@ -38,13 +51,24 @@ class PlanTerms:
         )
 
     def terms(self, account: Account, destination_class: str, at_ms: int) -> Terms:
-        cycle = self._cycles.get(destination_class)
-        if cycle is None or not cycle.from_ms <= at_ms < cycle.until_ms:
-            cycle = self._cycle(destination_class, at_ms)
-            self._cycles[destination_class] = cycle
+        cycle = self._kept(destination_class, 0, at_ms)
+        if account.since_ms > cycle.since_ms:
+            cycle = self._kept(destination_class, account.since_ms, at_ms)
         floor_micro, use_money = floor(account, self._plan.when_exhausted)
         spend = self._spend(account.spend, at_ms)
-        return Terms(floor_micro, use_money, cycle.allowances, cycle.thresholds, self._plan.currency, spend)
+        return Terms(
+            floor_micro, use_money, cycle.allowances, cycle.thresholds, self._plan.currency, spend,
+            seconds_order=self._plan.seconds_order, money_order=self._plan.money_order,
+        )  # fmt: skip
+
+    def _kept(self, destination_class: str, since_ms: int, at_ms: int) -> _Cycle:
+        key = (destination_class, since_ms)
+        cycle = self._cycles.get(key)
+        if cycle is None or not cycle.from_ms <= at_ms < cycle.until_ms:
+            if len(self._cycles) > _CYCLES_KEPT:
+                self._cycles.clear()
+            cycle = self._cycles[key] = self._cycle(destination_class, since_ms, at_ms)
+        return cycle
 
     def _spend(self, caps: SpendCaps, at_ms: int) -> tuple[SpendCap, ...]:
         if caps.hour_micro is None and caps.day_micro is None:
@@ -61,29 +85,70 @@ class PlanTerms:
             found.append(SpendCap(SpendWindow.DAY, caps.day_micro, self._day_ms[0], shadow))
         return tuple(found)
 
-    def _cycle(self, destination_class: str, at_ms: int) -> _Cycle:
-        found = []
-        for allowance in self._plan.allowances_for(destination_class):
+    def _cycle(self, destination_class: str, since_ms: int, at_ms: int) -> _Cycle:
+        found, oldest_ms = [], 0
+        bounds_ms: list[tuple[int, int]] = []
+        for allowance, tier in self._plan.allowances_for(destination_class):
             from_ms, until_ms = allowance.cycle.bounds(at_ms, self._zone)
-            _, next_until_ms = allowance.cycle.bounds(until_ms, self._zone)
-            tier = Tier.OWN if destination_class in allowance.classes else Tier.LINKED
-            found.append(
-                AllowanceTerm(
-                    allowance.grant, allowance.seconds, allowance.cadence, from_ms, until_ms, tier,
-                    next_until_ms=next_until_ms,
-                )
-            )  # fmt: skip
+            bounds_ms.append((max(from_ms, since_ms if since_ms <= at_ms else from_ms), until_ms))
+            edges_ms = self._edges(allowance, from_ms, until_ms)
+            oldest_ms = max(oldest_ms, edges_ms[0])
+            if since_ms <= at_ms:
+                found.append(_term(allowance, tier, edges_ms, since_ms))
+            else:
+                bounds_ms.append((from_ms, since_ms))
         percents = tuple(
             Threshold(f"{term.grant}:{percent}", ThresholdKind.ALLOWANCE_PERCENT, percent, term.grant)
             for term in found
             for percent in self._plan.thresholds.allowance_percent
         )
         return _Cycle(
-            max((term.valid_from_ms for term in found), default=0),
-            min((term.valid_until_ms for term in found), default=2**62),
+            max((from_ms for from_ms, _ in bounds_ms), default=0),
+            min((until_ms for _, until_ms in bounds_ms), default=2**62),
+            oldest_ms,
             tuple(found),
             self._money + percents,
         )
+
+    def _edges(self, allowance: Allowance, from_ms: int, until_ms: int) -> list[int]:
+        """Where the cycles begin: as many before the present one as may roll over, it, and as many after, at least
+        the next."""
+        count = allowance.rollover.cycles if allowance.rollover is not None else 0
+        edges_ms = [from_ms, until_ms]
+        for _ in range(count):
+            edges_ms.insert(0, allowance.cycle.bounds(edges_ms[0] - 1, self._zone)[0])
+        for _ in range(max(1, count)):
+            edges_ms.append(allowance.cycle.bounds(edges_ms[-1], self._zone)[1])
+        return edges_ms
+
+
+def _term(allowance: Allowance, tier: Tier, edges_ms: list[int], since_ms: int) -> AllowanceTerm:
+    rule = allowance.rollover
+    count = rule.cycles if rule is not None else 0
+    rollover = None
+    if rule is not None:
+        past = tuple(
+            PastCycle(
+                max(edges_ms[i], since_ms), _part(allowance, edges_ms[i], edges_ms[i + 1], since_ms),
+                edges_ms[i + 1], edges_ms[i + 1 + count],
+            )
+            for i in range(count)
+            if edges_ms[i + 1] > since_ms
+        )  # fmt: skip
+        rollover = Rollover(rule.max_s, rule.min_s, past)
+    from_ms, until_ms, next_until_ms = edges_ms[count : count + 3]
+    seconds = _part(allowance, from_ms, until_ms, since_ms)
+    return AllowanceTerm(
+        allowance.grant, seconds, allowance.cadence, max(from_ms, since_ms), until_ms, tier, allowance.priority,
+        next_until_ms, rollover,
+    )  # fmt: skip
+
+
+def _part(allowance: Allowance, from_ms: int, until_ms: int, since_ms: int) -> int:
+    """The seconds of a cycle for an account that began at `since_ms`; the part of a second is given."""
+    if not allowance.prorate or since_ms <= from_ms:
+        return allowance.seconds
+    return -(-allowance.seconds * (until_ms - since_ms) // (until_ms - from_ms))
 
 
 def hour_bounds(at_ms: int, zone: ZoneInfo) -> tuple[int, int]:

@@ -61,6 +61,10 @@ FOREVER_MS = 253_402_300_799_000
 """The end of a grant that does not end: the last second of the year 9999."""
 
 
+MAX_PRIORITY = 1_000
+"""Priorities run from its negative to it; the lower is used first."""
+
+
 class Tier(IntEnum):
     """How near a grant of seconds is to a leg's class; the nearest is used first. Values are stored."""
 

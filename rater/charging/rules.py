@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack
 
-from rater.charging.model import FOREVER_MS, GrantSpec, Post, PostGrant, PostKind, Request, Resource
+from rater.charging.model import FOREVER_MS, MAX_PRIORITY, GrantSpec, Post, PostGrant, PostKind, Request, Resource
 from rater.errors import AmountError, InputError
 from rater.money import MAX_AMOUNT_MICRO, format_amount
 from rater.verdict import Reason
@@ -20,7 +20,6 @@ DENIAL_KEPT_MS = 600_000
 """The same for a denied one; shorter, since a flood of denials must not fill the memory."""
 MAX_ID_LENGTH = 200
 MAX_GRANT_S = 1_000_000_000
-MAX_PRIORITY = 1_000
 GRANT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Of grants made by hand. Those of plans have a slash in theirs, so that no two are confused."""
 

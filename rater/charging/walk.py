@@ -34,6 +34,7 @@ from rater.verdict import Reason
 SHADOW_CREDIT_MICRO = 10**15
 """What a leg in shadow may hold beyond the account's credit: never the reason for its end."""
 _SHARED_TIERS = 3
+MAX_TERMS = 1_000_000
 """By how much the tiers of shared grants are moved: after the member's own, or before them."""
 
 
@@ -48,6 +49,8 @@ class Source:
     floor_micro: int = 0
     tier: int = 0
     priority: int = 0
+    place: int = 2 * MAX_TERMS
+    """Of an allowance in its plan, what rolled over before it: decides among equals."""
     cadence: Cadence = field(default_factory=Cadence)
     blocks: bool = False
     shared: bool = False
@@ -80,7 +83,7 @@ def tier_of(spec: GrantSpec, destination_class: str) -> Tier | None:
     return Tier.LINKED if destination_class in spec.also else None
 
 
-def _rank(source: Source, order: Consumption) -> tuple[int, int, int, int]:
+def _rank(source: Source, order: Consumption) -> tuple[int, ...]:
     grant = source.grant
     assert grant is not None
     from_ms, until_ms = grant.valid_from_ms, grant.valid_until_ms
@@ -90,7 +93,7 @@ def _rank(source: Source, order: Consumption) -> tuple[int, int, int, int]:
         Consumption.OLDEST: (from_ms, until_ms),
         Consumption.NEWEST: (-from_ms, until_ms),
     }
-    return (source.tier, source.priority, *keys[order])
+    return (source.tier, source.priority, *keys[order], source.place)
 
 
 def quota_terms(owner: AccountId, seconds: Quota | None, micro: Quota | None) -> tuple[AllowanceTerm, ...]:
@@ -246,7 +249,7 @@ class Walk:
         self, account: Account, terms: Terms, at_ms: int, sharers: int
     ) -> tuple[list[Source], list[Source]]:
         """What of an account the leg may use: grants of seconds, in no order yet, and money as it is used."""
-        by_id = {term.grant: term for term in terms.allowances}
+        by_id = {term.grant: (place, term) for place, term in enumerate(terms.allowances)}
         seconds: list[Source] = []
         money: list[Source] = []
         for grant in account.grants:
@@ -257,8 +260,9 @@ class Walk:
                 continue
             source = Source(account, grant, sharers)
             if grant.spec is None:
-                term = by_id.get(GrantId(grant.base))
+                place, term = by_id.get(GrantId(grant.base), (0, None))
                 if term is not None:
+                    source.place = 2 * place - (grant.kind is Kind.ROLLED)
                     source.tier, source.priority, source.cadence = term.tier, term.priority, term.cadence
                     seconds.append(source)
                 continue

@@ -51,8 +51,10 @@ def paid_by(
     terms = Terms(
         use_money=True,
         allowances=tuple(
-            AllowanceTerm(allowance.grant, left[allowance.id], allowance.cadence, 0, FOREVER_MS)
-            for allowance in plan.allowances_for(destination_class)
+            AllowanceTerm(
+                allowance.grant, left[allowance.id], allowance.cadence, 0, FOREVER_MS, tier, allowance.priority
+            )
+            for allowance, tier in plan.allowances_for(destination_class)
         ),
     )
     account = Account(AccountId("price"), balance_micro=MAX_AMOUNT_MICRO)

@@ -217,7 +217,7 @@ def test_allowance_of_the_class_in_its_cycle(small: Snapshot) -> None:
 
 
 def test_other_classes_have_no_allowance_but_money_thresholds(small: Snapshot) -> None:
-    for klass in ("intl_fixed", "", "inbound"):
+    for klass in ("intl_fixed", "inbound"):
         found = terms(small, "cid", klass)
         assert found.allowances == ()
         assert [t.kind for t in found.thresholds] == [ThresholdKind.MONEY_BELOW]

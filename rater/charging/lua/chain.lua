@@ -34,13 +34,15 @@ local function stands_before(x, y, order)
       if order == 0 then return x.till < y.till end
       return x.till > y.till
     end
-    return x.from < y.from
+    if x.from ~= y.from then return x.from < y.from end
+    return x.place < y.place
   end
   if x.from ~= y.from then
     if order == 2 then return x.from < y.from end
     return x.from > y.from
   end
-  return x.till < y.till
+  if x.till ~= y.till then return x.till < y.till end
+  return x.place < y.place
 end
 
 local function insert(list, first, source, order)
@@ -63,11 +65,14 @@ end
 local function add_source(view, i, kind, quota_s, quota_micro, first_fund)
   local a = view.a
   local tier, priority, blocks, free, cadence, following
+  local place = 1e6
   if kind == 0 or kind == 3 then
     local terms, t = view.terms, view.index[kind == 0 and a[i] or string.sub(a[i], 1, -2)]
     if not t then return end
     tier, priority, blocks, free, cadence, following =
       terms[t + 7], terms[t + 8], 0, terms[t + 2], terms[t + 3], terms[t + 4]
+    -- Among equals: as they stand in the plan, what rolled over before the new cycle.
+    place = kind == 0 and t or t - 1
   else
     local classes, also
     priority, blocks, free, cadence, following, classes, also = unpack_all(a[i + 8])
@@ -75,7 +80,7 @@ local function add_source(view, i, kind, quota_s, quota_micro, first_fund)
     if not tier then return end
   end
   local source = {a = a, i = i, from = a[i + 1], till = a[i + 2], tier = tier + view.shift, priority = priority,
-    blocks = blocks, free = free, first = cadence, following = following, sharers = view.sharers,
+    place = place, blocks = blocks, free = free, first = cadence, following = following, sharers = view.sharers,
     shared = view.shared, quota = false}
   if kind == 2 then
     source.first, source.quota = 0, quota_micro

@@ -1,0 +1,130 @@
+"""Allowances as an account has them at a moment: for its class, since when, with what rolls over."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from rater.catalog.snapshot import Snapshot
+from rater.charging.model import AllowanceTerm, Consumption, Tier
+from rater.errors import CatalogError
+from rater.ids import AccountId
+
+from .support import ACCOUNTS, PLANS, catalog
+
+PARIS = ZoneInfo("Europe/Paris")
+
+
+def ms(text: str) -> int:
+    return int(dt.datetime.fromisoformat(text).replace(tzinfo=PARIS).timestamp() * 1000)
+
+
+def with_allowance(tmp_path: Path, more: str, account: str = "", plan: str = "") -> Snapshot:
+    """The small catalogue, its allowance with other keys."""
+    plans = PLANS.replace("day = 15\n", f"day = 15\n{more}\n").replace("[plan.basic]\n", f"[plan.basic]\n{plan}\n")
+    accounts = ACCOUNTS.replace('[account.cid]\nplan = "basic"', f'[account.cid]\nplan = "basic"\n{account}')
+    return catalog(tmp_path, plans=plans, accounts=accounts)
+
+
+def term(snapshot: Snapshot, at: str, klass: str = "mobile", account: str = "cid") -> AllowanceTerm:
+    [found] = snapshot.terms(AccountId(account), klass, ms(at)).allowances
+    return found
+
+
+def test_the_next_cycle_is_known_before_it_begins(tmp_path: Path) -> None:
+    found = term(catalog(tmp_path), "2026-11-24T12:00")
+    assert (found.valid_until_ms, found.next_until_ms) == (ms("2026-12-15"), ms("2027-01-15"))
+
+
+def test_an_allowance_may_be_of_all_classes(tmp_path: Path) -> None:
+    plans = PLANS.replace('classes = ["fixed", "mobile"]\n', 'classes = ["all"]\npriority = -3\n')
+    snapshot = catalog(tmp_path, plans=plans)
+    found = term(snapshot, "2026-11-24", "intl_fixed")
+    assert (found.tier, found.priority) == (Tier.GENERIC, -3)
+    for klass in ("emergency", "inbound"):
+        assert snapshot.terms(AccountId("cid"), klass, ms("2026-11-24")).allowances == ()
+
+
+def test_of_no_class_there_are_all(tmp_path: Path) -> None:
+    assert term(catalog(tmp_path), "2026-11-24", "").grant == "basic/minutes"
+
+
+def test_linked_classes_come_after_their_own(tmp_path: Path) -> None:
+    snapshot = with_allowance(tmp_path, 'also = ["intl_fixed"]')
+    assert term(snapshot, "2026-11-24", "intl_fixed").tier is Tier.LINKED
+    assert term(snapshot, "2026-11-24", "fixed").tier is Tier.OWN
+
+
+def test_rollover_knows_the_cycles_before_and_how_long_their_rest_lasts(tmp_path: Path) -> None:
+    snapshot = with_allowance(tmp_path, "rollover = { max_minutes = 30, min_seconds = 10, cycles = 2 }")
+    found = term(snapshot, "2026-11-24").rollover
+    assert found is not None
+    assert (found.max_s, found.min_s) == (1800, 10)
+    assert [(p.valid_from_ms, p.seconds, p.ended_at_ms, p.rolled_until_ms) for p in found.past] == [
+        (ms("2026-09-15"), 3600, ms("2026-10-15"), ms("2026-12-15")),
+        (ms("2026-10-15"), 3600, ms("2026-11-15"), ms("2027-01-15")),
+    ]
+
+
+def test_an_account_has_allowances_from_its_beginning_on(tmp_path: Path) -> None:
+    snapshot = with_allowance(tmp_path, "", 'since = "2026-11-20"')
+    assert snapshot.terms(AccountId("cid"), "mobile", ms("2026-11-19T23:59:59")).allowances == ()
+    found = term(snapshot, "2026-11-20")
+    assert (found.valid_from_ms, found.valid_until_ms, found.seconds) == (ms("2026-11-20"), ms("2026-12-15"), 3600)
+    assert term(snapshot, "2026-12-15").valid_from_ms == ms("2026-12-15")
+    assert snapshot.terms(AccountId("ann"), "mobile", ms("2026-11-01")).allowances, "others are not touched"
+
+
+def test_a_cycle_begun_late_is_prorated_when_asked(tmp_path: Path) -> None:
+    snapshot = with_allowance(
+        tmp_path, "prorate = true\nrollover = { max_minutes = 90, cycles = 3 }", 'since = "2026-11-27T12:00"'
+    )
+    # 17.5 of 30 days.
+    assert term(snapshot, "2026-11-28").seconds == 2100
+    later = term(snapshot, "2026-12-20")
+    assert (later.seconds, later.valid_from_ms) == (3600, ms("2026-12-15"))
+    assert later.rollover is not None
+    assert [(p.valid_from_ms, p.seconds) for p in later.rollover.past] == [(ms("2026-11-27T12:00"), 2100)]
+
+
+def test_a_plan_chooses_the_order_of_each_resource(tmp_path: Path) -> None:
+    snapshot = with_allowance(tmp_path, "", plan='consumption = { money = "oldest" }')
+    found = snapshot.terms(AccountId("cid"), "mobile", ms("2026-11-24"))
+    assert (found.seconds_order, found.money_order) == (Consumption.EARLIEST_EXPIRY, Consumption.OLDEST)
+
+
+def test_what_travels_through_redis_is_the_same(tmp_path: Path) -> None:
+    snapshot = with_allowance(
+        tmp_path, "prorate = true\npriority = 2\nrollover = { max_minutes = 90 }", 'since = "2026-11-20"',
+        'consumption = { seconds = "newest" }',
+    )  # fmt: skip
+    again = Snapshot.from_bytes(snapshot.to_bytes())
+    at_ms = ms("2026-11-24")
+    assert again.terms(AccountId("cid"), "mobile", at_ms) == snapshot.terms(AccountId("cid"), "mobile", at_ms)
+
+
+@pytest.mark.parametrize(
+    ("more", "account", "plan", "said"),
+    [
+        ('also = ["all"]', "", "", '"all" cannot stand here'),
+        ("priority = 1001", "", "", "1001 cannot stand here"),
+        ("rollover = { cycles = 1 }", "", "", "it must be given once"),
+        ("rollover = { max_minutes = 1, max_seconds = 60 }", "", "", "it must be given once"),
+        ("rollover = { max_minutes = 1, min_minutes = 2 }", "", "", "more rolls over at least"),
+        ("rollover = { max_minutes = 1, cycles = 13 }", "", "", "13 cannot stand here"),
+        ("rollover = { max_minutes = 1, month = 13 }", "", "", "unknown key 'month'"),
+        ('prorate = "yes"', "", "", '"yes" cannot stand here'),
+        ("", 'since = "soon"', "", '"soon" cannot stand here'),
+        ("", "", 'consumption = { money = "any" }', '"any" cannot stand here'),
+        ("", "", 'consumption = { minutes = "oldest" }', "unknown key 'minutes'"),
+    ],
+)
+def test_faults_are_named_with_their_place(tmp_path: Path, more: str, account: str, plan: str, said: str) -> None:
+    plans = PLANS.replace("day = 15\n", f"day = 15\n{more}\n").replace("[plan.basic]\n", f"[plan.basic]\n{plan}\n")
+    accounts = ACCOUNTS.replace('[account.cid]\nplan = "basic"', f'[account.cid]\nplan = "basic"\n{account}')
+    with pytest.raises(CatalogError, match=said) as refused:
+        catalog(tmp_path, plans=plans, accounts=accounts)
+    assert all(problem.line and problem.column for problem in refused.value.problems)
