@@ -24,6 +24,7 @@ from rater.charging.model import SlicePolicy
 from rater.charging.redis_client import open_client
 from rater.charging.redis_store import RedisStore
 from rater.charging.store_clock import StoreClock
+from rater.charging.transfers import finish_pending
 from rater.clock import SystemClock
 from rater.config import ChargingSettings, Settings
 from rater.engine import Engine, EnginePolicy
@@ -39,6 +40,7 @@ GAUGES_S = 1.0
 HOUSE_S = 60.0
 MEASURE_WITHIN_S = 5.0
 MEASURED_AT_ONCE = 500
+TRANSFERS_S = 60.0
 log = structlog.get_logger(__name__)
 
 
@@ -137,6 +139,7 @@ class Daemon:
             asyncio.create_task(self._gauges(ready), name="gauges"),
             asyncio.create_task(self._catalogs(), name="catalogue"),
             asyncio.create_task(self._listen(), name="control"),
+            asyncio.create_task(self._finish_transfers(), name="transfers"),
             asyncio.create_task(self._keep_house(), name="house"),
             *(asyncio.create_task(leader.run(), name=leader.switch) for leader in self.leaders.values()),
         ]
@@ -192,6 +195,16 @@ class Daemon:
             if self.engine.hang_up(leg):
                 return {"leg": leg, "switch": leg.split(".", 1)[0], "sent": True}
         return None
+
+    async def _finish_transfers(self) -> None:
+        """Transfers between shards that whoever began them left in the middle; finishing one twice does no harm."""
+        while True:
+            with contextlib.suppress(RedisError, OSError, StoreError, TimeoutError):
+                for shard in map(Shard, range(self.settings.redis.shards)):
+                    done = await finish_pending(self.store, shard, SystemClock().wall_ms())
+                    if done:
+                        log.info("transfers finished", shard=shard, transfers=done)
+            await asyncio.sleep(TRANSFERS_S)
 
     async def _gauges(self, ready: asyncio.Event | None) -> None:
         while True:

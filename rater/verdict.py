@@ -39,7 +39,10 @@ class Reason(IntEnum):
     ALLOWANCE_EXHAUSTED = 50
     INSUFFICIENT_CREDIT = 51
     OUT_OF_RANGE = 52
-    """A posting would take a balance or a total beyond the exact range."""
+    """A posting would take a balance or a total beyond the exact range, or an account beyond its number of
+    grants."""
+    REFUND_TOO_LARGE = 53
+    """The event was not charged so much, or it was refunded before."""
 
     STORE_UNAVAILABLE = 70
     STALE_LEADER = 71

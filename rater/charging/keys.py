@@ -51,6 +51,8 @@ class Keys:
         self.accounts = f"{tag}accounts"
         self.switches = f"{tag}switches"
         self.wake = f"{tag}wake"
+        self.transfers = f"{tag}transfers"
+        self._refund = f"{tag}refund:"
         self.lease_prefix = f"{tag}lease:"
         self._rate = f"{tag}rate:"
         self._spend = f"{tag}spend:"
@@ -80,6 +82,9 @@ class Keys:
 
     def rate(self, scope: str) -> str:
         return self._rate + scope
+
+    def refund(self, event: LegId) -> str:
+        return self._refund + event
 
     def lease(self, scope: str) -> str:
         return self.lease_prefix + scope

@@ -38,6 +38,7 @@ from rater.charging.model import (
     FreeLeases,
     LegRequest,
     LegState,
+    PendingTransfer,
     Post,
     PostGrant,
     PostKind,
@@ -49,14 +50,14 @@ from rater.charging.model import (
     TakeLeases,
     Terms,
 )
-from rater.charging.postings import expire_grant, give_grant, move
+from rater.charging.postings import arrive, expire_grant, give_grant, move
 from rater.charging.rules import denial_value, validate
 from rater.charging.states import account_state, as_of
 from rater.charging.store import Done
 from rater.charging.walk import Walk, quota_terms
 from rater.clock import Clock, SystemClock
 from rater.events.stream import DENIED, RATED, THRESHOLD
-from rater.ids import AccountId, LegId, Shard, SwitchId
+from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
 from rater.verdict import Reason
 
 OutboxEntry = tuple[str, Mapping[str, Any], Mapping[str, Any]]
@@ -79,6 +80,8 @@ class MemoryStore:
         self._epochs: dict[tuple[Shard, SwitchId], int] = {}
         self._operations: dict[tuple[Shard, str], tuple[object, Reply]] = {}
         self._leaders: dict[SwitchId, tuple[str, int, int]] = {}
+        self._refunds: dict[tuple[Shard, LegId | None] | None, int] = {}
+        self._transfers: dict[tuple[Shard, OpId], PendingTransfer] = {}
         self._queue: deque[tuple[Request, Done]] = deque()
         self._flushing = False
 
@@ -124,6 +127,12 @@ class MemoryStore:
     async def leg(self, shard: Shard, leg: LegId) -> LegState | None:
         held = self._legs.get((shard, leg))
         return _leg_state(held) if held is not None else None
+
+    async def transfers(self, shard: Shard) -> Sequence[PendingTransfer]:
+        return [pending for (where, _), pending in self._transfers.items() if where == shard]
+
+    async def end_transfer(self, pending: PendingTransfer) -> None:
+        self._transfers.pop((pending.shard, pending.op), None)
 
     async def lead(self, switch: SwitchId, holder: str, ttl_ms: int) -> int | None:
         now_ms = self._clock.wall_ms()
@@ -388,7 +397,7 @@ class MemoryStore:
         before = levels(account, thresholds, request.now_ms)
         match request:
             case Post():
-                reply, lines = move(account, request)
+                reply, lines = self._move(request, account)
             case PostGrant():
                 reply, lines = give_grant(account, request)
             case ExpireGrant():
@@ -403,10 +412,35 @@ class MemoryStore:
         self._note(request, account, lines)
         if isinstance(request, Post):
             self._announce(request, account, request.terms, before)
-        takes = isinstance(request, ExpireGrant) or (isinstance(request, Post) and request.kind is PostKind.DEBIT)
+        takes = isinstance(request, ExpireGrant) or (isinstance(request, Post) and request.change_micro < 0)
         if account.waiting and not takes:
             self.on_wake(account.id)
         return reply
+
+    def _move(self, request: Post, account: Account) -> tuple[Reply, list[Line]]:
+        other = refund = None
+        if request.kind is PostKind.TRANSFER and request.other is not None:
+            other = self._account(request.shard, request.other)
+        if request.kind is PostKind.REFUND:
+            refund = (request.shard, request.event)
+        reply, lines = move(account, request, other=other, refunded_micro=self._refunds.get(refund, 0))
+        if reply.status is not Status.OK:
+            return reply, lines
+        if refund is not None:
+            self._refunds[refund] = self._refunds.get(refund, 0) + request.amount_micro
+        if other is not None:
+            self._accounts[request.shard, other.id] = other
+            self._note(request, other, arrive(other, request))
+            if other.waiting:
+                self.on_wake(other.id)
+        if request.kind is PostKind.TRANSFER_OUT:
+            assert request.other is not None
+            assert request.other_shard is not None
+            self._transfers[request.shard, request.op] = PendingTransfer(
+                request.op, request.shard, request.account, request.other, request.other_shard,
+                request.amount_micro, request.cause,
+            )  # fmt: skip
+        return reply, lines
 
     # -- keeping -------------------------------------------------------------------------------------------------
 

@@ -353,12 +353,35 @@ class PostKind(StrEnum):
     OPENING = "opening"
     CREDIT = "credit"
     DEBIT = "debit"
+    ADJUST = "adjust"
+    """Up, or with a negative amount down."""
+    REFUND = "refund"
+    """Gives back what the event `event` was charged, at most `charged_micro` in all its refunds."""
+    TRANSFER = "transfer"
+    """To `other` in the same shard, both or none."""
+    TRANSFER_OUT = "transfer_out"
+    """The first half of a transfer to `other` in another shard: noted there as pending until the second is done."""
+    TRANSFER_IN = "transfer_in"
+    """The second half; `other` is where it comes from."""
+    TRANSFER_BACK = "transfer_back"
+    """Undoes a first half when the second was refused."""
+
+    @property
+    def takes(self) -> bool:
+        """Whether money leaves the account, whatever the amount's sign."""
+        return self in (PostKind.DEBIT, PostKind.TRANSFER, PostKind.TRANSFER_OUT)
+
+    @property
+    def cause(self) -> str:
+        """As the ledger has it."""
+        return "transfer" if self.value.startswith("transfer") else self.value
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Move an account's money by hand. `amount_micro` > 0; a debit never takes the balance (less what is
-    reserved) under the floor. Idempotent by `op` for `OPERATION_KEPT_S`. Creates the account when new."""
+    """Move an account's money by hand. `amount_micro` > 0, but for an adjustment; what takes money never takes the
+    balance (less what is reserved) under the floor. Idempotent by `op` for `OPERATION_KEPT_S`. Creates the account
+    when new, and a transfer's other one. `other_shard`: of a transfer to or from another shard."""
 
     op: OpId
     shard: Shard
@@ -368,6 +391,28 @@ class Post:
     now_ms: int
     terms: Terms
     cause: str = ""
+    event: LegId | None = None
+    charged_micro: int = 0
+    other: AccountId | None = None
+    other_shard: Shard | None = None
+
+    @property
+    def change_micro(self) -> int:
+        """By how much the account's balance changes."""
+        return -self.amount_micro if self.kind.takes else self.amount_micro
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTransfer:
+    """A transfer between shards whose second half is not done yet, as its first half's shard knows it."""
+
+    op: OpId
+    shard: Shard
+    account: AccountId
+    other: AccountId
+    other_shard: Shard
+    amount_micro: int
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +444,8 @@ Request = Reserve | Answer | Extend | Settle | Deny | Post | PostGrant | ExpireG
 LegRequest = Reserve | Answer | Extend | Settle
 """Those that belong to a leg: one after the other."""
 OPERATION_KEPT_S = 30 * 86_400
+REFUND_KEPT_S = 400 * 86_400
+"""How long what was refunded of an event is remembered."""
 
 
 class Status(StrEnum):

@@ -13,26 +13,46 @@ from rater.verdict import Reason
 Done = tuple[Reply, list[Line]]
 
 
-def move(account: Account, post: Post) -> Done:
-    """Money in or out of the balance."""
-    amount_micro, before_micro = post.amount_micro, account.balance_micro
-    debit = post.kind is PostKind.DEBIT
-    after_micro = before_micro + (-amount_micro if debit else amount_micro)
-    if debit and after_micro - account.reserved_micro < post.terms.floor_micro:
+def move(account: Account, post: Post, *, other: Account | None = None, refunded_micro: int = 0) -> Done:
+    """Money in or out of the balance. `other`: where a transfer within the shard goes. `refunded_micro`: of the
+    event before."""
+    before_micro, after_micro = account.balance_micro, account.balance_micro + post.change_micro
+    if post.change_micro < 0 and after_micro - account.reserved_micro < post.terms.floor_micro:
         return Reply(Status.DENIED, Reason.INSUFFICIENT_CREDIT), []
-    moved_micro = account.debits_micro if debit else account.credits_micro
-    if moved_micro + amount_micro > MAX_AMOUNT_MICRO or abs(after_micro) > MAX_AMOUNT_MICRO:
+    if _out_of_range(account, post.change_micro):
         return Reply(Status.DENIED, Reason.OUT_OF_RANGE), []
-    account.balance_micro = after_micro
-    match post.kind:
-        case PostKind.OPENING:
-            account.opening_micro, account.opened = amount_micro, True
-        case PostKind.CREDIT:
-            account.credits_micro += amount_micro
-        case PostKind.DEBIT:
-            account.debits_micro += amount_micro
-    line = Line(post.kind.value, "", 0, before_micro, after_micro)
-    return Reply(Status.OK, amount_micro=amount_micro), [line] if amount_micro else []
+    if other is not None and _out_of_range(other, post.amount_micro):
+        return Reply(Status.DENIED, Reason.OUT_OF_RANGE), []
+    if post.kind is PostKind.REFUND and refunded_micro + post.amount_micro > post.charged_micro:
+        return Reply(Status.DENIED, Reason.REFUND_TOO_LARGE), []
+    if post.kind is PostKind.OPENING:
+        account.balance_micro = after_micro
+        account.opening_micro, account.opened = post.amount_micro, True
+    else:
+        _change(account, post.change_micro)
+    line = Line(post.kind.cause, "", 0, before_micro, after_micro)
+    return Reply(Status.OK, amount_micro=post.amount_micro), [line] if post.amount_micro else []
+
+
+def arrive(other: Account, post: Post) -> list[Line]:
+    """The other half of a transfer that `move` carried out."""
+    before_micro = other.balance_micro
+    _change(other, post.amount_micro)
+    return [Line(post.kind.cause, "", 0, before_micro, other.balance_micro)]
+
+
+def _out_of_range(account: Account, change_micro: int) -> bool:
+    moved_micro = account.debits_micro if change_micro < 0 else account.credits_micro
+    too_much = moved_micro + abs(change_micro) > MAX_AMOUNT_MICRO
+    return too_much or abs(account.balance_micro + change_micro) > MAX_AMOUNT_MICRO
+
+
+def _change(account: Account, change_micro: int) -> None:
+    account.balance_micro += change_micro
+    if change_micro < 0:
+        account.debits_micro -= change_micro
+    else:
+        account.credits_micro += change_micro
 
 
 def give_grant(account: Account, request: PostGrant) -> Done:

@@ -8,12 +8,12 @@ from redis.exceptions import RedisError
 
 from rater.charging.books import LedgerEntry
 from rater.charging.keys import Keys, leadership_key, script
-from rater.charging.model import AccountState, LegState, Terms
+from rater.charging.model import AccountState, LegState, PendingTransfer, Terms
 from rater.charging.redis_client import open_client
 from rater.charging.states import account_state, as_of
-from rater.charging.wire import to_account, to_books, to_ledger_entry, to_leg
+from rater.charging.wire import to_account, to_books, to_ledger_entry, to_leg, to_pending
 from rater.errors import StoreUnavailable
-from rater.ids import AccountId, LegId, Shard, SwitchId
+from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
 
 PAGE = 500
 """Values fetched in one command."""
@@ -115,6 +115,30 @@ class RedisReads:
             if len(page) < PAGE:
                 return
             after = f"({page[-1][0].decode()}"
+
+    async def transfers(self, shard: Shard) -> Sequence[PendingTransfer]:
+        """See `ChargingStore.transfers`."""
+        held = await self.redis.hgetall(self.keys(shard).transfers)
+        return [to_pending(shard, OpId(op.decode()), data) for op, data in sorted(held.items())]
+
+    async def end_transfer(self, pending: PendingTransfer) -> None:
+        await self.redis.hdel(self.keys(pending.shard).transfers, pending.op)
+
+    async def charged_micro(self, shard: Shard, account: AccountId, event: LegId) -> int | None:
+        """What the account's balance was charged for an event, by the entries that the ledger has in Redis, the
+        newest first; None when they know of no such charge."""
+        key, before = self.keys(shard).ledger, "+"
+        while True:
+            page = await self.redis.xrevrange(key, max=before, count=PAGE)
+            for _, fields in page:
+                if fields[b"account"].decode() == account:
+                    entry = to_ledger_entry(fields)
+                    calls = [line for line in entry.lines if line.cause == "call" and not line.resource]
+                    if calls and entry.op.rpartition(":")[0] == event:
+                        return sum(line.before - line.after for line in calls)
+            if len(page) < PAGE:
+                return None
+            before = f"({page[-1][0].decode()}"
 
     async def live_leases(self, shard: Shard, scope: str, now_ms: int) -> int:
         """How many slots of a limit are taken."""

@@ -39,14 +39,23 @@ def validate(request: Request) -> None:
     if not 0 < len(request.op) <= MAX_ID_LENGTH:
         raise InputError(f"an operation id of {len(request.op)} characters", hint=f"Give 1 to {MAX_ID_LENGTH}.")
     if isinstance(request, Post):
-        least_micro = 0 if request.kind is PostKind.OPENING else 1
-        if not least_micro <= request.amount_micro <= MAX_AMOUNT_MICRO:
-            raise AmountError(
-                f"{format_amount(request.amount_micro)} cannot be moved",
-                hint=f"Give an amount above zero, at most {format_amount(MAX_AMOUNT_MICRO)}.",
-            )
+        _validate_post(request)
     if isinstance(request, PostGrant):
         _validate_grant(request.grant)
+
+
+def _validate_post(post: Post) -> None:
+    least_micro = 0 if post.kind is PostKind.OPENING else 1
+    amount_micro = abs(post.amount_micro) if post.kind is PostKind.ADJUST else post.amount_micro
+    if not least_micro <= amount_micro <= MAX_AMOUNT_MICRO:
+        raise AmountError(
+            f"{format_amount(post.amount_micro)} cannot be moved",
+            hint=f"Give an amount above zero, at most {format_amount(MAX_AMOUNT_MICRO)}.",
+        )
+    if post.kind.cause == "transfer" and (not post.other or post.other == post.account):
+        raise InputError("a transfer needs another account", hint="Name two different accounts.")
+    if post.kind is PostKind.REFUND and not post.event:
+        raise InputError("a refund needs an event", hint="Name the event that was charged.")
 
 
 def _validate_grant(grant: GrantSpec) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from rater.charging.model import AccountState, LegState, Reply, Request, Terms
+from rater.charging.model import AccountState, LegState, PendingTransfer, Reply, Request, Terms
 from rater.ids import AccountId, LegId, Shard, SwitchId
 
 Done = Callable[[Request, Reply], None]
@@ -44,6 +44,14 @@ class ChargingStore(Protocol):
 
     async def accounts(self, shard: Shard) -> Sequence[AccountState]:
         """Every account of a shard; for audits, not for the hot path."""
+        ...
+
+    async def transfers(self, shard: Shard) -> Sequence[PendingTransfer]:
+        """Transfers from this shard to others that wait for their second half."""
+        ...
+
+    async def end_transfer(self, pending: PendingTransfer) -> None:
+        """Its second half is done, or was undone."""
         ...
 
     async def lead(self, switch: SwitchId, holder: str, ttl_ms: int) -> int | None:

@@ -18,6 +18,7 @@ from rater.charging.grants import MAX_GRANTS, Grant, Kind, quota_id
 from rater.charging.keys import Keys as Keys
 from rater.charging.model import (
     OPERATION_KEPT_S,
+    REFUND_KEPT_S,
     AccountState,
     AllowanceTerm,
     Answer,
@@ -27,9 +28,11 @@ from rater.charging.model import (
     FreeLeases,
     GrantSpec,
     LegState,
+    PendingTransfer,
     Piece,
     Post,
     PostGrant,
+    PostKind,
     Reply,
     Request,
     Reserve,
@@ -45,7 +48,7 @@ from rater.charging.model import (
 from rater.charging.rules import denial_value
 from rater.charging.states import account_state
 from rater.charging.walk import quota_terms
-from rater.ids import AccountId, GrantId, LegId, Shard, SwitchId
+from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
 from rater.money import Cadence, Quote
 from rater.verdict import Reason
 
@@ -207,12 +210,19 @@ def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
 
 
 def _post(r: Post, keys: Keys) -> Arguments:
-    contents = _digest(r.account, r.kind.value, r.amount_micro, r.cause)
+    other, event = r.other or "", r.event or ""
+    contents = _digest(r.account, r.kind.value, r.amount_micro, r.cause, other, event, r.charged_micro)
+    pending = sequence((r.account, other, r.other_shard or 0, r.amount_micro, r.cause))
     head = sequence((
-        r.op, r.account, r.kind.value, r.amount_micro, r.now_ms, r.terms.floor_micro, r.cause, contents,
+        r.op, r.account, r.kind.value, r.change_micro, r.now_ms, r.terms.floor_micro, r.cause, contents,
         str(OPERATION_KEPT_S * 1000), int(Reason.INSUFFICIENT_CREDIT), int(Reason.OUT_OF_RANGE), keys.wake,
+        r.kind.cause, other, r.charged_micro, int(Reason.REFUND_TOO_LARGE), str(REFUND_KEPT_S * 1000), pending,
     ))  # fmt: skip
-    names = (keys.operation(r.op), keys.account(r.account), keys.accounts, keys.ledger, keys.outbox)
+    within = r.other if r.kind is PostKind.TRANSFER and r.other is not None else r.account
+    names = (
+        keys.operation(r.op), keys.account(r.account), keys.accounts, keys.ledger, keys.outbox,
+        keys.account(within), keys.refund(r.event) if r.event else keys.transfers,
+    )  # fmt: skip
     return "post", names, (head, _thresholds(r.terms))
 
 
@@ -402,6 +412,15 @@ def to_leg(leg: LegId, shard: Shard, data: bytes) -> LegState | None:
         leases=tuple(scope.decode() for scope in parse_sequence(needs)[1:]),
         owner=AccountId(owner.decode()) if owner else None,
     )
+
+
+def to_pending(shard: Shard, op: OpId, data: bytes) -> PendingTransfer:
+    """A transfer that waits for its second half."""
+    account, other, other_shard, amount_micro, cause = parse_sequence(data)
+    return PendingTransfer(
+        op, shard, AccountId(account.decode()), AccountId(other.decode()), Shard(other_shard), amount_micro,
+        cause.decode(),
+    )  # fmt: skip
 
 
 def to_ledger_entry(fields: Mapping[bytes, bytes]) -> LedgerEntry:

@@ -1,9 +1,10 @@
-"""`rater account show|credit|debit`: balances, by hand."""
+"""`rater account show|credit|debit`: balances, by hand. The other movements: `rater.commands.account_moves`."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +12,11 @@ import typer
 
 from rater.catalog.model import Account
 from rater.catalog.publish import load_current
-from rater.charging.model import AccountState, Post, PostKind, Reply, Status
+from rater.charging.model import FOREVER_MS, AccountState, Post, PostKind, Reply, Status
 from rater.charging.redis_store import RedisStore
 from rater.commands.common import ConfigOption, JsonOption, console, open_store, print_json, settings_of
 from rater.errors import InputError, RaterError
+from rater.events.record import iso_ms
 from rater.ids import AccountId, OpId
 from rater.money import format_amount, parse_amount
 
@@ -22,23 +24,28 @@ AccountArgument = Annotated[str, typer.Argument(help="The account's id, as in th
 AmountArgument = Annotated[str, typer.Argument(help="A positive decimal, such as 12.50.")]
 OpOption = Annotated[str, typer.Option("--op-id", help="Names the operation: repeating it changes nothing more.")]
 
-group = typer.Typer(help="Balances: look, credit, debit.", no_args_is_help=True)
+group = typer.Typer(help="Balances and grants: look, and move by hand.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to the command line."""
+    from rater.commands import account_moves
+
+    account_moves.register(group)
     app.add_typer(group, name="account")
 
 
 @group.command("show")
 def show(account: AccountArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Balance, what live calls hold of it, totals, allowances."""
+    """Balance, what live calls hold of it, totals, grants; as they are now, though nobody has called since."""
     state = asyncio.run(_show(AccountId(account), config))
     if as_json:
         print_json(describe(state))
         return
     for name, value in describe(state).items():
-        console.print(f"{name:>12}  {value}", highlight=False)
+        for line in value if isinstance(value, list) else [value]:
+            text = ", ".join(f"{key} {each}" for key, each in line.items()) if isinstance(line, dict) else line
+            console.print(f"{name:>12}  {text}", highlight=False)
 
 
 @group.command("credit")
@@ -50,7 +57,7 @@ def credit(
     as_json: JsonOption = False,
 ) -> None:
     """Add money; running calls may have it at once."""
-    _report(asyncio.run(_post(PostKind.CREDIT, AccountId(account), amount, op_id, config)), account, as_json)
+    report(asyncio.run(_post(PostKind.CREDIT, AccountId(account), amount, op_id, config)), account, as_json)
 
 
 @group.command("debit")
@@ -62,7 +69,7 @@ def debit(
     as_json: JsonOption = False,
 ) -> None:
     """Take money, never what live calls hold, and never below the account's floor."""
-    _report(asyncio.run(_post(PostKind.DEBIT, AccountId(account), amount, op_id, config)), account, as_json)
+    report(asyncio.run(_post(PostKind.DEBIT, AccountId(account), amount, op_id, config)), account, as_json)
 
 
 def describe(state: AccountState) -> dict[str, Any]:
@@ -78,17 +85,39 @@ def describe(state: AccountState) -> dict[str, Any]:
         "allowances": [
             {
                 "grant": grant.grant,
+                "source": grant.source,
                 "granted_s": grant.granted_s,
                 "used_s": grant.used_s,
                 "reserved_s": grant.reserved_s,
                 "remaining_s": grant.remaining_s,
+                "valid_from": iso_ms(grant.valid_from_ms),
+                "valid_until": _end(grant.valid_until_ms),
             }
             for grant in state.grants
+            if not grant.closed
+        ],
+        "money_grants": [
+            {
+                "grant": grant.grant,
+                "source": grant.source,
+                "granted": format_amount(grant.granted_micro),
+                "used": format_amount(grant.used_micro),
+                "reserved": format_amount(grant.reserved_micro),
+                "remaining": format_amount(grant.remaining_micro),
+                "valid_from": iso_ms(grant.valid_from_ms),
+                "valid_until": _end(grant.valid_until_ms),
+            }
+            for grant in state.money_grants
+            if not grant.closed
         ],
     }
 
 
-async def _known(store: RedisStore, account: AccountId) -> tuple[Account, Any]:
+def _end(at_ms: int) -> str | None:
+    return None if at_ms >= FOREVER_MS else iso_ms(at_ms)
+
+
+async def known_account(store: RedisStore, account: AccountId) -> tuple[Account, Any]:
     """The account as the published catalogue has it, and that catalogue. Raises InputError for another."""
     catalog = await load_current(store.redis, store.prefix)
     if catalog is None:
@@ -104,27 +133,36 @@ async def _known(store: RedisStore, account: AccountId) -> tuple[Account, Any]:
 
 async def _show(account: AccountId, config: Path | None) -> AccountState:
     async with open_store(settings_of(config)) as store:
-        known, _ = await _known(store, account)
-        return await store.account(known.shard, account) or AccountState(account)
+        known, catalog = await known_account(store, account)
+        now_ms = time.time_ns() // 1_000_000
+        terms = catalog.terms(account, "", now_ms)
+        return await store.account(known.shard, account, terms, now_ms) or AccountState(account)
+
+
+def check_op(op_id: str) -> None:
+    """Raises InputError for one that names nothing."""
+    if not op_id.strip():
+        raise InputError("the operation id is empty", hint="Give each operation a name of its own: --op-id.")
 
 
 async def _post(kind: PostKind, account: AccountId, amount: str, op_id: str, config: Path | None) -> Reply:
     amount_micro = parse_amount(amount)
     if amount_micro <= 0:
         raise InputError(f"the amount must be more than nothing, not {amount}", hint="To take money: debit.")
-    if not op_id.strip():
-        raise InputError("the operation id is empty", hint="Give each operation a name of its own: --op-id.")
+    check_op(op_id)
     async with open_store(settings_of(config)) as store:
-        known, catalog = await _known(store, account)
+        known, catalog = await known_account(store, account)
         now_ms = time.time_ns() // 1_000_000
         terms = catalog.terms(account, "", now_ms)
         return await store.ask(Post(OpId(op_id), known.shard, account, kind, amount_micro, now_ms, terms))
 
 
-def _report(reply: Reply, account: str, as_json: bool) -> None:
+def report(reply: Reply, account: str, as_json: bool, *, unit: Callable[[int], str] = format_amount) -> None:
+    """Tell how it went. Raises InputError for a conflict, RaterError for a refusal. `unit` writes what was
+    moved."""
     if reply.status is Status.CONFLICT:
         raise InputError(
-            "this operation id was used before for another account, amount or direction; nothing was changed",
+            "this operation id was used before for something else; nothing was changed",
             hint="Choose a new --op-id, or repeat the first operation exactly.",
         )
     balance = format_amount(reply.balance_micro)
@@ -135,7 +173,7 @@ def _report(reply: Reply, account: str, as_json: bool) -> None:
             hint="Nothing was changed.",
         )
     if as_json:
-        moved = format_amount(reply.amount_micro)
+        moved = unit(reply.amount_micro)
         print_json({"account": account, "moved": moved, "balance": balance, "repeated": reply.repeated})
     else:
         console.print(f"{account}: balance {balance}{' (done before)' if reply.repeated else ''}", highlight=False)

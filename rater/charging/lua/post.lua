@@ -1,38 +1,63 @@
 -- Move an account's money by hand; the account is made when it is new.
 --
--- KEYS  1 operation  2 account  3 accounts  4 ledger  5 outbox
--- ARGV  1 operation id, account, kind (`opening`, `credit`, `debit`), amount (micro-units), now_ms, floor
---         (micro-units), note, hash of the contents, how long to keep the operation (text, ms), reasons when money is
---         short and when an amount leaves the exact range, channel to wake legs by; packed one after the other
+-- KEYS  1 operation  2 account  3 accounts  4 ledger  5 outbox  6 the account that a transfer within the shard goes to
+--       (else the account)  7 what was refunded of the event, or the shard's pending transfers
+-- ARGV  1 operation id, account, kind (see PostKind), change (micro-units, below zero takes), now_ms, floor (micro-units),
+--         note, hash of the contents, how long to keep the operation (text, ms), reasons when money is short and when an
+--         amount leaves the exact range, channel to wake legs by, cause, other account or "", charged (micro-units, of
+--         the event to refund), reason when a refund is too large, how long to keep refunds (text, ms), the transfer to
+--         note as pending (packed); packed one after the other
 --       2 thresholds, see thresholds.lua; packed
--- Writes  operation, account, accounts, ledger, outbox `threshold`.
+-- Writes  operation, account, accounts, ledger, outbox `threshold`; the other account; refunds; pending transfers.
 -- Returns a reply: ok, denied, conflict (the operation id was used with other contents, or the account was opened with
 -- another amount). An opening, which may be 0, is posted once in an account's life, however many operations ask for it.
+-- Twin of `move` and `arrive` in rater/charging/postings.py.
 -- uses: prelude quote grants thresholds
 
-local op, account_id, kind, amount, now, floor_micro, remark, digest, kept_ms, short, out_of_range, wake =
-  unpack_all(ARGV[1])
+local op, account_id, kind, change, now, floor_micro, remark, digest, kept_ms, short, out_of_range, wake, cause,
+  other_id, charged, too_large, refunds_kept_ms, pending = unpack_all(ARGV[1])
 local CONFLICT = '\4\0\0\0\0\0\0\0'
-local held = call('MGET', KEYS[1], KEYS[2])
+local transfer, refund = kind == 'transfer', kind == 'refund'
+local held
+if transfer then
+  held = call('MGET', KEYS[1], KEYS[2], KEYS[6])
+elseif refund then
+  held = call('MGET', KEYS[1], KEYS[2], KEYS[7])
+else
+  held = call('MGET', KEYS[1], KEYS[2])
+end
 if held[1] then
   local first, reply = unpack_all(held[1])
   return first == digest and reply .. '\1' or CONFLICT
 end
 local account = account_of(held[2])
-local before = account[2]
+local other = transfer and account_of(held[3])
+local refunded = refund and held[3] and tonumber(held[3]) or 0
+local amount, before = change < 0 and kind ~= 'adjust' and -change or change, account[2]
 
 if kind == 'opening' and account[8] == 1 then
   if account[4] ~= amount then return CONFLICT end
   return pack(0, 0, 0, 0, amount, before, account[3], 1)
 end
 
-local after = kind == 'debit' and before - amount or before + amount
-local total = kind == 'debit' and account[6] or account[5]
+-- Whether a balance or a total would leave the exact range.
+local function beyond(a, by)
+  local total = by < 0 and a[6] - by or a[5] + by
+  return total > MAX_AMOUNT or a[2] + by > MAX_AMOUNT or a[2] + by < -MAX_AMOUNT
+end
+
+local function move(a, by)
+  a[2] = a[2] + by
+  if by < 0 then a[6] = a[6] - by else a[5] = a[5] + by end
+end
+
 local reason = 0
-if kind == 'debit' and after - account[3] < floor_micro then
+if change < 0 and before + change - account[3] < floor_micro then
   reason = short
-elseif total + amount > MAX_AMOUNT or after > MAX_AMOUNT or after < -MAX_AMOUNT then
+elseif beyond(account, change) or (other and beyond(other, amount)) then
   reason = out_of_range
+elseif refund and refunded + amount > charged then
+  reason = too_large
 end
 if reason ~= 0 then
   local reply = pack(1, reason, 0, 0, 0, before, account[3])
@@ -42,21 +67,29 @@ end
 
 local thresholds = {unpack_all(ARGV[2])}
 local levels_before = levels(account, thresholds, now)
-account[2] = after
 if kind == 'opening' then
-  account[4], account[8] = amount, 1
-elseif kind == 'credit' then
-  account[5] = account[5] + amount
+  account[2], account[4], account[8] = before + change, amount, 1
 else
-  account[6] = account[6] + amount
+  move(account, change)
 end
-local reply = pack(0, 0, 0, 0, amount, after, account[3])
+local reply = pack(0, 0, 0, 0, amount, account[2], account[3])
 call('SET', KEYS[1], pack(digest, reply), 'PX', kept_ms)
-call('SET', KEYS[2], pack(unpack(account)))
-if not held[2] then call('SADD', KEYS[3], account_id) end
-if amount > 0 then
-  call('XADD', KEYS[4], '*', 'account', account_id, 'e', pack(op, now, remark, kind, '', 0, before, after))
+if other then
+  local other_before = other[2]
+  move(other, amount)
+  call('MSET', KEYS[2], pack(unpack(account)), KEYS[6], pack(unpack(other)))
+  call('SADD', KEYS[3], account_id, other_id)
+  call('XADD', KEYS[4], '*', 'account', other_id, 'e', pack(op, now, remark, cause, '', 0, other_before, other[2]))
+else
+  call('SET', KEYS[2], pack(unpack(account)))
+  if not held[2] then call('SADD', KEYS[3], account_id) end
+end
+if refund then call('SET', KEYS[7], refunded + amount, 'PX', refunds_kept_ms) end
+if kind == 'transfer_out' then call('HSET', KEYS[7], op, pending) end
+if change ~= 0 then
+  call('XADD', KEYS[4], '*', 'account', account_id, 'e', pack(op, now, remark, cause, '', 0, before, account[2]))
 end
 if #thresholds > 0 then announce(account, thresholds, levels_before, KEYS[5], op, account_id, now) end
-if account[10] > 0 and kind ~= 'debit' then call('PUBLISH', wake, account_id) end
+if account[10] > 0 and change > 0 then call('PUBLISH', wake, account_id) end
+if other and other[10] > 0 then call('PUBLISH', wake, other_id) end
 return reply .. '\0'

@@ -1,0 +1,60 @@
+"""Money from one account to another, in whatever shards they live.
+
+Within a shard it is one script. Between two it is two postings, each idempotent by the transfer's operation id:
+out of the one, which also notes the transfer as pending, and into the other. Whoever finds a pending transfer can
+finish it: repeating a half that was done changes nothing. Money is never in two places; for a moment it is in
+neither balance, and then it is in the list of pending transfers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rater.charging.model import PendingTransfer, Post, PostKind, Reply, Status, Terms
+from rater.charging.store import ChargingStore
+from rater.ids import OpId, Shard
+
+
+async def transfer(store: ChargingStore, post: Post) -> Reply:
+    """`post`: of kind TRANSFER, `other` in `other_shard`. The reply is of the account that pays; conflicts and
+    denials of either half are told, and then nothing has changed. Raises StoreError when the outcome is unknown:
+    repeat it."""
+    if post.other_shard is None or post.other_shard == post.shard:
+        return await store.ask(replace(post, other_shard=None))
+    reply = await store.ask(replace(post, kind=PostKind.TRANSFER_OUT))
+    if reply.status is not Status.OK:
+        return reply
+    assert post.other is not None
+    pending = PendingTransfer(
+        post.op, post.shard, post.account, post.other, post.other_shard, post.amount_micro, post.cause
+    )  # fmt: skip
+    refusal = await finish(store, pending, post.now_ms)
+    return reply if refusal is None else refusal
+
+
+async def finish(store: ChargingStore, pending: PendingTransfer, now_ms: int) -> Reply | None:
+    """Do the second half, or undo the first when it is refused: then why."""
+    second = Post(
+        pending.op, pending.other_shard, pending.other, PostKind.TRANSFER_IN, pending.amount_micro, now_ms, Terms(),
+        pending.cause, other=pending.account,
+    )  # fmt: skip
+    reply = await store.ask(second)
+    refusal = None
+    if reply.status is not Status.OK:
+        await store.ask(
+            replace(
+                second, op=OpId(f"{pending.op}:back"), shard=pending.shard, account=pending.account,
+                kind=PostKind.TRANSFER_BACK, other=pending.other,
+            )
+        )  # fmt: skip
+        refusal = reply
+    await store.end_transfer(pending)
+    return refusal
+
+
+async def finish_pending(store: ChargingStore, shard: Shard, now_ms: int) -> int:
+    """Finish what was left in the middle; how many."""
+    left = await store.transfers(shard)
+    for pending in left:
+        await finish(store, pending, now_ms)
+    return len(left)

@@ -1,0 +1,197 @@
+"""`rater account …` and `rater audit` as a user runs them, on a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from rater.charging.model import Extend, Reserve, Settle, SlicePolicy, Terms
+from rater.charging.redis_store import RedisStore
+from rater.cli import app
+from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
+from rater.money import Quote, Segment
+from tests.catalog.support import FILES, write
+from tests.servers import RedisServer
+
+PREFIXES = count(1)
+CENT = 10_000
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"c{next(PREFIXES)}"
+
+
+@pytest.fixture
+def config(server: RedisServer, prefix: str, tmp_path: Path) -> Path:
+    """Settings with two shards, and the small catalogue published."""
+    path = tmp_path / "rater.toml"
+    path.write_text(f'[redis]\nurl = "{server.url}"\nprefix = "{prefix}"\nshards = 2\n')
+    write(tmp_path / "catalog", FILES)
+    loaded = CliRunner().invoke(app, ["catalog", "load", str(tmp_path / "catalog"), "-c", str(path)])
+    assert loaded.exit_code == 0, loaded.output
+    return path
+
+
+@pytest.fixture
+def run(config: Path) -> Run:
+    """A command of the group `account`; its JSON, or with `fails` its exit code and what it says."""
+
+    def invoke(*words: str, fails: int = 0) -> Any:
+        names = 2 if words[0] == "account" else 1
+        result = CliRunner().invoke(app, [*words[:names], "-c", str(config), "--json", *words[names:]])
+        if fails or result.exception:
+            error = result.exception
+            code = getattr(error, "exit_code", result.exit_code)
+            assert code == fails, (result.output, error)
+            return f"{result.output}{error}"
+        answer: Any = json.loads(result.stdout.splitlines()[-1])
+        return answer
+
+    return invoke
+
+
+def shard_of(config: Path, account: str) -> Shard:
+    """Where the catalogue's publication placed it."""
+    store = _store(config)
+
+    async def read() -> int:
+        try:
+            return int(await store.redis.hget(f"{store.prefix}:shards", account))
+        finally:
+            await store.redis.aclose()
+
+    return Shard(asyncio.run(read()))
+
+
+def _store(config: Path) -> RedisStore:
+    lines = dict(line.split(" = ") for line in config.read_text().splitlines() if " = " in line)
+    return RedisStore(lines["url"].strip('"'), prefix=lines["prefix"].strip('"'), shards=2)
+
+
+def call(config: Path, account: str, leg: str, seconds: int | None) -> None:
+    """A call of a cent a second; with `seconds` None it goes on."""
+    quote, shard = Quote((Segment(0, 1, CENT, 1),), "EUR", "fixed"), shard_of(config, account)
+    head = (shard, AccountId(account), LegId(leg), SwitchId("pbx1"), 1, time.time_ns() // 1_000_000)
+
+    async def talk() -> None:
+        store = _store(config)
+        await store.start()
+        try:
+            reserve = Reserve(OpId(f"{leg}:1"), *head, quote, Terms(), (), SlicePolicy(), False, b"\x80")
+            await store.ask(reserve)
+            if seconds is not None:
+                await store.ask(Extend(OpId(f"{leg}:2"), *head, 20, Terms(), SlicePolicy()))
+                await store.ask(Settle(OpId(f"{leg}:3"), *head, seconds, Terms(), True, b"\x80"))
+        finally:
+            await store.close()
+
+    asyncio.run(talk())
+
+
+def test_adjust_moves_up_and_down_once(run: Run) -> None:
+    assert run("account", "adjust", "ann", "2.00", "--op-id", "a")["balance"] == "14.50"
+    down = run("account", "adjust", "ann", "--op-id", "b", "--", "-0.50")
+    assert (down["balance"], down["moved"], down["repeated"]) == ("14.00", "-0.50", False)
+    assert run("account", "adjust", "ann", "--op-id", "b", "--", "-0.50")["repeated"]
+    assert "used before" in run("account", "adjust", "ann", "0.50", "--op-id", "b", fails=2)
+    assert "insufficient_credit" in run("account", "adjust", "ann", "--op-id", "c", "--", "-99", fails=1)
+
+
+def test_transfer_moves_between_any_two_accounts(run: Run, config: Path) -> None:
+    others = {shard_of(config, name): name for name in ("bob", "cid", "dora")}
+    assert len({shard_of(config, name) for name in ("ann", *others.values())}) == 2, "both shards are met"
+    balance = 12.5
+    for number, other in enumerate(others.values()):
+        answer = run("account", "transfer", "ann", other, "1.25", "--op-id", f"t{number}", "--note", "family")
+        balance -= 1.25
+        assert float(answer["balance"]) == balance
+        assert run("account", "show", other)["balance"] == "1.25"
+        assert run("account", "transfer", "ann", other, "1.25", "--op-id", f"t{number}", "--note", "family")[
+            "repeated"
+        ]
+    assert "another account" in run("account", "transfer", "ann", "ann", "1", "--op-id", "x", fails=2)
+    assert "no account 'nobody'" in run("account", "transfer", "ann", "nobody", "1", "--op-id", "x", fails=2)
+    assert run("audit")["balanced"]
+
+
+def test_refund_gives_back_what_a_call_was_charged_and_no_more(run: Run, config: Path) -> None:
+    call(config, "ann", "pbx1.b.7", 40)
+    assert run("account", "show", "ann")["balance"] == "12.10"
+    assert run("account", "refund", "ann", "pbx1.b.7", "0.30", "--op-id", "r1")["balance"] == "12.40"
+    assert "refund_too_large" in run("account", "refund", "ann", "pbx1.b.7", "0.11", "--op-id", "r2", fails=1)
+    assert run("account", "refund", "ann", "pbx1.b.7", "0.10", "--op-id", "r3")["balance"] == "12.50"
+    assert "no charge to ann" in run("account", "refund", "ann", "pbx1.b.8", "0.10", "--op-id", "r4", fails=2)
+    assert run("audit")["balanced"]
+
+
+def test_grants_are_given_shown_and_ended(run: Run) -> None:
+    given = run(
+        "account", "grant", "ann", "10m", "--op-id", "g1", "--id", "welcome", "--source", "voucher",
+        "--until", "2199-01-01", "--class", "mobile", "--cadence", "3/30/6",
+    )  # fmt: skip
+    assert (given["moved"], given["repeated"]) == ("600 s", False)
+    assert run("account", "grant", "ann", "3.00", "--op-id", "g2", "--until", "2199-01-01T12:00")["moved"] == "3.00"
+    shown = run("account", "show", "ann")
+    welcome = next(grant for grant in shown["allowances"] if grant["grant"] == "welcome")
+    assert (welcome["remaining_s"], welcome["source"], welcome["valid_until"]) == (
+        600, "voucher", "2198-12-31T23:00:00.000Z",
+    )  # fmt: skip
+    assert [(grant["grant"], grant["remaining"]) for grant in shown["money_grants"]] == [("g2", "3.00")]
+    assert run("account", "expire", "ann", "welcome", "--op-id", "e1")["moved"] == "600 s"
+    assert run("account", "expire", "ann", "g2", "--op-id", "e2")["moved"] == "3.00"
+    assert run("account", "show", "ann")["money_grants"] == []
+    assert "no valid grant 'welcome'" in run("account", "expire", "ann", "welcome", "--op-id", "e3", fails=2)
+    assert run("audit")["balanced"]
+
+
+def test_show_has_the_allowances_of_now_though_nobody_called(run: Run) -> None:
+    [minutes] = run("account", "show", "cid")["allowances"]
+    assert (minutes["grant"], minutes["remaining_s"], minutes["source"]) == ("basic/minutes", 3600, "allowance")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["10x"], "not an amount"),
+        (["m"], "no length"),
+        (["5m", "--class", "nowhere"], "no class"),
+        (["5m", "--from", "soon"], "no moment"),
+        (["5m", "--cadence", "3/30"], "no cadence"),
+        (["5m", "--cadence", "0/0/1"], "no cadence"),
+        (["5m", "--until", "2001-01-01"], "end before it begins"),
+        (["5m", "--id", "a/b"], "cannot name a grant"),
+        (["5m", "--priority", "5000"], "priority"),
+    ],
+)
+def test_a_grant_that_cannot_be_is_explained(run: Run, words: list[str], said: str) -> None:
+    assert said in run("account", "grant", "ann", *words, "--op-id", "g", fails=2)
+
+
+def test_the_audit_finds_what_does_not_agree(run: Run, config: Path, prefix: str, server: RedisServer) -> None:
+    run("account", "grant", "ann", "10m", "--op-id", "g1")
+    run("account", "grant", "ann", "3.00", "--op-id", "g2")
+    call(config, "ann", "pbx1.b.9", None)
+    assert run("audit") == {"accounts": 4, "balanced": True, "faults": []}
+    shard = shard_of(config, "ann")
+    with server.client() as client:
+        client.delete(f"{prefix}:{{{shard}}}:leg:pbx1.b.9")
+        first = client.xrange(f"{prefix}:{{{shard}}}:ledger")
+        gift = next(name for name, fields in first if b"g2" in fields[b"e"])
+        client.xdel(f"{prefix}:{{{shard}}}:ledger", gift)
+    result = CliRunner().invoke(app, ["audit", "-c", str(config), "--json"])
+    assert result.exit_code == 1
+    faults = json.loads(result.stdout.splitlines()[-1])["faults"]
+    assert faults == [
+        "ann: the ledger's sum for g2 is 0.00, recorded is 3.00",
+        "ann: what live legs hold of g1 is 0 s, recorded is 30 s",
+    ]
