@@ -66,14 +66,22 @@ class Secret(_Part):
 
 
 class RedisSettings(_Part):
-    """`url`: an outside server; without it an embedded one keeps its data under `data_dir`."""
+    """`url`: an outside server; without it an embedded one keeps its data under `data_dir`. `cluster`: the server
+    is a node of a Redis Cluster."""
 
     url: str | None = None
+    cluster: bool = False
     password: Secret = Secret()
     data_dir: Path = Path("var/redis")
     prefix: str = Field(default="rater", pattern=r"^[a-z][a-z0-9_.-]{0,31}$")
     shards: int = Field(default=1, ge=1, le=1024)
     timeout_ms: int = Field(default=500, ge=10, le=60_000)
+
+    @model_validator(mode="after")
+    def _cluster_has_url(self) -> RedisSettings:
+        if self.cluster and (self.url is None or self.url.startswith("unix:")):
+            raise ValueError("cluster = true needs url = 'redis://HOST:PORT', any node of the cluster")
+        return self
 
 
 class SwitchSettings(_Part):

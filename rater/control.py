@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.asyncio import RedisCluster
+from redis.exceptions import RedisError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -34,7 +34,7 @@ async def ask(
     """The answer of the daemon concerned; None when none answered in time."""
     reply_key = f"{prefix}:reply:{uuid.uuid4().hex}"
     heard = await redis.publish(control_channel(prefix), json.dumps({**request, "reply": reply_key}))
-    if not heard:
+    if not heard and not isinstance(redis, RedisCluster):  # a node of a cluster counts its own listeners only
         return None
     answer = await redis.blpop([reply_key], timeout=timeout_s)
     if answer is None:
@@ -65,7 +65,7 @@ async def listen(
                         await _serve(redis, message["data"], answer)
                     else:
                         channels[channel](message["data"])
-        except (OSError, RedisConnectionError, RedisTimeoutError) as error:
+        except (OSError, RedisError) as error:
             log.warning("control connection lost", error=str(error))
         await asyncio.sleep(0.5)
 

@@ -87,9 +87,10 @@ class Daemon:
         self.metrics = Metrics()
         redis, password = settings.redis, settings.redis.password.read() or None
         self.store = RedisStore(
-            redis_url, password=password, prefix=redis.prefix, shards=redis.shards, timeout_ms=redis.timeout_ms
-        )
-        self.redis = open_client(redis_url, password)
+            redis_url, password=password, prefix=redis.prefix, shards=redis.shards, timeout_ms=redis.timeout_ms,
+            cluster=redis.cluster,
+        )  # fmt: skip
+        self.redis = open_client(redis_url, password, cluster=redis.cluster)
         self.redis_url = redis_url
         self.clock = StoreClock(SystemClock())
         self.engine = Engine(self.store, self.clock, self.metrics, engine_policy(settings.charging))

@@ -20,16 +20,20 @@ from redis.asyncio.connection import SSLConnection, parse_url
 
 RETRY_MIN_S, RETRY_MAX_S = 0.02, 2.0
 CONNECT_S = 5.0
+RECONNECT = ("NOSCRIPT", "READONLY")
+"""Refusals that a new connection mends: it loads the scripts, and finds the new master."""
 log = structlog.get_logger(__name__)
 
 
 class Call:
-    """One command under way. `data`: as it is written; `sent_s`: when it last was, monotonic."""
+    """One command under way. `data`: as it is written; `sent_s`: when it last was, monotonic; `shard`: whose
+    keys it names, where that decides which server it goes to."""
 
-    __slots__ = ("data", "sent_s")
+    __slots__ = ("data", "sent_s", "shard")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, shard: int = 0) -> None:
         self.data = data
+        self.shard = shard
         self.sent_s = 0.0
 
 
@@ -182,6 +186,17 @@ class Link:
         """Make the connection anew; what is unanswered is sent again on it."""
         if self.up and self._protocol is not None:
             self._protocol.abort()
+
+    def refused(self, call: Call, code: str, error: str, tries: int) -> bool:
+        """The server did not carry the call out; a new connection may mend that. False: it is not under way."""
+        if code in RECONNECT:
+            self.reconnect()
+        return False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is unanswered."""
+        return not self._sent and not self._queue
 
     def take_back(self) -> list[Call]:
         """Everything unanswered, in order, so that another link may send it. Only while down."""

@@ -11,7 +11,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.cluster import ClusterPubSub
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisClusterException
+
+from rater.errors import ConfigError
 
 COMMAND_S = 5.0
 """Longer than any command blocks on purpose."""
@@ -26,8 +31,45 @@ class PatientRedis(Redis):
             return await execute(*args, **options)
 
 
-def open_client(url: str, password: str | None) -> Any:
-    """Not yet connected. Untyped: redis-py's types leave open whether a command is awaited."""
-    return PatientRedis.from_url(
-        url, password=password or None, socket_timeout=None, socket_connect_timeout=COMMAND_S
-    )
+class PatientPubSub(ClusterPubSub):
+    """Looks for its node again when there was no map yet, or an old one."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        execute: Any = super().execute_command
+        try:
+            await self.cluster.initialize()
+            return await execute(*args, **options)
+        except RedisClusterException as error:
+            raise RedisConnectionError(str(error)) from error
+
+
+class PatientCluster(RedisCluster):
+    """The same of a cluster's client. What it raises of its own, outside redis-py's tree, becomes a RedisError."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        execute: Any = super().execute_command
+        try:
+            async with asyncio.timeout(COMMAND_S):
+                return await execute(*args, **options)
+        except RedisClusterException as error:
+            raise RedisConnectionError(str(error)) from error
+
+    def pubsub(self, *args: Any, **options: Any) -> PatientPubSub:
+        return PatientPubSub(self, *args, **options)
+
+
+def open_client(url: str, password: str | None, *, cluster: bool = False) -> Any:
+    """Not yet connected. `cluster`: the URL names a node of a Redis Cluster. Untyped: redis-py's types leave open
+    whether a command is awaited. Raises ConfigError for a URL that no cluster can have."""
+    options: dict[str, Any] = {
+        "password": password or None, "socket_timeout": None, "socket_connect_timeout": COMMAND_S
+    }  # fmt: skip
+    if not cluster:
+        return PatientRedis.from_url(url, **options)
+    try:
+        return PatientCluster.from_url(url, require_full_coverage=False, **options)
+    except RedisClusterException as error:
+        raise ConfigError(
+            f"[redis] url {url} cannot be a cluster's: {error}",
+            hint="With cluster = true write redis://HOST:PORT, any node of the cluster; it has no databases.",
+        ) from error

@@ -22,10 +22,10 @@ PAGE = 500
 class RedisReads:
     """`redis`: the client of redis-py, for others too."""
 
-    def __init__(self, url: str, *, password: str | None, prefix: str, shards: int) -> None:
+    def __init__(self, url: str, *, password: str | None, prefix: str, shards: int, cluster: bool) -> None:
         self.prefix = prefix
         self.shards = shards
-        self.redis = open_client(url, password)
+        self.redis = open_client(url, password, cluster=cluster)
         self._shard_keys = [Keys(prefix, Shard(shard)) for shard in range(shards)]
         self._lead = self.redis.register_script(script("lead"))
         self._fence = self.redis.register_script(script("fence"))

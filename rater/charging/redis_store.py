@@ -12,11 +12,12 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypedDict
 
 import hiredis
 import structlog
 
+from rater.charging.cluster import ClusterLinks
 from rater.charging.connection import Address, Call, Link
 from rater.charging.keys import Keys, digest, load_scripts
 from rater.charging.model import (
@@ -44,22 +45,27 @@ QUEUE_MAX = 100_000
 """Unanswered operations beyond which no new work is taken; what live legs need is always taken."""
 RETRY_MIN_S, RETRY_MAX_S = 0.02, 1.0
 _PASSING = re.compile(
-    "(?:^|-)(NOSCRIPT|LOADING|READONLY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|BUSY|OOM|MISCONF|NOREPLICAS|NOAUTH|NOPERM) "
+    "(?:^|-)(NOSCRIPT|LOADING|READONLY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|BUSY|OOM|MISCONF|NOREPLICAS"
+    "|NOAUTH|NOPERM) "
 )
 """Errors that say that nothing was done and may pass: the same operation is sent again until it is answered. Inside
 a script's error, as older servers give it, the code stands after a dash."""
-_RECONNECT = ("NOSCRIPT", "READONLY")
-"""Those that a new connection mends: it loads the scripts, and finds the new master."""
 _InTurn = LegRequest | TakeLeases | FreeLeases
 """What is sent one at a time for each leg."""
 log = structlog.get_logger(__name__)
+
+
+class _Told(TypedDict):
+    on_answer: Callable[[Any, Any], None]
+    after_read: Callable[[], None]
+    on_up: Callable[[bool], None]
 
 
 class _Operation(Call):
     __slots__ = ("done", "needs", "request", "script", "tries")
 
     def __init__(self, request: Request, done: Done) -> None:
-        super().__init__(b"")
+        super().__init__(b"", request.shard)
         self.request = request
         self.done = done
         self.script = ""
@@ -70,7 +76,8 @@ class _Operation(Call):
 class RedisStore(RedisReads):
     """See `ChargingStore`. `on_latency(script, seconds)` and `on_available(bool)` are called as things happen.
 
-    `timeout_ms`: an answer later than that makes the connection anew, and the operation is repeated.
+    `timeout_ms`: an answer later than that makes the connection anew, and the operation is repeated. `cluster`: the
+    URL names a node of a Redis Cluster.
     """
 
     def __init__(
@@ -82,8 +89,9 @@ class RedisStore(RedisReads):
         shards: int = 1,
         timeout_ms: int = 500,
         queue_max: int = QUEUE_MAX,
+        cluster: bool = False,
     ) -> None:
-        super().__init__(url, password=password, prefix=prefix, shards=shards)
+        super().__init__(url, password=password, prefix=prefix, shards=shards, cluster=cluster)
         self.on_latency: Callable[[str, float], None] = lambda script, seconds: None
         self.on_available: Callable[[bool], None] = lambda up: None
         self.refused = 0
@@ -94,13 +102,14 @@ class RedisStore(RedisReads):
         self._busy: dict[LegId, deque[_Operation]] = {}
         self._needs: dict[LegId, bytes] = {}
         self._reading = False
-        self._link = Link(
-            Address.from_url(url, password),
-            [("SCRIPT", "LOAD", body) for body in load_scripts().values()],
-            timeout_s=timeout_ms / 1000,
-            on_answer=self._answered,
-            after_read=self._after_read,
-            on_up=self._on_up,
+        greeting = [("SCRIPT", "LOAD", body) for body in load_scripts().values()]
+        address = Address.from_url(url, password)
+        told: _Told = {"on_answer": self._answered, "after_read": self._after_read, "on_up": self._on_up}
+        timeout_s = timeout_ms / 1000
+        self._link: Link | ClusterLinks = (
+            ClusterLinks(self.redis, address, greeting, shards=shards, timeout_s=timeout_s, **told)
+            if cluster
+            else Link(address, greeting, timeout_s=timeout_s, **told)
         )
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -253,10 +262,10 @@ class RedisStore(RedisReads):
         code = passing.group(1)
         if operation.tries in (1, 10, 100) or operation.tries % 1000 == 0:
             log.warning("redis refuses for now", script=operation.script, code=code, tries=operation.tries)
+        if self._link.refused(operation, code, error, operation.tries):
+            return
         delay_s = min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(operation.tries - 1, 8))
         asyncio.get_running_loop().call_later(delay_s, self._again, operation)
-        if code in _RECONNECT:
-            self._link.reconnect()
 
     def _again(self, operation: _Operation) -> None:
         self._link.queue(operation)

@@ -86,13 +86,13 @@ _LAST_AT_MS = 4_102_444_800_000
 @asynccontextmanager
 async def open_redis(settings: Settings) -> AsyncIterator[Redis]:
     """A connection for what is not per call. Raises StoreUnavailable when there is no server."""
-    from redis.asyncio import Redis
     from redis.exceptions import RedisError
 
+    from rater.charging.redis_client import open_client
     from rater.errors import StoreUnavailable
 
     url = redis_url(settings.redis)
-    client = Redis.from_url(url, password=settings.redis.password.read() or None)
+    client = open_client(url, settings.redis.password.read(), cluster=settings.redis.cluster)
     try:
         try:
             await client.ping()
@@ -119,6 +119,7 @@ async def open_store(settings: Settings) -> AsyncIterator[RedisStore]:
             prefix=redis.prefix,
             shards=redis.shards,
             timeout_ms=redis.timeout_ms,
+            cluster=redis.cluster,
         )
         await store.start()
         try:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rater.config import RedisSettings
 
 PAGE = 200
+POLL_S = 0.2
 _DISPOSITIONS = {"answered": "green", "busy": "yellow", "no_answer": "yellow", "cancelled": "yellow"}
 events = typer.Typer(name="events", help="The records in the outbox.", no_args_is_help=True)
 
@@ -164,8 +165,15 @@ async def _new(redis: Redis, settings: RedisSettings, places: dict[str, str]) ->
     """Every record written from now on. An entry that makes no record is told of on standard error."""
     client: Any = redis
     shards = {outbox_key(settings.prefix, shard).encode(): shard for shard in range(settings.shards)}
+    together = not settings.cluster or len(places) == 1  # on a cluster no command reads two shards
     while True:
-        for key, page in await client.xread(places, count=PAGE, block=1000) or ():
+        if together:
+            pages = await client.xread(places, count=PAGE, block=1000) or ()
+        else:
+            reads = [client.xread({key: after}, count=PAGE) for key, after in places.items()]
+            pages = [page for answer in await asyncio.gather(*reads) for page in answer or ()]
+            await asyncio.sleep(0 if pages else POLL_S)
+        for key, page in pages:
             for stream_id, fields in page:
                 places[key.decode()] = stream_id.decode()
                 if TO in fields:

@@ -160,7 +160,8 @@ def _senders(settings: Settings, clock: Clock, metrics: Metrics) -> list[Sender]
 
 def _redis(settings: Settings) -> Redis:
     redis = settings.redis
-    client: Redis = open_client(redis.url or EmbeddedRedis(redis.data_dir).url, redis.password.read())
+    url = redis.url or EmbeddedRedis(redis.data_dir).url
+    client: Redis = open_client(url, redis.password.read(), cluster=redis.cluster)
     return client
 
 

@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from rater.charging.redis_store import RedisStore
+from tests.cluster import Cluster
 from tests.contract.desk import Desk, Driver, MemoryDriver, RedisDriver
-from tests.servers import RedisServer, binaries
+from tests.servers import DEBIAN, RedisServer, binaries
 
 _PREFIXES = count(1)
-KINDS = ["memory", *binaries()]
+CLUSTER = ["cluster"] if DEBIAN.exists() else []
+KINDS = ["memory", *binaries(), *CLUSTER]
+SHARDS = 4
+"""As many as the cases name; on the cluster they are spread over its masters."""
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +30,15 @@ def redis_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str
     yield servers
     for server in servers.values():
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(Path(tmp_path_factory.mktemp("cluster")))
+    try:
+        yield cluster.start()
+    finally:
+        cluster.stop()
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +55,15 @@ def driver(
     if request.param == "memory":
         yield MemoryDriver()
         return
-    server = redis_servers[request.param]
-    if server.process is None:
-        server.start()
-    store = RedisStore(server.url, prefix=f"t{next(_PREFIXES)}")
+    prefix = f"t{next(_PREFIXES)}"
+    if request.param == "cluster":
+        url = request.getfixturevalue("cluster").url
+        store = RedisStore(url, prefix=prefix, shards=SHARDS, cluster=True)
+    else:
+        server = redis_servers[request.param]
+        if server.process is None:
+            server.start()
+        store = RedisStore(server.url, prefix=prefix)
     loop.run_until_complete(store.start())
     driver = RedisDriver(loop, store)
     yield driver
