@@ -142,6 +142,7 @@ class Engine:
             seen_at_ms=max(state.seen_at_ms, facts.attempted_at_ms),
         )
         record = resumed(session, switch, state)
+        record.owner = state.owner
         record.terms = self._terms(record)
         catalog = self._catalog
         reseller = catalog.resellers.get(ResellerId(facts.reseller)) if catalog is not None else None
@@ -367,6 +368,7 @@ class Engine:
     def _request(self, record: LiveLeg, command: ChargeCommand) -> Reserve | Answer | Extend | Settle:
         if isinstance(command, ExtendSlice | SettleLeg):
             record.terms = self._terms(record)
+            self._note_owner(record)
         if isinstance(command, SettleLeg) and record.shadow:
             self._end_in_shadow(record, command.duration_s or 0)
         return request_of(record, command, self._policy.slice, self._clock.wall_ms())
@@ -454,20 +456,30 @@ class Engine:
         session, switch = record.session, record.switch
         self._legs[session.leg] = record
         self._by_account[record.account].add(session.leg)
+        self._note_owner(record)
         switch.active[session.facts.direction] += 1
         call = session.facts.call
         switch.calls[call] = switch.calls.get(call, 0) + 1
         self._report(switch)
+
+    def _note_owner(self, record: LiveLeg) -> None:
+        """A leg draws on one group in its life; it may join it while it talks."""
+        share = record.terms.share
+        if record.owner is None and share is not None:
+            record.owner = share.owner
+        if record.owner is not None:
+            self._by_account[record.owner].add(record.session.leg)
 
     def _drop(self, record: LiveLeg) -> None:
         session, switch = record.session, record.switch
         if self._legs.pop(session.leg, None) is None:
             return
         switch.slots.free(session.leg)
-        legs = self._by_account[record.account]
-        legs.discard(session.leg)
-        if not legs:
-            del self._by_account[record.account]
+        for payer in {record.account, record.owner or record.account}:
+            legs = self._by_account[payer]
+            legs.discard(session.leg)
+            if not legs:
+                del self._by_account[payer]
         switch.active[session.facts.direction] -= 1
         call = session.facts.call
         switch.calls[call] -= 1

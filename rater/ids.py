@@ -9,6 +9,7 @@ AccountId = NewType("AccountId", str)
 PlanId = NewType("PlanId", str)
 ResellerId = NewType("ResellerId", str)
 GrantId = NewType("GrantId", str)
+GroupId = NewType("GroupId", str)
 CallId = NewType("CallId", str)
 """``<switch>.<boot>.<linkedid>``: the legs and lines that share a conversation."""
 LegId = NewType("LegId", str)

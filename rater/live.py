@@ -78,6 +78,8 @@ class LiveLeg:
     """What a rule in shadow would have denied it for; told when the leg begins."""
     shadow: bool = False
     """Nothing is enforced on the leg."""
+    owner: AccountId | None = None
+    """Of the sharing group that it draws on: its money is waited for too."""
     wake: int = 0
     """The number of its valid wake-up; older ones in the heap are void."""
 

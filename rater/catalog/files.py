@@ -23,6 +23,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from rater.catalog.classes import NEVER_IN_A_DECK
+from rater.catalog.groups import Group
 from rater.catalog.model import Account, Line, Reseller, SwitchRules, Trunk
 from rater.catalog.plan import Plan
 from rater.catalog.pricing import ClassRowError, PricedPlan
@@ -33,7 +34,7 @@ from rater.catalog.snapshot import Content, Snapshot
 from rater.catalog.table import Table
 from rater.catalog.toml_places import TomlFile, read_toml
 from rater.errors import CatalogError, InputError, Problem
-from rater.ids import AccountId, LineId, PlanId, ResellerId, SwitchId, TrunkId
+from rater.ids import AccountId, GroupId, LineId, PlanId, ResellerId, SwitchId, TrunkId
 from rater.rating.compiled import CompiledDeck
 from rater.rating.deck import import_deck
 
@@ -71,10 +72,11 @@ class _Folder:
         self.plans_are_good = not any(problem.file == "plans.toml" for problem in self.problems)
         accounts: dict[AccountId, Account] = {}
         resellers: dict[ResellerId, Reseller] = {}
+        groups: dict[GroupId, Group] = {}
         switches: dict[SwitchId, SwitchRules] = {}
         trunks: dict[TrunkId, Trunk] = {}
         if (table := self._toml("accounts.toml")) is not None:
-            accounts, resellers = read_accounts(table, plans, classes)
+            accounts, resellers, groups = read_accounts(table, plans, classes)
         if (table := self._toml("switches.toml")) is not None:
             switches = read_switches(table)
         if (table := self._toml("trunks.toml")) is not None:
@@ -83,7 +85,9 @@ class _Folder:
         decks, plan_decks = self._decks(plans, set(classes) - NEVER_IN_A_DECK)
         if self.problems:
             return None
-        return Snapshot(Content(plans, plan_decks, accounts, lines, trunks, switches, resellers), tuple(decks))
+        return Snapshot(
+            Content(plans, plan_decks, accounts, lines, trunks, switches, resellers, groups), tuple(decks)
+        )
 
     def _strangers(self) -> None:
         for path in sorted(self.folder.iterdir()):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -76,7 +76,7 @@ async def publish(
     """
     try:
         progress("accounts")
-        places = await place_accounts(redis, prefix, list(snapshot.accounts), shards)
+        places = await place_accounts(redis, prefix, list(snapshot.accounts), shards, snapshot.sharing.owner)
         resellers = await place_resellers(redis, prefix, list(snapshot.resellers), shards)
         placed = snapshot.placed(places, 0)
         opened, notes = await _open_accounts(redis, store, placed, prefix, now_ms)
@@ -98,15 +98,37 @@ async def publish(
 
 
 async def place_accounts(
-    redis: Redis, prefix: str, accounts: Sequence[AccountId], shards: int
+    redis: Redis,
+    prefix: str,
+    accounts: Sequence[AccountId],
+    shards: int,
+    owner_of: Callable[[AccountId], AccountId | None] = lambda account: None,
 ) -> dict[AccountId, Shard]:
-    """The shard of each account; new accounts are spread by name. Whoever comes first decides."""
+    """The shard of each account; new accounts are spread by name, those of a sharing group live with its owner.
+    Whoever comes first decides. Raises ConfigError when an account's place is none that it may have."""
+    members = [account for account in accounts if owner_of(account) is not None]
+    places = await _place(redis, prefix, [account for account in accounts if owner_of(account) is None], shards, {})
+    beside = {member: places[owner] for member in members if (owner := owner_of(member)) is not None}
+    places |= await _place(redis, prefix, members, shards, beside)
+    apart = sorted(member for member, shard in beside.items() if places[member] != shard)
+    if apart:
+        raise ConfigError(
+            f"{len(apart)} accounts live in another shard than the owner of their group, such as {apart[0]} in "
+            f"shard {places[apart[0]]} and {owner_of(apart[0])} in shard {beside[apart[0]]}",
+            hint="Only accounts of one shard can share. Make a new account in the group, and transfer the balance.",
+        )
+    return places
+
+
+async def _place(
+    redis: Redis, prefix: str, accounts: Sequence[AccountId], shards: int, beside: Mapping[AccountId, Shard]
+) -> dict[AccountId, Shard]:
     key = f"{prefix}:shards"
     places: dict[AccountId, Shard] = {}
     for batch in _batches(accounts):
         pipe = redis.pipeline(transaction=False)
         for name in batch:
-            pipe.hsetnx(key, name, zlib.crc32(name.encode()) % shards)
+            pipe.hsetnx(key, name, beside.get(name, zlib.crc32(name.encode()) % shards))
         pipe.hmget(key, batch)
         places |= {name: Shard(int(value)) for name, value in zip(batch, (await pipe.execute())[-1], strict=True)}
     astray = sorted(name for name, shard in places.items() if shard >= shards)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from rater.catalog.classes import NEVER_IN_A_DECK
+from rater.catalog.groups import Group
 from rater.catalog.model import (
     Account,
     Barred,
@@ -21,9 +22,10 @@ from rater.catalog.model import (
     Trunk,
 )
 from rater.catalog.plan import Plan, WhenExhausted
+from rater.catalog.read_groups import read_groups
 from rater.catalog.read_plans import PREFIX, PREFIX_EXPECTED
 from rater.catalog.table import Table, describe
-from rater.ids import AccountId, PlanId, ResellerId, SwitchId, TrunkId
+from rater.ids import AccountId, GroupId, PlanId, ResellerId, SwitchId, TrunkId
 from rater.money import MAX_CALL_S
 from rater.rating.moments import EXPECTED, parse_moment
 from rater.rating.timeline import LAST_AT_MS
@@ -48,13 +50,14 @@ class _Context:
 
 def read_accounts(
     top: Table, plans: Mapping[PlanId, Plan], classes: Collection[str]
-) -> tuple[dict[AccountId, Account], dict[ResellerId, Reseller]]:
-    """`classes`: those that decks may use."""
+) -> tuple[dict[AccountId, Account], dict[ResellerId, Reseller], dict[GroupId, Group]]:
+    """Accounts, resellers and sharing groups. `classes`: those that decks may use."""
     resellers = {ResellerId(name): _reseller(ResellerId(name), table) for name, table in top.named("reseller")}
     context = _Context(plans, resellers, set(classes) - NEVER_IN_A_DECK)
     accounts = {AccountId(name): _account(AccountId(name), table, context) for name, table in top.named("account")}
+    groups = read_groups(top, accounts, plans, context.classes)
     top.finish()
-    return accounts, resellers
+    return accounts, resellers, groups
 
 
 def _reseller(name: ResellerId, table: Table) -> Reseller:

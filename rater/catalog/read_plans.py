@@ -180,7 +180,7 @@ def _allowances(plan: PlanId, table: Table, classes: tuple[str, ...]) -> tuple[A
         cadence = _cadence(entry.table("cadence"))
         priority = entry.integer("priority", 0, low=-MAX_PRIORITY, high=MAX_PRIORITY)
         rollover = _rollover(entry.table("rollover")) if "rollover" in entry else None
-        cycle, prorate = _cycle(entry), entry.flag("prorate", False)
+        cycle, prorate = read_cycle(entry), entry.flag("prorate", False)
         grant = GrantId(f"{plan}/{name}")
         found.append(Allowance(name, grant, own, seconds, also, cadence, cycle, priority, rollover, prorate))
         entry.finish()
@@ -195,8 +195,8 @@ def _seconds(table: Table) -> int:
 
 
 def _rollover(table: Table) -> RolloverRule:
-    most = _length(table, "max", None)
-    least = _length(table, "min", 0)
+    most = read_length(table, "max", None)
+    least = read_length(table, "min", 0)
     if least > most:
         table.fault(None, "more rolls over at least than at most", "a minimum not above the maximum")
     rule = RolloverRule(most, least, table.integer("cycles", 1, low=1, high=MAX_ROLLOVER_CYCLES))
@@ -204,7 +204,7 @@ def _rollover(table: Table) -> RolloverRule:
     return rule
 
 
-def _length(table: Table, name: str, default: int | None) -> int:
+def read_length(table: Table, name: str, default: int | None) -> int:
     """Seconds given as ``NAME_minutes`` or ``NAME_seconds``."""
     minutes, seconds = f"{name}_minutes", f"{name}_seconds"
     if (minutes in table) + (seconds in table) > 1 or (
@@ -233,7 +233,8 @@ def _cadence(table: Table) -> Cadence:
     return cadence
 
 
-def _cycle(table: Table) -> Cycle:
+def read_cycle(table: Table) -> Cycle:
+    """The keys `cycle` and `day`."""
     kind = table.choice("cycle", CycleKind, CycleKind.MONTHLY)
     if kind is CycleKind.MONTHLY:
         return Cycle(kind, table.integer("day", 1, low=1, high=31))

@@ -15,13 +15,14 @@ from typing import Any
 import msgpack
 from pydantic import TypeAdapter, ValidationError
 
+from rater.catalog.groups import Group, Sharing
 from rater.catalog.model import Account, Line, Rated, Refused, Reseller, SwitchRules, Trunk
 from rater.catalog.plan import Plan
 from rater.catalog.pricing import PricedPlan
 from rater.catalog.terms import PlanTerms
 from rater.charging.model import Terms
 from rater.errors import CatalogError, InputError, Problem
-from rater.ids import AccountId, LineId, PlanId, ResellerId, Shard, SwitchId, TrunkId
+from rater.ids import AccountId, GroupId, LineId, PlanId, ResellerId, Shard, SwitchId, TrunkId
 from rater.rating.compiled import CompiledDeck
 
 FORMAT = "rater.catalog/1"
@@ -39,6 +40,7 @@ class Content:
     trunks: dict[TrunkId, Trunk] = field(default_factory=dict)
     switches: dict[SwitchId, SwitchRules] = field(default_factory=dict)
     resellers: dict[ResellerId, Reseller] = field(default_factory=dict)
+    groups: dict[GroupId, Group] = field(default_factory=dict)
 
 
 _CONTENT = TypeAdapter(Content)
@@ -60,6 +62,7 @@ class Snapshot:
             for plan in self.plans.values()
             for version in plan.versions
         }
+        self.sharing = Sharing(content.groups)
         self._by_endpoint = {line.endpoint: line for line in content.lines.values()}
         self._by_code = {line.account_code: line for line in content.lines.values() if line.account_code}
 
@@ -103,6 +106,16 @@ class Snapshot:
 
     def terms(self, account: AccountId, destination_class: str, at_ms: int) -> Terms:
         """Raises KeyError for an account that is not in the catalogue."""
+        terms = self._own_terms(account, destination_class, at_ms)
+        if not self.sharing.serves(account, destination_class, at_ms):
+            return terms
+        owner = self.sharing.owner(account)
+        if owner is None or not self.content.accounts[owner].active:
+            return terms
+        lent = self._own_terms(owner, destination_class, at_ms)
+        return replace(terms, share=self.sharing.share(account, lent, at_ms))
+
+    def _own_terms(self, account: AccountId, destination_class: str, at_ms: int) -> Terms:
         payer = self.content.accounts[account]
         version = self.plans[payer.plan].at(at_ms).plan
         return self._terms[version.key].terms(payer, destination_class, at_ms)
