@@ -231,6 +231,24 @@ def test_accounts_keep_their_shard(server: EmbeddedRedis) -> None:
     asyncio.run(main())
 
 
+def test_members_of_a_group_live_with_its_owner(server: EmbeddedRedis) -> None:
+    names = [AccountId(f"a{i}") for i in range(20)]
+    owner = AccountId("boss")
+
+    async def main() -> None:
+        async with opened(server) as (redis, _):
+            places = await place_accounts(redis, P, [*names, owner], 8, dict.fromkeys(names, owner).get)
+            assert set(places.values()) == {places[owner]}
+            alone = AccountId("alone")
+            await redis.hset(f"{P}:shards", alone, (places[owner] + 1) % 8)
+            with pytest.raises(
+                ConfigError, match="live in another shard than the owner of their group, such as alone"
+            ):
+                await place_accounts(redis, P, [owner, alone], 8, {alone: owner}.get)
+
+    asyncio.run(main())
+
+
 def test_shards_travel_with_the_snapshot(server: EmbeddedRedis, small: Snapshot) -> None:
     async def main() -> None:
         async with opened(server, shards=8) as (redis, store):
