@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from rater.charging.books import LedgerEntry
 from rater.charging.keys import Keys, leadership_key, script
@@ -12,7 +12,7 @@ from rater.charging.model import AccountState, LegState, PendingTransfer, Terms
 from rater.charging.redis_client import open_client
 from rater.charging.states import account_state, as_of
 from rater.charging.wire import to_account, to_books, to_ledger_entry, to_leg, to_pending
-from rater.errors import StoreUnavailable
+from rater.errors import ConfigError, StoreUnavailable
 from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
 
 PAGE = 500
@@ -25,20 +25,33 @@ class RedisReads:
     def __init__(self, url: str, *, password: str | None, prefix: str, shards: int, cluster: bool) -> None:
         self.prefix = prefix
         self.shards = shards
+        self._cluster = cluster
         self.redis = open_client(url, password, cluster=cluster)
         self._shard_keys = [Keys(prefix, Shard(shard)) for shard in range(shards)]
         self._lead = self.redis.register_script(script("lead"))
         self._fence = self.redis.register_script(script("fence"))
 
     async def check(self) -> None:
-        """Raises StoreUnavailable when the server cannot be reached or refuses."""
+        """Raises StoreUnavailable when the server cannot be reached or refuses, ConfigError when it is a node of a
+        cluster and not spoken to as such."""
         try:
             await self.redis.ping()
+            alone = self._cluster or not await self._in_cluster()
         except (RedisError, OSError) as error:
             await self.redis.aclose()
             raise StoreUnavailable(
                 f"Redis does not answer: {error}", hint="Is it running, and is [redis] url right? See rater doctor."
             ) from error
+        if not alone:
+            await self.redis.aclose()
+            raise ConfigError("[redis] url names a node of a Redis Cluster", hint="Set [redis] cluster = true.")
+
+    async def _in_cluster(self) -> bool:
+        """Unknown, where INFO is forbidden, counts as not."""
+        try:
+            return bool((await self.redis.info("cluster"))["cluster_enabled"])
+        except (ResponseError, KeyError):
+            return False
 
     async def close(self) -> None:
         await self.redis.aclose()

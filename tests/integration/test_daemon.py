@@ -20,6 +20,7 @@ from rater.catalog.publish import publish
 from rater.charging.embedded import EmbeddedRedis
 from rater.charging.model import AccountState, Post, PostKind, Terms
 from rater.charging.redis_store import RedisStore
+from rater.commands.common import open_store
 from rater.config import Settings, load_settings
 from rater.daemon import serve
 from rater.ids import AccountId, OpId, Shard
@@ -140,6 +141,16 @@ class Site:
 async def site(folder: Path, *, mode: str) -> AsyncIterator[Site]:
     redis = EmbeddedRedis(folder / "redis")
     await asyncio.to_thread(redis.start)
+    try:
+        async with site_on(folder, f"url = '{redis.url}'\n", mode=mode) as here:
+            yield here
+    finally:
+        await asyncio.to_thread(redis.stop)
+
+
+@asynccontextmanager
+async def site_on(folder: Path, redis: str, *, mode: str, slice_s: int = 4, more: str = "") -> AsyncIterator[Site]:
+    """A site on that Redis, named as in the settings. `more`: further settings."""
     switch = SimulatedSwitch(
         users=[ManagerUser("rater", SECRET)],
         extensions=[Extension(str(line)) for line in range(1001, 1005)],
@@ -150,23 +161,22 @@ async def site(folder: Path, *, mode: str) -> AsyncIterator[Site]:
     os.environ["TEST_AMI_SECRET"] = SECRET
     config = folder / "rater.toml"
     config.write_text(
-        f"[redis]\nurl = '{redis.url}'\n[metrics]\nport = 0\n[charging]\nfirst_slice_s = 4\nlong_slice_s = 4\n"
+        f"[redis]\n{redis}[metrics]\nport = 0\n"
+        f"[charging]\nfirst_slice_s = {slice_s}\nlong_slice_s = {slice_s}\n{more}"
         f"[[switch]]\nid = 'pbx1'\nport = {switch.port}\nsecret = {{ env = 'TEST_AMI_SECRET' }}\nmode = '{mode}'\n"
     )
     settings = load_settings(config)
-    here = Site(settings, switch, redis.url)
-    client = Redis.from_url(redis.url)
-    async with here.store() as store:
+    assert settings.redis.url is not None
+    here = Site(settings, switch, settings.redis.url)
+    async with open_store(settings) as store:
         snapshot = read_catalog(write_catalog(folder / "catalog"))
-        await publish(client, store, snapshot, prefix="rater", shards=1, now_ms=1)
-    await client.aclose()
+        await publish(store.redis, store, snapshot, prefix="rater", shards=settings.redis.shards, now_ms=1)
     try:
         await here.start_daemon()
         yield here
     finally:
         await here.stop_daemon()
         await switch.stop()
-        await asyncio.to_thread(redis.stop)
 
 
 def run(folder: Path, mode: str, case: Callable[[Site], Awaitable[None]]) -> None:
