@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import redis
 
-from rater.charging.keys import Keys, load_scripts
+from rater.charging.keys import Keys, load_scripts, script
 from rater.charging.memory import MemoryStore
 from rater.charging.model import (
     AccountState,
@@ -128,6 +128,7 @@ class RedisServer:
         self._client: Any = redis.Redis(port=port)
         self._keys = Keys(prefix, SHARD)
         self._scripts = {name: self._client.script_load(body) for name, body in load_scripts().items()}
+        self._fence = script("fence")
         self._needs: dict[LegId, bytes] = {}
         self._leaders: dict[SwitchId, tuple[str, int, int]] = {}
         self._channel = self._client.pubsub()
@@ -167,7 +168,7 @@ class RedisServer:
             return None
         epoch = 1 if known is None else known[1] + (known[0] != holder)
         self._leaders[switch] = (holder, epoch, now_ms + ttl_ms)
-        self._client.set(self._keys.epoch(switch), epoch)
+        self._client.eval(self._fence, 2, self._keys.epoch(switch), self._keys.switches, epoch, switch)
         return epoch
 
     def account(self, name: AccountId) -> AccountState | None:
