@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -25,6 +25,35 @@ def _mask(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[st
     return event
 
 
+class Shedding:
+    """A text stream whose failures to write harm nobody: a full disk or a reader that left costs log lines, never a
+    call. When it can be written again, the first line says how many were lost."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.shed = 0
+
+    def write(self, text: str) -> int:
+        try:
+            if self.shed and text.strip():
+                self._stream.write(f"{self.shed} log lines were lost: they could not be written\n")
+                self._stream.flush()
+                self.shed = 0
+            self._stream.write(text)
+        except (OSError, ValueError):
+            self._lost(text)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._lost("\n")
+
+    def _lost(self, text: str) -> None:
+        self.shed += text.count("\n")
+
+
 def set_up_logs(level: str, *, json_lines: bool) -> None:
     """Once per process, before the first line is logged."""
     render: Any = structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer(
@@ -40,6 +69,6 @@ def set_up_logs(level: str, *, json_lines: bool) -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Shedding(sys.stderr))),
         cache_logger_on_first_use=False,
     )
