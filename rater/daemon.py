@@ -25,6 +25,7 @@ from rater.charging.redis_client import open_client
 from rater.charging.redis_store import RedisStore
 from rater.charging.store_clock import StoreClock
 from rater.charging.transfers import finish_pending
+from rater.charging.witness import Witness
 from rater.clock import SystemClock
 from rater.config import ChargingSettings, Settings
 from rater.engine import Engine, EnginePolicy
@@ -92,6 +93,7 @@ class Daemon:
         )  # fmt: skip
         self.redis = open_client(redis_url, password, cluster=redis.cluster)
         self.redis_url = redis_url
+        self.witness = Witness(self.store)
         self.clock = StoreClock(SystemClock())
         self.engine = Engine(self.store, self.clock, self.metrics, engine_policy(settings.charging))
         self._reserved_currencies: set[str] = set()
@@ -223,7 +225,19 @@ class Daemon:
                     await self._measure_store()
             await asyncio.sleep(GAUGES_S if ready is None or ready.is_set() else 0.05)
 
+    async def _compare_store(self) -> None:
+        """A store that was restarted may have gone back in time: every switch is taken up anew, which compares the
+        stored legs with its channels."""
+        seen = await self.witness.look()
+        if seen.lost:
+            log.error("the store has lost its last writes", shards=list(seen.lost), hint="See docs/faults.md.")
+        if seen.restarted:
+            log.warning("the store was restarted; its switches are taken up anew")
+            for leader in self.leaders.values():
+                leader.lost.set()
+
     async def _measure_store(self) -> None:
+        await self._compare_store()
         for shard in range(self.settings.redis.shards):
             await report_outbox(self.redis, self.metrics, prefix=self.settings.redis.prefix, shard=shard)
         await self._measure_reserved()
