@@ -1,0 +1,48 @@
+"""A store whose every byte goes through a proxy, and a desk to speak to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rater.charging.redis_store import RedisStore
+from tests.contract.desk import Desk, RedisDriver
+from tests.faults.proxy import Proxy
+from tests.faults.support import test_server
+from tests.servers import RedisServer
+
+
+@dataclass
+class Bench:
+    """`desk` speaks to `store`, which reaches `server` through `proxy`."""
+
+    loop: asyncio.AbstractEventLoop
+    server: RedisServer
+    proxy: Proxy
+    store: RedisStore
+    desk: Desk
+
+    def run(self, work: Any) -> Any:
+        return self.loop.run_until_complete(work)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    server = test_server(tmp_path / "redis")
+    server.start()
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        proxy = Proxy(server.port)
+        loop.run_until_complete(proxy.start())
+        store = RedisStore(proxy.url)
+        loop.run_until_complete(store.start())
+        driver = RedisDriver(loop, store)
+        yield Bench(loop, server, proxy, store, Desk(driver))
+        driver.close()
+        loop.run_until_complete(proxy.stop())
+    server.stop()
