@@ -88,7 +88,7 @@ class Daemon:
 
     async def ready(self, *, within_s: float = 30) -> None:
         async def holds() -> bool:
-            assert self.process.poll() is None, self.log.read_text()[-4000:]
+            assert self.process.poll() is None, self.log.read_text()[-4000:] if self.log.exists() else "it ended"
             seen = await self.scrape()
             return seen is not None and seen("rater_ready") == 1
 
