@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from rater.errors import ConfigError
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+WarningSpan = Annotated[int, Field(ge=2, le=600)]
 
 
 class _Part(BaseModel):
@@ -85,7 +86,8 @@ class RedisSettings(_Part):
 
 
 class SwitchSettings(_Part):
-    """One AMI connection. `fail`: what a gated call gets while no decision can be had."""
+    """One AMI connection. `fail`: what a gated call gets while no decision can be had. `warn_before_s`: how long
+    before a cut the paying side is warned."""
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
     host: str = "127.0.0.1"
@@ -98,6 +100,7 @@ class SwitchSettings(_Part):
     mode: Literal["gate", "watch", "shadow"] = "gate"
     fail: Literal["open", "closed"] = "closed"
     heartbeat_ms: int = Field(default=1000, ge=100, le=10_000)
+    warn_before_s: list[WarningSpan] = Field(default=[], max_length=4)
 
 
 class ChargingSettings(_Part):

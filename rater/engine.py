@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from rater.admission import Admitted, Rejected, admit, first, reseller_leases
 from rater.calls.commands import (
+    AnnounceEnd,
     AnswerGate,
     ArmTimer,
     ChargeCommand,
@@ -29,6 +30,7 @@ from rater.calls.commands import (
     ReserveSlice,
     SettleLeg,
     WakeAt,
+    Warn,
 )
 from rater.calls.session import Session, State, denial_cause
 from rater.calls.signals import (
@@ -115,10 +117,14 @@ class Engine:
         for switch in self._switches.values():
             switch.rules = catalog.switches.get(switch.id, switch.rules)
 
-    def attach(self, switch: SwitchId, port: SwitchPort, *, epoch: int, fails_open: bool) -> None:
-        """Lead a switch. `epoch`: the fencing token under which its legs are charged."""
+    def attach(
+        self, switch: SwitchId, port: SwitchPort, *, epoch: int, fails_open: bool, warn_s: Sequence[int] = ()
+    ) -> None:
+        """Lead a switch. `epoch`: the fencing token for its legs. `warn_s`: see the settings."""
         known = self._catalog.switches.get(switch) if self._catalog is not None else None
-        self._switches[switch] = LiveSwitch(switch, port, known or SwitchRules(switch), fails_open, epoch)
+        self._switches[switch] = LiveSwitch(
+            switch, port, known or SwitchRules(switch), fails_open, epoch, tuple(warn_s)
+        )
 
     def detach(self, switch: SwitchId) -> None:
         """Stop leading it; its legs are left to the switch's timers and the next leader."""
@@ -264,6 +270,7 @@ class Engine:
             fails_open=switch.fails_open,
             decide_by_ms=self._policy.decision_timeout_ms,
             extend_ahead_ms=self._policy.extend_ahead_ms,
+            warn_s=switch.warn_s,
         )
 
     def _refuse(self, switch: LiveSwitch, attempt: Attempted, reason: Reason) -> None:
@@ -357,6 +364,9 @@ class Engine:
                 case Forget():
                     record.switch.port.execute(command)
                     self._drop(record)
+                case Warn() | AnnounceEnd():
+                    if not record.shadow:
+                        record.switch.port.execute(command)
                 case AnswerGate() | ArmTimer() | HangUp():
                     kept = soften(command, record.session.facts) if record.shadow else command
                     if kept is not None:

@@ -97,7 +97,8 @@ class SwitchLeader:
             mode=Mode.SHADOW if self._settings.mode == "shadow" else Mode.WATCH,
         )  # fmt: skip
         self.adapter = adapter
-        self._engine.attach(self.switch, adapter, epoch=epoch, fails_open=self._settings.fail == "open")
+        fails_open, warn_s = self._settings.fail == "open", self._settings.warn_before_s
+        self._engine.attach(self.switch, adapter, epoch=epoch, fails_open=fails_open, warn_s=warn_s)
         tasks = [
             asyncio.create_task(self._attach(adapter)),
             asyncio.create_task(self._keep_leading()),

@@ -36,6 +36,7 @@ class LiveSwitch:
     rules: SwitchRules
     fails_open: bool
     epoch: int
+    warn_s: tuple[int, ...] = ()
     measured_ms: int | None = None
     """Switch time less our monotonic time, from the least delayed signal."""
     active: dict[str, int] = field(default_factory=lambda: {"out": 0, "in": 0})

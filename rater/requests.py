@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rater.calls.commands import ChargeCommand, ExtendSlice, PersistAnswer, ReserveSlice, SettleLeg
 from rater.charging.model import Answer, Extend, Reserve, Settle, SlicePolicy
 from rater.ids import OpId
@@ -32,8 +34,10 @@ def request_of(
 
 
 def _slices(record: LiveLeg, policy: SlicePolicy) -> SlicePolicy:
-    """A leg that costs nothing gets its whole length at once: no timer of ours may end it."""
+    """A leg that costs nothing gets its whole length at once: no timer of ours may end it. To warn early it must be
+    known early whether more can be had: so much more is reserved ahead."""
     if record.free or record.exempt:
         horizon_s = record.quote.horizon_s
         return SlicePolicy(horizon_s, horizon_s, horizon_s)
-    return policy
+    early_s = max(record.switch.warn_s, default=0)
+    return replace(policy, first_s=policy.first_s + early_s, long_s=policy.long_s + early_s) if early_s else policy

@@ -49,13 +49,31 @@ class HangUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Warn:
+    """Tell the paying side, in the call and nobody else, that the leg ends in about so many seconds."""
+
+    leg: LegId
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceEnd:
+    """Tell the dialplan of the channel that dials why and when, by the switch's clock, the leg will be cut; empty
+    and 0: it will not, as things stand."""
+
+    leg: LegId
+    cut: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """The leg is settled; the adapter may drop what it kept of it."""
 
     leg: LegId
 
 
-SwitchCommand = AnswerGate | ArmTimer | HangUp | Forget
+SwitchCommand = AnswerGate | ArmTimer | HangUp | Warn | AnnounceEnd | Forget
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ When the answer was missed (the connection was away) and only learnt of later, n
 charge begins when it was learnt of, to the caller's benefit, but the timer counts from the earliest moment at which
 it may have been (`paid_from_ms`), so that nobody talks longer than what is paid.
 
+Warnings come at set spans before an end that is certain: while more can be had, nobody is alarmed. So that it is
+known in time whether more can be had, the next slice is asked for before the longest span begins.
+
 The end is charged from answer to hang-up by the switch's clock. An *estimated* end is the last proof of life, and
 no end is later than the paid slice.
 """
@@ -34,6 +37,7 @@ from rater.calls.commands import (
     CAUSE_NORMAL,
     CAUSE_NOT_SUBSCRIBED,
     CAUSE_REJECTED,
+    AnnounceEnd,
     AnswerGate,
     ArmTimer,
     Command,
@@ -45,6 +49,7 @@ from rater.calls.commands import (
     ReserveSlice,
     SettleLeg,
     WakeAt,
+    Warn,
 )
 from rater.calls.signals import (
     Answered,
@@ -75,6 +80,9 @@ OVERDUE_MS = 500
 """How long after the paid end the switch's timer is trusted to act."""
 GRACE_MS = 1000
 """For the first extension, when the paid slice may be over by the time that the answer is learnt of."""
+LOOK_MS = 1000
+"""How long before the first warning it must be known whether the end is certain."""
+ASK_AGAIN_MS = 500
 CUT_WINDOW_MS = 400
 """An end this close to the end of the last slice is the timer's doing."""
 
@@ -108,11 +116,14 @@ def denial_cause(reason: Reason) -> int:
 
 class Session:
     """`facts` is filled in as the leg lives. `fails_open`: what a gated call gets when no decision comes in time.
-    `decide_by_ms`, `extend_ahead_ms`: spans, see the settings."""
+    `decide_by_ms`, `extend_ahead_ms`, `warn_s`: spans, see the settings."""
 
     __slots__ = (
         "_extending",
         "_fails_open",
+        "_told_end",
+        "_warn_ms",
+        "_warned_ms",
         "ahead_ms",
         "answered_at_ms",
         "decide_by_ms",
@@ -138,6 +149,7 @@ class Session:
         fails_open: bool = False,
         decide_by_ms: int = 1500,
         extend_ahead_ms: int = 5000,
+        warn_s: tuple[int, ...] = (),
     ) -> None:
         self.leg = LegId(facts.id)
         self.facts = facts
@@ -155,6 +167,11 @@ class Session:
         self.ahead_ms = extend_ahead_ms
         self._extending = False
         self._fails_open = fails_open
+        self._told_end = ("", 0)
+        # Nobody is warned of an end that nobody pays for.
+        self._warn_ms = () if facts.emergency or facts.direction == "in" else tuple(s * 1000 for s in warn_s)
+        self._warned_ms = max(self._warn_ms, default=0) + 1
+        """The span of the last warning of the present end."""
 
     # -- birth ---------------------------------------------------------------------------------------------------
 
@@ -239,6 +256,7 @@ class Session:
         """Answered and paid: the timer moves from the caller to the billed leg."""
         assert self.answered_at_ms is not None
         self.state = State.TALKING
+        self._rearm_warnings(self.paid_until_ms - now_ms, afresh=True)
         if self.paid_until_ms <= now_ms and not self.final and self.facts.answer_grade != Grade.OBSERVED:
             return [
                 ArmTimer(self.leg, Party.BILLED, GRACE_MS),
@@ -257,7 +275,16 @@ class Session:
         left_ms = self.paid_until_ms - now_ms
         if left_ms <= 0:
             return self._cut_overdue()
-        return [ArmTimer(self.leg, Party.BILLED, left_ms)]
+        return [ArmTimer(self.leg, Party.BILLED, left_ms), *self._announce_end()]
+
+    def _announce_end(self) -> list[Command]:
+        """What is certain of the end, or was and no longer is."""
+        certain = self.final and self.facts.direction == "out" and not self.facts.emergency
+        end = (self._cut_reason(), self.paid_until_ms) if certain else ("", 0)
+        if end == self._told_end:
+            return []
+        self._told_end = end
+        return [AnnounceEnd(self.leg, *end)]
 
     def _ended(self, signal: Ended) -> list[Command]:
         if self.ended is not None or self.state is State.DONE:
@@ -295,7 +322,10 @@ class Session:
 
     def _note_cut(self, ended_at_ms: int) -> None:
         if not self.facts.cut and self.final and abs(ended_at_ms - self.paid_until_ms) <= CUT_WINDOW_MS:
-            self.facts.cut = "max_length" if self.granted_s >= self.horizon_s else "credit"
+            self.facts.cut = self._cut_reason()
+
+    def _cut_reason(self) -> str:
+        return "max_length" if self.granted_s >= self.horizon_s else "credit"
 
     def _seen(self, signal: Seen, now_ms: int) -> list[Command]:
         self.seen_at_ms = max(self.seen_at_ms, signal.at_ms)
@@ -347,7 +377,9 @@ class Session:
         if self.state is not State.TALKING:
             return []
         self.final = signal.final
-        return [*(self._arm_billed(now_ms) if grew else []), self._wake(now_ms)]
+        if grew:
+            self._rearm_warnings(self.paid_until_ms - now_ms)
+        return [*(self._arm_billed(now_ms) if grew else self._announce_end()), self._wake(now_ms)]
 
     def _money_arrived(self, now_ms: int) -> list[Command]:
         if self.state is State.TALKING and self.final:
@@ -372,7 +404,7 @@ class Session:
             return [*self._cut_overdue(), WakeAt(self.leg, now_ms + 5000)]
         if now_ms >= self.paid_until_ms:
             return [WakeAt(self.leg, self.paid_until_ms + OVERDUE_MS)]
-        return self._extend(now_ms)
+        return [*self._warn(now_ms), *self._extend(now_ms)]
 
     def _undecided(self) -> list[Command]:
         """The store is late. The gate gets what it is configured to get; the leg itself waits for the answer."""
@@ -396,8 +428,32 @@ class Session:
         left_ms = self.paid_until_ms - now_ms
         if left_ms > 2 * LAST_TRY_MS:
             ahead_ms = left_ms // 2 if self.final else min(self.ahead_ms, left_ms // 2)
-            return WakeAt(self.leg, self.paid_until_ms - max(ahead_ms, LAST_TRY_MS))
+            at_ms = self.paid_until_ms - max(ahead_ms, LAST_TRY_MS)
+            return WakeAt(self.leg, min(at_ms, self._look_at(now_ms)))
         return WakeAt(self.leg, max(self.paid_until_ms + OVERDUE_MS, now_ms + 1))
+
+    # -- warnings ------------------------------------------------------------------------------------------------
+
+    def _look_at(self, now_ms: int) -> int:
+        """When warnings want the next look; far away when there are none left."""
+        if not self.final and self._warn_ms:
+            return max(self.paid_until_ms - max(self._warn_ms) - LOOK_MS, now_ms + ASK_AGAIN_MS)
+        due_ms = max((span for span in self._warn_ms if span < self._warned_ms), default=None)
+        return now_ms + DISARMED_MS if due_ms is None else max(self.paid_until_ms - due_ms, now_ms + 1)
+
+    def _warn(self, now_ms: int) -> list[Command]:
+        """The warning that is due, once; of several that are overdue the last."""
+        left_ms = self.paid_until_ms - now_ms
+        due = [span for span in self._warn_ms if left_ms <= span < self._warned_ms]
+        if not due or not self.final:
+            return []
+        self._warned_ms = min(due)
+        return [Warn(self.leg, self._warned_ms // 1000)]
+
+    def _rearm_warnings(self, left_ms: int, *, afresh: bool = False) -> None:
+        """The end has moved to `left_ms` from now: what lies ahead again may be told again. `afresh`: the call
+        begins, and nobody is warned at once that it will be short."""
+        self._warned_ms = left_ms if afresh else max(self._warned_ms, left_ms)
 
     def _arm_caller(self, now_ms: int) -> list[Command]:
         return [ArmTimer(self.leg, Party.CALLER, self.granted_s * 1000), self._wake_ringing(now_ms)]
@@ -407,5 +463,5 @@ class Session:
 
     def _cut_overdue(self) -> list[Command]:
         if not self.facts.cut:
-            self.facts.cut = "max_length" if self.granted_s >= self.horizon_s else "credit"
+            self.facts.cut = self._cut_reason()
         return [HangUp(self.leg, CAUSE_NORMAL)]

@@ -16,6 +16,7 @@ ACTIONS = {
 }
 """What the daemon uses (rater/switch/adapter.py, actions.py), with the least class that allows it."""
 GATE_ACTIONS = {"AGI": "agi"}
+WARNING_ACTIONS = {"Originate": "originate"}
 EVENT_CLASSES = {"call": "channels, dials, hang-ups", "agi": "the gate's questions", "system": "restarts"}
 assert set(EVENT_CLASSES) == set(EVENT_MASK.split(","))
 DANGEROUS = {
@@ -36,7 +37,8 @@ def check_rights(facts: SwitchFacts, settings: SwitchSettings) -> list[Finding]:
 
 
 def _needed(settings: SwitchSettings) -> dict[str, str]:
-    return ACTIONS | GATE_ACTIONS if settings.mode == "gate" else ACTIONS
+    gate = GATE_ACTIONS if settings.mode == "gate" else {}
+    return ACTIONS | gate | (WARNING_ACTIONS if settings.warn_before_s else {})
 
 
 def _write(facts: SwitchFacts, settings: SwitchSettings) -> Finding:

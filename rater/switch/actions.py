@@ -11,17 +11,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from rater.calls.commands import AnswerGate, ArmTimer, Forget, HangUp, Party, SwitchCommand
+from rater.calls.commands import AnnounceEnd, AnswerGate, ArmTimer, Forget, HangUp, Party, SwitchCommand, Warn
 from rater.calls.signals import Direction
 from rater.ids import LegId
 from rater.switch.frames import Action
 from rater.switch.legs import LegChannels
+from rater.switch.payer import paying_side
 from rater.switch.tracker import Tracker
 
 DISARMED_S = 86_400
 """A timer cannot be set to 0, only far away."""
 LEAST_TIMER_MS = 1
 VERDICT, REASON, SECONDS = "RATER_VERDICT", "RATER_REASON", "RATER_SECONDS"
+CUT, CUT_AT = "RATER_CUT", "RATER_CUT_AT"
+WARNING_CONTEXT = "rater-warning"
+WHISPER = "quWES"
+"""ChanSpy: quietly, into this one channel, so that only its party hears it; gone with either of the two."""
 BEAT, FAIL = "RATER_BEAT", "RATER_FAIL"
 
 
@@ -51,6 +56,10 @@ class Actions:
                 return [self._timer(channel, command.after_ms)] if channel else []
             case HangUp():
                 return self._hang_up(command.leg, command.cause, channels, tracker)
+            case Warn():
+                return self._warn(command, tracker)
+            case AnnounceEnd():
+                return self._announce_end(command, channels)
 
     def _answer_gate(self, command: AnswerGate, channels: LegChannels, tracker: Tracker) -> list[Action]:
         allowed = command.reason.allows
@@ -87,6 +96,29 @@ class Actions:
             doomed.append(channels.caller)
         cause_header = {"Cause": str(cause)} if cause else {}
         return [self.action("Hangup", Channel=name, **cause_header) for name in doomed if name]
+
+    def _warn(self, command: Warn, tracker: Tracker) -> list[Action]:
+        """A Local channel plays what the dialplan has for so many seconds, and whispers it to the paying side."""
+        leg = tracker.legs.get(command.leg)
+        listener = paying_side(tracker.channels, leg) if leg is not None else None
+        if listener is None:
+            return []
+        return [
+            self.action(
+                "Originate",
+                Channel=f"Local/{command.seconds}@{WARNING_CONTEXT}/n",
+                Application="ChanSpy",
+                Data=f"{listener.name},{WHISPER}",
+                Timeout="3000",
+                Async="true",
+            )
+        ]
+
+    def _announce_end(self, command: AnnounceEnd, channels: LegChannels) -> list[Action]:
+        if channels.caller is None:
+            return []
+        at = str(command.at_ms) if command.cut else ""
+        return [self._set(channels.caller, CUT_AT, at), self._set(channels.caller, CUT, command.cut)]
 
     def _set(self, channel: str, variable: str, value: str) -> Action:
         return self.action("Setvar", Channel=channel, Variable=variable, Value=value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rater.calls.signals import Direction, Payer
 from rater.switch.channels import Channel, ChannelTable
+from rater.switch.legs import Leg
 
 
 def payer_of(channels: ChannelTable, dialler: Channel | None, called: Channel) -> Payer:
@@ -40,6 +41,24 @@ def _forwarding(dialler: Channel, half: Channel, forwarder: Payer) -> Payer:
     if dialler.account_code and dialler.account_code != handed_down:
         return Payer(dialler.account_code, forwarder.endpoint, forwarder.variable)
     return forwarder
+
+
+def paying_side(channels: ChannelTable, leg: Leg) -> Channel | None:
+    """Who is to hear that a leg's money ends: the line that talks on it. Of several in a conference the one that
+    dialled, or whose endpoint is the payer's; behind Local channels the one at their head. None when only outside
+    parties are left."""
+    billed = leg.billed
+    if billed is None or billed.hung_at_ms is not None:
+        return None
+    mates = [c for c in channels.live.values() if billed.bridge and c.bridge == billed.bridge and c is not billed]
+    lines = [c for c in mates if c.trunk is None and not c.is_local]
+    if len(lines) > 1:
+        lines = [c for c in lines if c is leg.caller or c.endpoint == leg.payer.endpoint]
+    if not lines:
+        doors = [c for c in (leg.caller, *mates) if c is not None]
+        heads = [channels.origin(door) for door in doors]
+        lines = [c for c in heads if c.hung_at_ms is None and c.trunk is None and not c.is_local]
+    return lines[0] if lines else None
 
 
 def line_payer(channel: Channel) -> Payer:

@@ -92,7 +92,7 @@ class Asterisk:
         """The user of the shipped sample, with a secret; and the same with one class less each, for comparison."""
         sample = (SNIPPETS / "manager.conf.sample").read_text()
         sample = sample[sample.index("[rater]") :].replace("CHANGE-ME", RATER_SECRET)
-        users = [sample]
+        users = [sample, sample.replace("[rater]", "[rater-warns]").replace("write=", "write=originate,")]
         for option, classes in re.findall(r"^(read|write)=(.*)$", sample, re.MULTILINE):
             for left_out in classes.split(","):
                 rest = ",".join(name for name in classes.split(",") if name != left_out)

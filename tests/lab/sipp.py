@@ -88,7 +88,7 @@ class Sipp:
         folder.mkdir(parents=True, exist_ok=True)
         stem = folder / f"{name}-{time.monotonic_ns()}"
         text = (SCENARIOS / f"{scenario}.xml").read_text()
-        for key, value in {"EXTRA": "X-Lab: 1", **values}.items():
+        for key, value in {"EXTRA": "X-Lab: 1", "MEDIA_PORT": "[media_port]", **values}.items():
             text = text.replace(f"@{key}@", str(value))
         stem.with_suffix(".xml").write_text(text)
         self.port = free_port(socket.SOCK_DGRAM)
@@ -152,6 +152,10 @@ class Sipp:
         paths = (self.record, self.output.with_suffix(".errors"))
         return "\n".join(show_tail(path, 40) for path in paths if path.exists())
 
+    @property
+    def lives(self) -> bool:
+        return self._process.poll() is None
+
     def stop(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)
@@ -195,9 +199,12 @@ class Telephony:
 
     def listener(self, name: str, scenario: str, values: dict[str, object]) -> Sipp:
         """Whoever is called: a sipp that is bound when this returns. `values`: for the scenario's places."""
-        sipp = self._start(name, scenario, values, ["-timeout", "300"])
-        _await_port(sipp)
-        return sipp
+        for _ in range(3):
+            sipp = self._start(name, scenario, values, ["-timeout", "300"])
+            if _is_bound(sipp):
+                return sipp
+            sipp.stop()  # somebody else took its port meanwhile
+        raise AssertionError(f"sipp did not open its port\n{sipp.tail()}")
 
     def caller(
         self, line: int | str, numbers: str | Sequence[str], *, talk_ms: int = LONG_MS, rate: int = 100,
@@ -236,12 +243,12 @@ def times(ring_ms: int, talk_ms: int) -> dict[str, object]:
     return {"RING_MS": max(1, ring_ms), "TALK_MS": max(1, talk_ms)}
 
 
-def _await_port(sipp: Sipp) -> None:
-    """Wait until a callee is bound, so that the first INVITE finds it."""
-    deadline_s = time.monotonic() + 5
+def _is_bound(sipp: Sipp) -> bool:
+    """Wait until a callee is bound, so that the first INVITE finds it; False when it has ended instead."""
+    deadline_s = time.monotonic() + 10
     wanted = f"0100007F:{sipp.port:04X}"
-    while time.monotonic() < deadline_s:
-        if wanted in Path("/proc/net/udp").read_text():
-            return
+    while sipp.lives and time.monotonic() < deadline_s:
+        if wanted in Path("/proc/net/udp").read_text() and sipp.lives:
+            return True
         time.sleep(0.01)
-    raise AssertionError(f"sipp did not open its port\n{sipp.tail()}")
+    return False

@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,9 @@ class Site:
 
     # -- life ------------------------------------------------------------------------------------------------------
 
-    def open(self, *, mode: str, fail: str, charging: dict[str, int]) -> None:
+    def open(self, *, mode: str, fail: str, charging: dict[str, int], warn_before_s: Sequence[int] = ()) -> None:
         """Start Redis and the broker, write the settings, publish the catalogue."""
+        user = "rater-warns" if warn_before_s else "rater"
         self.folder.mkdir()
         redis, self.redis_port = start_redis(self.folder / "redis")
         broker, broker_port = start_broker(self.folder / "broker")
@@ -56,8 +57,9 @@ class Site:
         slices = "\n".join(f"{key} = {value}" for key, value in charging.items())
         self.config.write_text(
             f'[redis]\nurl = "{self.redis_url}"\n'
-            f'[[switch]]\nid = "{SWITCH}"\nport = {self._ami_port}\nuser = "rater"\n'
+            f'[[switch]]\nid = "{SWITCH}"\nport = {self._ami_port}\nuser = "{user}"\n'
             f'secret = {{ env = "{SECRET_VARIABLE}" }}\nmode = "{mode}"\nfail = "{fail}"\n'
+            f"warn_before_s = {list(warn_before_s)}\n"
             f"[charging]\n{slices}\n"
             f'[mqtt]\nhost = "127.0.0.1"\nport = {broker_port}\nprefix = "lab"\n'
             f"[metrics]\nport = {self.metrics_port}\n"

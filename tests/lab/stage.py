@@ -1,6 +1,6 @@
 """Where one scenario of the suite of moves plays: lines, telephones and trunks of its own, and what they must show.
 
-Many scenarios play at once around one Asterisk and one daemon. So nothing is shared: each has four lines, every
+Many scenarios play at once around one Asterisk and one daemon. So nothing is shared: each has three lines, every
 line an account of its own, every sipp a number of its own (its port, see etc/moves.conf). What a trunk's sipp saw
 of a number is what the event of that number must tell.
 """
@@ -22,27 +22,35 @@ from .ami import Ami, Event
 from .asterisk import MOVING_LINES, Asterisk
 from .sipp import LONG_MS, SipCall, Sipp, Telephony, times
 from .site import CATALOG, Site
+from .sound import Ear
 
 OPENING_MICRO = 1_000_000_000
 PRICE_MICRO = 1_000_000
 """A second."""
 EXACT_S = 0.25
 FROM_TRUNK = ("User-Agent: carrier",)
-LINES_EACH = 4
+LINES_EACH = 3
+POOR_MICRO, POOR_LINES = 7_000_000, MOVING_LINES[-20:-2]
+"""Lines with money for seven seconds."""
+WARN_BEFORE_S = (4, 2)
+SINGLE = MOVING_LINES[-2]
+"""The line that may have one call."""
 FOLLOWED = MOVING_LINES[-1]
 """The line that etc/followme.conf knows."""
 
 
 def write_catalog(folder: Path) -> Path:
-    """The lab's prices for the moving lines, each with an account of its own, `a<line>`, that may have 8 calls."""
+    """The lab's prices for the moving lines, each with an account of its own, `a<line>`, that may have 8 calls; a
+    few are poor, and one may have one call."""
     shutil.copytree(CATALOG, folder)
     accounts, lines = [], ["line,account,endpoint,account_code,limit,limit_out,limit_in"]
     for line in MOVING_LINES:
+        opening, limit = opening_micro(line) // 1_000_000, 1 if line == SINGLE else 8
         accounts.append(
-            f'[account.a{line}]\nplan = "second"\nmodality = "prepaid"\nopening = "1000.00"\n'
-            f"[account.a{line}.limits]\nboth = 8\n"
+            f'[account.a{line}]\nplan = "second"\nmodality = "prepaid"\nopening = "{opening}.00"\n'
+            f"[account.a{line}.limits]\nboth = {limit}\n"
         )
-        lines.append(f"{line},a{line},{line},A{line},8,,")
+        lines.append(f"{line},a{line},{line},A{line},{limit},,")
     (folder / "accounts.toml").write_text("\n".join(accounts))
     (folder / "lines.csv").write_text("\n".join(lines) + "\n")
     (folder / "trunks.toml").write_text(
@@ -50,6 +58,10 @@ def write_catalog(folder: Path) -> Path:
         '[trunk.second]\nswitch = "lab"\npattern = "PJSIP/trunk2-*"\n'
     )
     return folder
+
+
+def opening_micro(line: int) -> int:
+    return POOR_MICRO if line in POOR_LINES else OPENING_MICRO
 
 
 def number(sipp: Sipp, trunk: int = 1) -> str:
@@ -90,11 +102,26 @@ class Stage:
         self.asterisk = asterisk
         self.site = site
         self.mode = mode
+        self._index = index
+        self._ears: list[Ear] = []
         self.ami = Ami(asterisk.ami_port)
         self.lines = list(MOVING_LINES[index * LINES_EACH : (index + 1) * LINES_EACH])
         self.phones = Telephony(folder, asterisk.sip_port, self.set_global)
 
+    def poor(self) -> int:
+        """A line that can pay seven seconds; from now on one of the stage's own."""
+        line = POOR_LINES[self._index % len(POOR_LINES)]
+        self.lines.append(line)
+        return line
+
+    def ear(self) -> Ear:
+        """Somebody who listens; its port goes into a telephone as MEDIA_PORT."""
+        self._ears.append(Ear())
+        return self._ears[-1]
+
     def close(self) -> None:
+        for ear in self._ears:
+            ear.close()
         self.phones.stop()
         self.ami.close()
 
@@ -221,7 +248,7 @@ class Stage:
             account = self.site.account(f"a{line}") if any(e.account == f"a{line}" for e in events) else None
             if account is not None:
                 charged = sum(e.amount_micro for e in events if e.account == account.account)
-                assert account.balance_micro == OPENING_MICRO - charged
+                assert account.balance_micro == opening_micro(line) - charged
                 assert account.reserved_micro == 0
             assert self.site.holders(f"line:{line}") == self.site.holders(f"account:a{line}") == 0
 

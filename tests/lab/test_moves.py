@@ -12,15 +12,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from . import moves_calls, moves_transfers
+from . import moves_calls, moves_cuts, moves_transfers
 from .ami import Ami
 from .asterisk import Asterisk
 from .servers import ROOT
 from .site import Site
-from .stage import Leg, Stage, write_catalog
+from .stage import WARN_BEFORE_S, Leg, Stage, write_catalog
 
 Move = Callable[[Stage], list[Leg]]
-MOVES: list[Move] = [*moves_transfers.MOVES, *moves_calls.MOVES]
+MOVES: list[Move] = [*moves_transfers.MOVES, *moves_calls.MOVES, *moves_cuts.MOVES]
 AT_ONCE = 8
 
 
@@ -45,7 +45,7 @@ def played(
     folder = tmp_path_factory.mktemp(f"moves-{mode}")
     site = Site(folder / "site", the_asterisk.ami_port, write_catalog(folder / "catalog"))
     try:
-        site.open(mode=mode, fail="closed", charging={})
+        site.open(mode=mode, fail="closed", charging={}, warn_before_s=WARN_BEFORE_S)
         site.start_daemon()
         with Ami(the_asterisk.ami_port, events="off") as ami:
             ami.action("Setvar", Variable="MOVES_MODE", Value=mode)

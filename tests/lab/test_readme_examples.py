@@ -18,10 +18,12 @@ NUMBER = "551133334444"
 
 def dialplan() -> str:
     """The page's blocks; those without a context of their own get one."""
-    gate, announcement, by_line, inbound = re.findall(
+    gate, announcement, after, by_line, inbound = re.findall(
         r"^```ini\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL
     )
-    return f"[general]\nstatic=yes\n{gate}[announcement]\n{announcement}[by-line]\n{by_line}{inbound}"
+    return (
+        f"[general]\nstatic=yes\n{gate}[announcement]\n{announcement}[after]\n{after}[by-line]\n{by_line}{inbound}"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,8 @@ def test_every_context_is_loaded_without_complaint(switch: Asterisk) -> None:
         for context, extension in (
             ("from-lines", NUMBER), ("from-trunk", NUMBER), ("by-line", NUMBER),
             ("rater-denied", "insufficient_credit"), ("announcement", "insufficient_credit"),
-            ("rater-emergency", "112"),
+            ("rater-emergency", "112"), ("after", NUMBER), ("after", "T"), ("rater-after", "s"),
+            ("rater-cut", "credit"), ("rater-cut", "timer"), ("rater-warning", "60"), ("rater-warning", "5"),
         ):  # fmt: skip
             answer = ami.action("Getvar", Variable=f"DIALPLAN_EXISTS({context},{extension},1)")
             assert answer["Value"] == "1", context

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rater.calls.commands import AnswerGate, ArmTimer, Forget, HangUp, Party
+from rater.calls.commands import AnnounceEnd, AnswerGate, ArmTimer, Forget, HangUp, Party, Warn
+from rater.calls.signals import Direction
 from rater.ids import LegId
 from rater.switch.actions import Actions
 from rater.switch.frames import ACTION_HEADER_LIMIT, Action, serialize
@@ -203,3 +204,55 @@ def test_more_headers_than_the_switch_reads_are_refused():
         serialize(headers | {"Action": "x"})
     with pytest.raises(ValueError, match="128"):
         serialize({})
+
+
+def whispered_to(tracker: Tracker, leg: LegId) -> str:
+    """The channel that a warning goes to; empty when nobody is told."""
+    actions = Actions("x").of(Warn(leg, 10), tracker)
+    return actions[0]["Data"].split(",")[0] if actions else ""
+
+
+def test_a_warning_is_whispered_to_the_caller_alone():
+    [action] = Actions("x").of(Warn(WATCHED, 60), talking())
+    assert brief([action]) == [f"Originate Local/60@rater-warning/n ChanSpy {LINE},quWES 3000 true"]
+
+
+@pytest.mark.parametrize(
+    ("name", "moment", "listener"),
+    [
+        ("plain", "BridgeEnter", "PJSIP/1001-"),
+        ("forward_kept", "BridgeEnter", "PJSIP/1001-"),
+        ("moved", "BridgeEnter", "PJSIP/1001-"),
+        ("click", "BridgeEnter", "PJSIP/1002-"),
+        ("click_trunk", "BridgeEnter", "PJSIP/1002-"),
+        ("blind_outside", "BlindTransfer", ""),
+        ("inbound_transit", "BridgeEnter", ""),
+    ],
+)
+def test_the_paying_side_hears_the_warning(name: str, moment: str, listener: str):
+    """Up to the last event of that kind; then the leg that was dialled last."""
+    tracker = new_tracker()
+    events = capture_events(name)
+    last = max(i for i, f in enumerate(events) if f["Event"] == moment)
+    if moment == "BlindTransfer":
+        last = max(i for i, f in enumerate(events) if f["Event"] == "BridgeEnter")
+    feed(tracker, events[: last + 1])
+    leg = [leg for leg in tracker.legs.values() if leg.direction is Direction.OUT][-1]
+    assert whispered_to(tracker, leg.id).startswith(listener)
+    assert bool(whispered_to(tracker, leg.id)) == bool(listener)
+
+
+def test_a_leg_that_was_handed_to_another_line_warns_that_line():
+    tracker = new_tracker()
+    events = capture_events("blind_line")
+    last = max(i for i, f in enumerate(events) if f["Event"] == "BridgeEnter")
+    feed(tracker, events[: last + 1])
+    outbound = next(leg for leg in tracker.legs.values() if leg.direction is Direction.OUT)
+    assert whispered_to(tracker, outbound.id).startswith("PJSIP/1002-")
+
+
+def test_a_certain_end_is_written_on_the_dialling_channel_and_taken_off_again():
+    actions = Actions("x")
+    told = brief(actions.of(AnnounceEnd(WATCHED, "credit", 1_700_000_009_000), talking()))
+    assert told == [f"Setvar {LINE} RATER_CUT_AT 1700000009000", f"Setvar {LINE} RATER_CUT credit"]
+    assert brief(actions.of(AnnounceEnd(WATCHED, "", 0), talking()))[0] == f"Setvar {LINE} RATER_CUT_AT "
