@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .logs import show_tail
-from .ports import free_port
+from .ports import free_port, media_port
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 LONG_MS = 120_000
@@ -97,7 +97,7 @@ class Sipp:
         self._name = name
         command = [
             "setpriv", "--pdeathsig", "KILL", "sipp", "-nostdin", "-sf", str(stem.with_suffix(".xml")),
-            "-i", "127.0.0.1", "-p", str(self.port), "-mp", str(free_port(socket.SOCK_DGRAM)),
+            "-i", "127.0.0.1", "-p", str(self.port), "-mp", str(media_port()),
             "-trace_shortmsg", "-shortmessage_file", str(self.record), "-shortmessage_overwrite", "true",
             "-trace_err", "-error_file", str(stem.with_suffix(".errors")), *args,
         ]  # fmt: skip

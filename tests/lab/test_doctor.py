@@ -12,7 +12,7 @@ import pytest
 
 from rater.config import SwitchSettings
 from rater.doctor.findings import Finding
-from rater.doctor.rights import ACTIONS, GATE_ACTIONS
+from rater.doctor.rights import ACTIONS, GATE_ACTIONS, WARNING_ACTIONS
 from rater.doctor.switch import check_switch
 from rater.doctor.switch_probe import probe
 
@@ -216,4 +216,4 @@ def test_needs_are_those_of_the_code() -> None:
     root = Path(__file__).resolve().parents[2] / "rater" / "switch"
     text = "".join((root / name).read_text() for name in ("adapter.py", "actions.py"))
     sent = set(re.findall(r'(?:request|request_list|\.action)\(\s*"([A-Za-z]+)"', text))
-    assert sent - {"Events"} == set(ACTIONS | GATE_ACTIONS)
+    assert sent - {"Events"} == set(ACTIONS | GATE_ACTIONS | WARNING_ACTIONS)
