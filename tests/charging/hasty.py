@@ -1,0 +1,49 @@
+"""One process that charges calls as fast as it can, until nothing is left: arguments URL, prefix, number, legs.
+
+Each leg is reserved, extended and settled on the one account, several at a time. It may be killed at any point.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+
+from rater.charging.model import Extend, Reply, Reserve, Settle, SlicePolicy, Status, Terms
+from rater.charging.redis_store import RedisStore
+from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
+from rater.money import Quote, Segment
+
+NOW_MS = 1_790_000_000_000
+QUOTE = Quote((Segment(0, 1, 1234, 7),), "EUR", "fixed")
+AT_ONCE = 20
+
+
+async def call(store: RedisStore, leg: str, chance: random.Random) -> None:
+    head = (Shard(0), AccountId("ACME"), LegId(leg), SwitchId("pbx1"), 1, NOW_MS)
+    reserve = Reserve(OpId(f"{leg}:1"), *head, QUOTE, Terms(), (), SlicePolicy(30, 60, 2), False, b"\x80")
+    reply: Reply = await store.ask(reserve)
+    if reply.status is not Status.OK:
+        return
+    if chance.random() < 0.5:
+        reply = await store.ask(Extend(OpId(f"{leg}:2"), *head, reply.granted_s, Terms(), SlicePolicy()))
+    talked_s = chance.randint(0, reply.granted_s + 5)
+    await store.ask(Settle(OpId(f"{leg}:3"), *head, talked_s or None, Terms(), True, b"\x80"))
+
+
+async def work(url: str, prefix: str, number: int, legs: int) -> None:
+    store = RedisStore(url, prefix=prefix)
+    await store.start()
+    chance = random.Random(number)
+    names = iter([f"pbx1.{number}.{i}" for i in range(legs)])
+
+    async def one() -> None:
+        for leg in names:
+            await call(store, leg, chance)
+
+    await asyncio.gather(*(one() for _ in range(AT_ONCE)))
+    await store.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(work(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
