@@ -29,7 +29,7 @@ from rater.charging.witness import Witness
 from rater.clock import SystemClock
 from rater.config import ChargingSettings, Settings
 from rater.engine import Engine, EnginePolicy
-from rater.errors import StoreError
+from rater.errors import RaterError, StoreError
 from rater.events.backlog import report_outbox
 from rater.events.house import House
 from rater.ids import AccountId, LegId, Shard, SwitchId
@@ -73,10 +73,26 @@ async def embedded_redis(settings: Settings) -> AsyncIterator[EmbeddedRedis]:
     """The embedded server of these settings, for as long as the block lasts."""
     server = EmbeddedRedis(settings.redis.data_dir)
     await asyncio.to_thread(server.start)
+    keeping = asyncio.create_task(_keep_alive(server), name="embedded redis")
     try:
         yield server
     finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
         await asyncio.to_thread(server.stop)
+
+
+async def _keep_alive(server: EmbeddedRedis) -> None:
+    """Nobody else would start it again."""
+    while True:
+        await asyncio.sleep(GAUGES_S)
+        try:
+            if await asyncio.shield(asyncio.to_thread(server.revive)):
+                log.error(
+                    "the embedded Redis had ended and was started again", log=str(server.data_dir / "redis.log")
+                )
+        except RaterError as error:
+            log.error("the embedded Redis has ended and does not start", error=str(error))
 
 
 class Daemon:

@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,6 +59,7 @@ class EmbeddedRedis:
         self._lock: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._adopted: int | None = None
+        self._changing = threading.Lock()
 
     @property
     def pid(self) -> int | None:
@@ -81,8 +83,27 @@ class EmbeddedRedis:
             self._release_lock()
             raise
 
+    def revive(self) -> bool:
+        """Start the server again when it has ended by itself (a full disk ends one that syncs always); whether it
+        had. Raises StoreUnavailable when it does not come up."""
+        with self._changing:
+            if self._lock is None:
+                return False
+            if self._process is not None:
+                self._process.poll()  # so that it does not stay as a zombie
+            server_lock = _lock(self.data_dir / "server.lock")
+            if server_lock is None:
+                return False
+            self._process, self._adopted = None, None
+            self._spawn(server_lock)
+            return True
+
     def stop(self) -> None:
         """Stop by pid; the append-only file has everything. Harmless when it does not run."""
+        with self._changing:
+            self._stop()
+
+    def _stop(self) -> None:
         process, self._process = self._process, None
         adopted, self._adopted = self._adopted, None
         if process is not None and process.poll() is None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+import redis
 import trustme
 
 from rater.charging.model import Status
@@ -245,3 +246,44 @@ def test_tls_to_redis_with_the_right_authority_only(tmp_path: Path) -> None:
             asyncio.run(ask("other.pem"))
     finally:
         server.stop()
+
+
+def test_23_an_embedded_redis_that_was_killed_is_started_again_with_its_data(tmp_path: Path) -> None:
+    config = tmp_path / "rater.toml"
+    port = free_port()
+    config.write_text(f"[redis]\ndata_dir = 'data'\n[metrics]\nport = {port}\n")
+    log = tmp_path / "serve.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen([*COMMAND, "serve", "--config", str(config)], stdout=file, stderr=file)
+    try:
+        path = tmp_path / "data/redis.sock"
+
+        def server_pid() -> int:
+            deadline_s = time.monotonic() + 20
+            while time.monotonic() < deadline_s:
+                try:
+                    with redis.Redis(unix_socket_path=str(path)) as client:
+                        client.setnx("mark", "kept")
+                        assert client.get("mark") == b"kept"
+                        return int(client.info("server")["process_id"])
+                except redis.exceptions.RedisError:
+                    assert process.poll() is None, log.read_text()
+                    time.sleep(0.05)
+            raise AssertionError(log.read_text())
+
+        first = server_pid()
+        with redis.Redis(unix_socket_path=str(path)) as client:
+            client.set("before", "1")
+        time.sleep(1)
+        os.kill(first, signal.SIGKILL)
+        start_s = time.monotonic()
+        second = server_pid()
+        measured("23 the embedded Redis is killed: it serves again", time.monotonic() - start_s)
+        assert second != first
+        with redis.Redis(unix_socket_path=str(path)) as client:
+            assert client.get("before") == b"1"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(second, 0)
