@@ -19,6 +19,7 @@ from redis.exceptions import (
 )
 
 from rater.charging.keys import Keys
+from rater.charging.redis_client import open_client
 from rater.ids import Shard
 
 ANSWER_S = 2.0
@@ -47,8 +48,11 @@ class RedisFacts:
     """The server's clock less ours."""
 
 
-def connect(url: str, password: str | None) -> Redis:
-    """Raises ValueError for a URL that is none."""
+def connect(url: str, password: str | None, *, cluster: bool) -> Redis:
+    """Raises ValueError for a URL that is none, ConfigError for one that no cluster can have."""
+    if cluster:
+        client: Redis = open_client(url, password, cluster=True)
+        return client
     return Redis.from_url(
         url, password=password, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, retry=None
     )

@@ -103,7 +103,8 @@ class Doctor:
 
     def _client(self) -> Redis | None:
         try:
-            return connect(self._redis_url, self._settings.redis.password.read() or None)
+            redis = self._settings.redis
+            return connect(self._redis_url, redis.password.read() or None, cluster=redis.cluster)
         except (ConfigError, ValueError):
             return None
 
