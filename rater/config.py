@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import tomllib
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -168,6 +169,43 @@ class WebhookSettings(_Part):
         return url
 
 
+class SmtpSettings(_Part):
+    """Mail about thresholds, to the addresses of `notify` in accounts.toml. `gather_s`: crossings within that span
+    make one mail. `per_hour`: the most mails to one address of one account. `templates`: a folder with texts of the
+    operator's own, ``<language>.toml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    host: str | None = None
+    port: Port | None = None
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    tls_ca: Path | None = None
+    user: str | None = None
+    password: Secret = Secret()
+    sender: str = Field(default="", alias="from")
+    reply_to: str | None = None
+    language: Literal["en", "fr", "pt_BR", "tr"] = "en"
+    templates: Path | None = None
+    gather_s: float = Field(default=30.0, ge=0, le=3600)
+    per_hour: int = Field(default=6, ge=1, le=3600)
+    give_up_hours: int = Field(default=48, ge=1, le=24 * 14)
+    timeout_s: float = Field(default=30.0, ge=0.5, le=300)
+
+    @model_validator(mode="after")
+    def _usable(self) -> SmtpSettings:
+        if self.host is None:
+            return self
+        if "@" not in parseaddr(self.sender)[1]:
+            raise ValueError('from is missing or no address: write from = "Example Telecom <no-reply@example.com>"')
+        if self.security == "none" and self.host not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("security = none is for a server on this machine only; use starttls or tls")
+        return self
+
+    @property
+    def port_or_default(self) -> int:
+        return self.port or {"starttls": 587, "tls": 465, "none": 25}[self.security]
+
+
 class LedgerSettings(_Part):
     """`archive`: the folder that `rater ledger archive` moves closed months to. `keep_months`: so many before the
     current one stay in Redis."""
@@ -194,6 +232,7 @@ class Settings(BaseSettings):
     charging: ChargingSettings = ChargingSettings()
     mqtt: MqttSettings = MqttSettings()
     webhook: list[WebhookSettings] = []
+    smtp: SmtpSettings = SmtpSettings()
     publish: PublishSettings = PublishSettings()
     ledger: LedgerSettings = LedgerSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -227,7 +266,8 @@ class Settings(BaseSettings):
     @property
     def publishes(self) -> bool:
         """Whether records go anywhere of themselves, so that a publisher is needed."""
-        return self.mqtt.host is not None or self.publish.files is not None or bool(self.webhook)
+        one_of_a_kind = (self.mqtt.host, self.publish.files, self.smtp.host)
+        return any(each is not None for each in one_of_a_kind) or bool(self.webhook)
 
 
 def load_settings(path: Path | None) -> Settings:

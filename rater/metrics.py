@@ -216,6 +216,9 @@ class Metrics:
     def sink_up(self, sink: str, up: bool) -> None:
         self._gauges["rater_publish_sink_up"][(sink,)] = up
 
+    def is_sink_up(self, sink: str) -> bool:
+        return bool(self._gauges["rater_publish_sink_up"].get((sink,)))
+
     def all_sinks_up(self) -> bool:
         return all(self._gauges["rater_publish_sink_up"].values())
 

@@ -73,6 +73,14 @@ class Reseller:
 
 
 @dataclass(frozen=True, slots=True)
+class Notify:
+    """Who is told when a threshold is crossed. `language`: of the mails; empty: that of the settings."""
+
+    email: tuple[str, ...] = ()
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """`opening_micro` is posted once, when the account is first loaded. `credit_limit_micro` ≥ 0: how far under
     zero a postpaid balance may go. `since_ms`: from when on it has allowances; 0: always."""
@@ -91,6 +99,7 @@ class Account:
     reseller: ResellerId | None = None
     enforce: Enforce = Enforce.ON
     since_ms: int = 0
+    notify: Notify = field(default_factory=Notify)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from rater.catalog.model import (
     CallLimits,
     Enforce,
     Modality,
+    Notify,
     PayerSource,
     Reseller,
     SpendCaps,
@@ -33,6 +34,9 @@ from rater.rating.timeline import LAST_AT_MS
 _SWITCH = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _SWITCH_EXPECTED = "1 to 32 lower-case letters, digits or '-', as in the settings"
 _PATTERN = re.compile(r"[A-Za-z0-9]+/[^\s]{1,100}")
+_ADDRESS = re.compile(r"(?=.{3,254}$)[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+_LANGUAGE = re.compile("en|fr|pt_BR|tr")
+ADDRESSES_MAX = 10
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -81,6 +85,7 @@ def _account(name: AccountId, table: Table, context: _Context) -> Account:
         spend=_spend(table.table("spend")),
         reseller=ResellerId(table.reference("reseller", context.resellers, "reseller", "")) or None,
         enforce=table.choice("enforce", Enforce, Enforce.ON),
+        notify=_notify(table.table("notify")),
     )
     plan = plans.get(account.plan)
     account = replace(account, since_ms=_since(table, plan.zone if plan is not None else "UTC"))
@@ -149,6 +154,17 @@ def _spend(table: Table) -> SpendCaps:
     )
     table.finish()
     return caps
+
+
+def _notify(table: Table) -> Notify:
+    notify = Notify(
+        table.texts("email", pattern=_ADDRESS, expected="mail addresses"),
+        table.text("language", "", pattern=_LANGUAGE, expected="en | fr | pt_BR | tr"),
+    )
+    if len(notify.email) > ADDRESSES_MAX:
+        table.fault("email", f"there are {len(notify.email)} addresses", f"at most {ADDRESSES_MAX}")
+    table.finish()
+    return notify
 
 
 def read_switches(top: Table) -> dict[SwitchId, SwitchRules]:

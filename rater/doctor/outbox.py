@@ -37,7 +37,11 @@ async def check_outbox(client: Redis, settings: Settings) -> list[Finding]:
 
 def wanted_groups(settings: Settings) -> Sequence[str]:
     """The targets that the settings name, each a consumer group."""
-    names = [("mqtt", settings.mqtt.host is not None), ("files", settings.publish.files is not None)]
+    names = [
+        ("mqtt", settings.mqtt.host is not None),
+        ("files", settings.publish.files is not None),
+        ("mail", settings.smtp.host is not None),
+    ]
     return [*(name for name, wanted in names if wanted), *(f"webhook:{hook.name}" for hook in settings.webhook)]
 
 

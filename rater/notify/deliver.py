@@ -31,6 +31,7 @@ from rater.events.stream import UnreadableEntry
 from rater.ids import Shard
 from rater.metrics import Metrics
 from rater.notify.balance import BalanceFeed
+from rater.notify.mail import MailSender
 from rater.notify.mqtt import MqttSender
 from rater.notify.senders import BATCH, FileSender, Item, ItemRefused, Sender, SinkDown
 from rater.notify.webhook import WebhookSender
@@ -128,10 +129,10 @@ async def publish(settings: Settings, stop: asyncio.Event) -> None:
     start or any time later.
     """
     clock, metrics = SystemClock(), Metrics(component="publish")
-    senders = _senders(settings, clock, metrics)
     async with AsyncExitStack() as stack:
         redis = _redis(settings)
         stack.push_async_callback(redis.aclose)
+        senders = _senders(settings, redis, clock, metrics)
         if settings.publish.metrics_port is not None:
             port = metrics.serve(settings.metrics.host, settings.publish.metrics_port)
             stack.callback(metrics.stop)
@@ -139,7 +140,7 @@ async def publish(settings: Settings, stop: asyncio.Event) -> None:
         await _carry(settings, senders, redis, clock, metrics, stop)
 
 
-def _senders(settings: Settings, clock: Clock, metrics: Metrics) -> list[Sender]:
+def _senders(settings: Settings, redis: Redis, clock: Clock, metrics: Metrics) -> list[Sender]:
     senders: list[Sender] = []
     if settings.mqtt.host is not None:
         senders.append(MqttSender(settings.mqtt, clock, metrics, in_flight=BATCH))
@@ -150,10 +151,13 @@ def _senders(settings: Settings, clock: Clock, metrics: Metrics) -> list[Sender]
         metrics.sink_up(files.name, True)
         senders.append(files)
     senders += [WebhookSender(webhook, clock, metrics) for webhook in settings.webhook]
+    if settings.smtp.host is not None:
+        where = settings.redis
+        senders.append(MailSender(settings.smtp, redis, clock, metrics, prefix=where.prefix, shards=where.shards))
     if not senders:
         raise ConfigError(
             "there is nowhere to publish to",
-            hint="Set [mqtt] host, [publish] files, or a [[webhook]], in the settings.",
+            hint="Set [mqtt] host, [publish] files, [smtp] host, or a [[webhook]], in the settings.",
         )
     return senders
 

@@ -16,7 +16,7 @@ from typing import Any
 import aiomqtt
 from events.support import Mosquitto
 
-from rater.config import MqttSettings, PublishSettings, RedisSettings, Settings, WebhookSettings
+from rater.config import MqttSettings, PublishSettings, RedisSettings, Settings, SmtpSettings, WebhookSettings
 
 
 def settings_for(
@@ -26,6 +26,7 @@ def settings_for(
     broker: Mosquitto | None = None,
     files: Path | None = None,
     webhooks: Sequence[WebhookSettings] = (),
+    smtp: SmtpSettings | None = None,
     **publish: Any,
 ) -> Settings:
     mqtt = MqttSettings() if broker is None else MqttSettings(host="127.0.0.1", port=broker.port, prefix="t/r")
@@ -33,6 +34,7 @@ def settings_for(
         redis=RedisSettings(url=url, prefix=prefix),
         mqtt=mqtt,
         webhook=list(webhooks),
+        smtp=smtp or SmtpSettings(),
         publish=PublishSettings(files=files, **publish),
     )
 
