@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def publish(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Deliver rated events, denials, thresholds and balances to MQTT, webhooks and files, until told to stop.
+    """Deliver rated events, denials, thresholds and balances to MQTT, webhooks, mail and files, until told to stop.
 
     `rater serve` runs this as a child when there is any target; do not run both. --json logs one JSON object per
     line.
