@@ -160,10 +160,11 @@ class ShardLedger:
                 add_entry(totals[placed.entry.account], placed.entry)
                 last = placed.id
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.mget([self._keys.account(account) for account in accounts])
+                for account in accounts:  # one by one: a cluster's client refuses MGET here
+                    pipe.get(self._keys.account(account))
                 pipe.xrange(self._keys.ledger, min=f"({last}")
                 pipe.hget(self._keys.ledger_checkpoint, "at")
-                stored, raw, at = await pipe.execute()
+                *stored, raw, at = await pipe.execute()
             for place, fields in raw:
                 entry = to_ledger_entry(fields)
                 add_entry(totals[entry.account], entry)
