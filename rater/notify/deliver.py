@@ -35,6 +35,7 @@ from rater.notify.mail import MailSender
 from rater.notify.mqtt import MqttSender
 from rater.notify.senders import BATCH, FileSender, Item, ItemRefused, Sender, SinkDown
 from rater.notify.webhook import WebhookSender
+from rater.tasks import end
 
 BLOCK_MS = 1000
 RETRY_MIN_S, RETRY_MAX_S = 0.5, 10.0
@@ -203,9 +204,7 @@ async def _carry(
         for task in done:
             await task
     finally:
-        for task in (*working, *keeping):
-            task.cancel()
-        await asyncio.gather(*working, *keeping, return_exceptions=True)
+        await end([*working, *keeping])
 
 
 async def _keep_on(sender: Sender, work: Work, metrics: Metrics, stop: asyncio.Event) -> None:

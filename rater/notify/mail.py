@@ -38,6 +38,7 @@ from rater.metrics import Metrics
 from rater.notify.mail_box import Box, MailBoxes
 from rater.notify.mail_text import LANGUAGES, Contact, Texts
 from rater.notify.senders import Item
+from rater.tasks import end
 
 ROUND_S = 1.0
 AT_ONCE = 20
@@ -75,9 +76,13 @@ class MailSender:
     # -- the sender's protocol -----------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_catalog())
-            group.create_task(self._send_on())
+        tasks = [asyncio.create_task(self._follow_catalog()), asyncio.create_task(self._send_on())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                await task
+        finally:
+            await end(tasks)
 
     async def wait_up(self) -> None:
         """Records wait in the outbox until it is known whom to tell. A mail server that is away keeps nothing up:
