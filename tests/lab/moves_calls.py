@@ -208,15 +208,15 @@ def early_media(stage: Stage) -> list[Leg]:
 def call_waiting(stage: Stage) -> list[Leg]:
     """A line that talks outside is called from outside, takes that call too, and goes on with the first."""
     a, *_ = stage.lines
-    outside, desk = stage.trunk(), stage.phone(a, ring_ms=300, talk_ms=1000)
-    mine = stage.call(a, to(outside), talk_ms=4000)
+    outside, desk = stage.trunk(), stage.phone(a, ring_ms=300, talk_ms=2500)
+    mine = stage.call(a, to(outside), talk_ms=6000)
     mine.until_answered()
     called = f"551140000{a}"
     second = stage.call_in(called)
     second.until_answered()
     stage.holds(**{f"l{a}": 2})
-    second.wait(8)
-    mine.wait(8)
+    second.wait(10)
+    mine.wait(10)
     return [Leg(to(outside), a, outside), Leg(called, a, desk, direction="in")]
 
 
