@@ -1,7 +1,7 @@
 """Every way a call can move, on a real switch: who pays, for how long, how much, and which slots are held.
 
 docs/conformance.md is the table of these scenarios. Those of one mode play at once, eight at a time, around one
-daemon; each has lines, accounts and numbers of its own (stage.py). What fails then is played again alone, and has to
+daemon; each has lines, accounts and numbers of its own (stage.py). What fails then is played again alone, and must
 hold. A scenario's test shows its outcome.
 """
 
