@@ -96,7 +96,8 @@ def _report(result: Result, store: str) -> None:
         return
     print(f"seed {result.seed}: {len(result.findings)} findings; again: tests/simulation/run --seed {result.seed}"
           f" --store {store} --trace FILE")  # fmt: skip
-    for finding in result.findings[:10]:
+    firsts = list({finding.rule: finding for finding in reversed(result.findings)}.values())
+    for finding in [*firsts, *(other for other in result.findings if other not in firsts)][:10]:
         print(f"  {finding}")
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import rater.calls.session as session
 import rater.charging.memory as memory
 from rater.calls.commands import ArmTimer, Party
+from rater.charging.caps import Broken, LimitBooks
 from rater.charging.model import Extend, Settle, Status
 from rater.charging.walk import Walk
-from rater.verdict import Reason
 
 
 def plant(name: str) -> None:
@@ -50,7 +50,7 @@ def _timer() -> None:
 
 def _lease() -> None:
     """Limits are not looked at."""
-    memory.MemoryStore._broken_limit = lambda self, request: Reason.ALLOWED  # type: ignore[method-assign]
+    LimitBooks.broken = lambda self, request: Broken()  # type: ignore[method-assign]
 
 
 def _fence() -> None:
