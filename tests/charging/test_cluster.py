@@ -30,9 +30,9 @@ from rater.money import Quote, Segment
 from tests.cluster import Cluster
 from tests.contract.desk import facts
 from tests.integration.test_daemon import NUMBER, Site, site_on
-from tests.servers import DEBIAN, RedisServer
+from tests.servers import RedisServer, needs_debians_redis
 
-pytestmark = pytest.mark.skipif(not DEBIAN.exists(), reason="a cluster needs redis-server 7")
+pytestmark = needs_debians_redis
 
 NOW_MS = 1_790_000_000_000
 SHARDS = 4

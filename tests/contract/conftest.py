@@ -12,10 +12,10 @@ import pytest
 from rater.charging.redis_store import RedisStore
 from tests.cluster import Cluster
 from tests.contract.desk import Desk, Driver, MemoryDriver, RedisDriver
-from tests.servers import DEBIAN, RedisServer, binaries
+from tests.servers import DEBIAN_WANTED, RedisServer, binaries
 
 _PREFIXES = count(1)
-CLUSTER = ["cluster"] if DEBIAN.exists() else []
+CLUSTER = ["cluster"] if DEBIAN_WANTED else []
 KINDS = ["memory", *binaries(), *CLUSTER]
 SHARDS = 4
 """As many as the cases name; on the cluster they are spread over its masters."""

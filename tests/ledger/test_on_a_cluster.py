@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from events.support import CENT, Desk, copies, leg_facts
-from servers import DEBIAN
+from servers import needs_debians_redis
 
 from rater.charging.archive import archive
 from rater.charging.ledger import MONEY, ShardLedger
@@ -25,7 +25,7 @@ from rater.metrics import Metrics
 from rater.notify.mail_box import MailBoxes
 from tests.cluster import Cluster
 
-pytestmark = pytest.mark.skipif(not DEBIAN.exists(), reason="a cluster needs redis-server 7")
+pytestmark = needs_debians_redis
 SHARDS = 4
 JANUARY_MS = 1_767_225_600_000
 
