@@ -34,22 +34,8 @@ import redis
 
 from rater.charging.embedded import server_binary
 from rater.charging.keys import Keys, digest, load_scripts
-from rater.charging.model import (
-    AllowanceTerm,
-    Extend,
-    GrantSpec,
-    Lease,
-    Post,
-    PostGrant,
-    PostKind,
-    Request,
-    Reserve,
-    Resource,
-    Settle,
-    SlicePolicy,
-    Status,
-    Terms,
-)
+from rater.charging.model import Extend, Post, PostGrant, PostKind, Request, Reserve, Settle, Status
+from rater.charging.terms import AllowanceTerm, GrantSpec, Lease, Resource, SlicePolicy, Terms
 from rater.charging.wire import from_reply, reserve_needs, to_call
 from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
 from rater.money import Cadence, Quote, Segment

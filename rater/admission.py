@@ -22,7 +22,7 @@ from rater.catalog.model import (
     Reseller,
     SwitchRules,
 )
-from rater.charging.model import CallRate, Lease, Terms
+from rater.charging.terms import CallRate, Lease, Terms
 from rater.events.rated import LegFacts
 from rater.ids import AccountId
 from rater.limits.rules import Limits, call_rate, class_lease, leases

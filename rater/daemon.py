@@ -20,10 +20,10 @@ from redis.exceptions import RedisError
 from rater import control
 from rater.catalog.publish import load_current, watch
 from rater.charging.embedded import EmbeddedRedis
-from rater.charging.model import SlicePolicy
 from rater.charging.redis_client import open_client
 from rater.charging.redis_store import RedisStore
 from rater.charging.store_clock import StoreClock
+from rater.charging.terms import SlicePolicy
 from rater.charging.transfers import finish_pending
 from rater.charging.witness import Witness
 from rater.clock import SystemClock

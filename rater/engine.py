@@ -10,9 +10,7 @@ that estimate to the sessions; wake-ups are kept on the monotonic clock.
 
 from __future__ import annotations
 
-import heapq
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -50,24 +48,14 @@ from rater.calls.signals import (
     Signal,
 )
 from rater.catalog.model import Catalog, SwitchRules, Trunk
-from rater.charging.model import (
-    Answer,
-    Deny,
-    Extend,
-    LegRequest,
-    LegState,
-    Reply,
-    Request,
-    Reserve,
-    Settle,
-    SlicePolicy,
-    Status,
-    Terms,
-)
+from rater.charging.model import Answer, Deny, Extend, LegRequest, Reply, Request, Reserve, Settle, Status
+from rater.charging.records import LegState
 from rater.charging.store import ChargingStore
+from rater.charging.terms import SlicePolicy, Terms
 from rater.clock import Clock
 from rater.events.rated import LegFacts
 from rater.ids import AccountId, LegId, OpId, ResellerId, Shard, SwitchId, TrunkId
+from rater.legs import LiveLegs, Wakes
 from rater.live import LiveLeg, LiveSwitch, SwitchPort, known_leg, resumed
 from rater.metrics import Metrics
 from rater.money import Quote
@@ -96,11 +84,9 @@ class Engine:
         self._policy = policy
         self._catalog: Catalog | None = None
         self._switches: dict[SwitchId, LiveSwitch] = {}
-        self._legs: dict[LegId, LiveLeg] = {}
-        self._by_account: dict[AccountId, set[LegId]] = defaultdict(set)
+        self._legs = LiveLegs(metrics)
+        self._wakes = Wakes()
         self._outside = OutsideLeases(store)
-        self._wakes: list[tuple[int, int, LegId]] = []
-        self._wake_count = 0
         self._dirty = False
         self.on_dirty: Callable[[], None] = lambda: None
         self.on_stale: Callable[[SwitchId], None] = lambda switch: None
@@ -129,8 +115,8 @@ class Engine:
     def detach(self, switch: SwitchId) -> None:
         """Stop leading it; its legs are left to the switch's timers and the next leader."""
         self._switches.pop(switch, None)
-        for leg in [record for record in self._legs.values() if record.switch.id == switch]:
-            self._drop(leg)
+        for record in self._legs.of_switch(switch):
+            self._legs.drop(record)
 
     def adopt(self, switch: SwitchId, stored: Sequence[LegState]) -> None:
         """Take up the live legs of a switch as the store has them; a resync must follow."""
@@ -157,11 +143,11 @@ class Engine:
             record.outside_shard = reseller.shard
         if facts.trunk:
             switch.slots.take(TrunkId(facts.trunk), session.leg, None, forced=True)
-        self._add(record)
+        self._legs.add(record)
 
     def known_legs(self, switch: SwitchId) -> list[KnownLeg]:
         """What a resync has to compare with the switch's own list."""
-        legs = (record for record in self._legs.values() if record.switch.id == switch)
+        legs = self._legs.of_switch(switch)
         return [known_leg(record.session) for record in legs if record.session.state < State.SETTLING]
 
     # -- signals -------------------------------------------------------------------------------------------------
@@ -194,21 +180,19 @@ class Engine:
 
     def money_arrived(self, account: AccountId) -> None:
         """Its running legs may have more now."""
-        for leg in list(self._by_account.get(account, ())):
-            self._handle(self._legs[leg], MoneyArrived(leg))
+        for record in self._legs.paid_by(account):
+            self._handle(record, MoneyArrived(record.session.leg))
 
     def tick(self) -> None:
         """Send the wake-ups that are due."""
-        now_ms = self._clock.monotonic_ms()
-        while self._wakes and self._wakes[0][0] <= now_ms:
-            _, number, leg = heapq.heappop(self._wakes)
+        for number, leg in self._wakes.due(self._clock.monotonic_ms()):
             record = self._legs.get(leg)
             if record is not None and record.wake == number:
                 self._handle(record, Due(leg))
 
     def next_wake_ms(self) -> int | None:
         """When `tick` has something to do, on the monotonic clock."""
-        return self._wakes[0][0] if self._wakes else None
+        return self._wakes.next_ms()
 
     def flush(self) -> None:
         """Everything collected goes out."""
@@ -219,7 +203,7 @@ class Engine:
 
     def live_accounts(self) -> dict[tuple[Shard, AccountId], str]:
         """The accounts that have live legs, with their currency."""
-        return {(record.shard, record.account): record.quote.currency for record in self._legs.values()}
+        return self._legs.accounts()
 
     # -- attempts ------------------------------------------------------------------------------------------------
 
@@ -257,7 +241,7 @@ class Engine:
             shadow=decision.shadow,
         )
         record.terms = self._in_mode(record, decision.terms)
-        self._add(record)
+        self._legs.add(record)
         if attempt.trunk is not None:
             record.take_slot(attempt.trunk, self._trunk(attempt.trunk))
         self._run(record, record.session.begin(self._now_ms(switch)))
@@ -326,7 +310,7 @@ class Engine:
                 record.would = first(record.would, reason)
             else:
                 record.broken = first(record.broken, reason)
-            if self._legs.get(record.session.leg) is record:
+            if self._legs.holds(record):
                 self._submit(self._request(record, ReserveSlice(record.session.leg)))
                 self._mark_dirty()
 
@@ -363,7 +347,7 @@ class Engine:
                     self._submit(self._request(record, command))
                 case Forget():
                     record.switch.port.execute(command)
-                    self._drop(record)
+                    self._legs.drop(record)
                 case Warn() | AnnounceEnd():
                     if not record.shadow:
                         record.switch.port.execute(command)
@@ -378,7 +362,7 @@ class Engine:
     def _request(self, record: LiveLeg, command: ChargeCommand) -> Reserve | Answer | Extend | Settle:
         if isinstance(command, ExtendSlice | SettleLeg):
             record.terms = self._terms(record)
-            self._note_owner(record)
+            self._legs.note_owner(record)
         if isinstance(command, SettleLeg) and record.shadow:
             self._end_in_shadow(record, command.duration_s or 0)
         return request_of(record, command, self._policy.slice, self._clock.wall_ms())
@@ -460,53 +444,10 @@ class Engine:
         if record.quote.currency:
             self._metrics.charged(record.quote.currency, reply.amount_micro)
 
-    # -- book-keeping --------------------------------------------------------------------------------------------
-
-    def _add(self, record: LiveLeg) -> None:
-        session, switch = record.session, record.switch
-        self._legs[session.leg] = record
-        self._by_account[record.account].add(session.leg)
-        self._note_owner(record)
-        switch.active[session.facts.direction] += 1
-        call = session.facts.call
-        switch.calls[call] = switch.calls.get(call, 0) + 1
-        self._report(switch)
-
-    def _note_owner(self, record: LiveLeg) -> None:
-        """A leg draws on one group in its life; it may join it while it talks."""
-        share = record.terms.share
-        if record.owner is None and share is not None:
-            record.owner = share.owner
-        if record.owner is not None:
-            self._by_account[record.owner].add(record.session.leg)
-
-    def _drop(self, record: LiveLeg) -> None:
-        session, switch = record.session, record.switch
-        if self._legs.pop(session.leg, None) is None:
-            return
-        switch.slots.free(session.leg)
-        for payer in {record.account, record.owner or record.account}:
-            legs = self._by_account[payer]
-            legs.discard(session.leg)
-            if not legs:
-                del self._by_account[payer]
-        switch.active[session.facts.direction] -= 1
-        call = session.facts.call
-        switch.calls[call] -= 1
-        if not switch.calls[call]:
-            del switch.calls[call]
-        self._report(switch)
-
-    def _report(self, switch: LiveSwitch) -> None:
-        for direction, count in switch.active.items():
-            self._metrics.legs(switch.id, direction, count)
-        self._metrics.calls(switch.id, len(switch.calls))
+    # -- time ----------------------------------------------------------------------------------------------------
 
     def _set_wake(self, record: LiveLeg, at_ms: int) -> None:
-        self._wake_count += 1
-        record.wake = self._wake_count
-        due_ms = at_ms - record.switch.offset_ms(self._clock)
-        heapq.heappush(self._wakes, (due_ms, self._wake_count, record.session.leg))
+        self._wakes.set(record, at_ms - record.switch.offset_ms(self._clock))
 
     def _now_ms(self, switch: LiveSwitch) -> int:
         return self._clock.monotonic_ms() + switch.offset_ms(self._clock)

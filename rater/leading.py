@@ -16,7 +16,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from rater.calls.signals import Mode
-from rater.charging.model import LegState
+from rater.charging.records import LegState
 from rater.charging.store import ChargingStore
 from rater.config import SwitchSettings
 from rater.engine import Engine

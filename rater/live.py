@@ -10,7 +10,8 @@ from rater.calls.commands import SwitchCommand
 from rater.calls.session import Session
 from rater.calls.signals import Direction, KnownLeg, Mode
 from rater.catalog.model import SHARD_ZERO, Enforce, SwitchRules, Trunk
-from rater.charging.model import CallRate, Lease, LegState, Terms
+from rater.charging.records import LegState
+from rater.charging.terms import CallRate, Lease, Terms
 from rater.clock import Clock
 from rater.ids import AccountId, CallId, Shard, SwitchId, TrunkId
 from rater.limits.slots import TrunkSlots

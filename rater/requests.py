@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rater.calls.commands import ChargeCommand, ExtendSlice, PersistAnswer, ReserveSlice, SettleLeg
-from rater.charging.model import Answer, Extend, Reserve, Settle, SlicePolicy
+from rater.charging.model import Answer, Extend, Reserve, Settle
+from rater.charging.terms import SlicePolicy
 from rater.ids import OpId
 from rater.live import LiveLeg
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from rater.catalog.cycles import Cycle
-from rater.charging.model import FOREVER_MS, Quota, Share, Terms
+from rater.charging.terms import FOREVER_MS, Quota, Share, Terms
 from rater.ids import AccountId, GroupId
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from rater.charging.model import Terms
+from rater.charging.terms import Terms
 from rater.ids import AccountId, LineId, PlanId, ResellerId, Shard, SwitchId, TrunkId
 from rater.money import Quote
 from rater.verdict import Reason

@@ -8,7 +8,7 @@ from enum import StrEnum
 from rater.catalog.classes import NEVER_IN_A_DECK
 from rater.catalog.cycles import Cycle
 from rater.catalog.model import Enforce
-from rater.charging.model import Consumption, Tier
+from rater.charging.terms import Consumption, Tier
 from rater.ids import GrantId, PlanId
 from rater.money import MAX_CALL_S, MICRO, Cadence, Rounding
 from rater.rating.bands import Band

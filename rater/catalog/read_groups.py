@@ -10,7 +10,7 @@ from rater.catalog.model import Account
 from rater.catalog.plan import Plan
 from rater.catalog.read_plans import read_cycle, read_length
 from rater.catalog.table import Table, describe
-from rater.charging.model import FOREVER_MS
+from rater.charging.terms import FOREVER_MS
 from rater.ids import AccountId, GroupId, PlanId
 from rater.rating.moments import EXPECTED, parse_moment
 from rater.rating.timeline import LAST_AT_MS

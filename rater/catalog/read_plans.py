@@ -18,7 +18,7 @@ from rater.catalog.plan import Allowance, Margin, Plan, RolloverRule, Thresholds
 from rater.catalog.read_bands import read_bands, read_calendar
 from rater.catalog.read_dial_plans import read_dial_plan
 from rater.catalog.table import ID, ID_EXPECTED, Table, describe
-from rater.charging.model import MAX_PRIORITY, Consumption
+from rater.charging.terms import MAX_PRIORITY, Consumption
 from rater.ids import GrantId, PlanId
 from rater.money import MAX_CALL_S, Cadence, Rounding
 from rater.rating.bands import Calendar

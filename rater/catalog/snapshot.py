@@ -20,7 +20,7 @@ from rater.catalog.model import Account, Line, Rated, Refused, Reseller, SwitchR
 from rater.catalog.plan import Plan
 from rater.catalog.pricing import PricedPlan
 from rater.catalog.terms import PlanTerms
-from rater.charging.model import Terms
+from rater.charging.terms import Terms
 from rater.errors import CatalogError, InputError, Problem
 from rater.ids import AccountId, GroupId, LineId, PlanId, ResellerId, Shard, SwitchId, TrunkId
 from rater.rating.compiled import CompiledDeck

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from rater.catalog.cycles import Cycle, CycleKind
 from rater.catalog.model import Account, Enforce, Modality, SpendCaps
 from rater.catalog.plan import Allowance, Plan, WhenExhausted
-from rater.charging.model import (
+from rater.charging.terms import (
     AllowanceTerm,
     PastCycle,
     Rollover,

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from rater.charging.grants import Account as Account
 from rater.charging.grants import Line as Line
 from rater.charging.grants import drop_spent, quota_id, use
-from rater.charging.model import Piece, Reply, Resource, Terms, Threshold, ThresholdKind
+from rater.charging.model import Reply
+from rater.charging.records import Piece
+from rater.charging.terms import Resource, Terms, Threshold, ThresholdKind
 from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
 from rater.money import MAX_AMOUNT_MICRO, Cadence, Quote, cumulative_micro
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rater.charging.books import Leg
-from rater.charging.model import CallRate, Extend, Reply, Reserve, Settle, SpendCap, SpendWindow, Status, TakeLeases
+from rater.charging.model import Extend, Reply, Reserve, Settle, Status, TakeLeases
 from rater.charging.rules import lease_expiry_ms
+from rater.charging.terms import CallRate, SpendCap, SpendWindow
 from rater.ids import AccountId, LegId, Shard
 from rater.verdict import Reason
 

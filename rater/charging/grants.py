@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from rater.charging.model import AllowanceTerm, GrantSpec, Resource, Rollover
+from rater.charging.terms import AllowanceTerm, GrantSpec, Resource, Rollover
 from rater.ids import AccountId, GrantId
 
 GRANT_KEPT_MS = 40 * 86_400_000

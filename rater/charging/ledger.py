@@ -20,7 +20,7 @@ from typing import Any
 
 from rater.charging.books import LedgerEntry
 from rater.charging.keys import script
-from rater.charging.model import AccountState
+from rater.charging.records import AccountState
 from rater.charging.redis_reads import RedisReads
 from rater.charging.wire import parse_sequence, sequence, to_account, to_ledger_entry
 from rater.ids import AccountId, Shard

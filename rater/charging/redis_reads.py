@@ -8,9 +8,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from rater.charging.books import LedgerEntry
 from rater.charging.keys import Keys, leadership_key, script
-from rater.charging.model import AccountState, LegState, PendingTransfer, Terms
+from rater.charging.records import AccountState, LegState, PendingTransfer
 from rater.charging.redis_client import open_client
 from rater.charging.states import account_state, as_of
+from rater.charging.terms import Terms
 from rater.charging.wire import to_account, to_books, to_ledger_entry, to_leg, to_pending
 from rater.errors import ConfigError, StoreUnavailable
 from rater.ids import AccountId, LegId, OpId, Shard, SwitchId

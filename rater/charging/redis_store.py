@@ -20,17 +20,8 @@ import structlog
 from rater.charging.cluster import ClusterLinks
 from rater.charging.connection import Address, Call, Link
 from rater.charging.keys import Keys, digest, load_scripts
-from rater.charging.model import (
-    FreeLeases,
-    LegRequest,
-    LegState,
-    Reply,
-    Request,
-    Reserve,
-    Settle,
-    Status,
-    TakeLeases,
-)
+from rater.charging.model import FreeLeases, LegRequest, Reply, Request, Reserve, Settle, Status, TakeLeases
+from rater.charging.records import LegState
 from rater.charging.redis_reads import RedisReads
 from rater.charging.rules import validate
 from rater.charging.store import Done

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgpack
 
-from rater.charging.model import FOREVER_MS, MAX_PRIORITY, GrantSpec, Post, PostGrant, PostKind, Request, Resource
+from rater.charging.model import Post, PostGrant, PostKind, Request
+from rater.charging.terms import FOREVER_MS, MAX_PRIORITY, GrantSpec, Resource
 from rater.errors import AmountError, InputError
 from rater.money import MAX_AMOUNT_MICRO, format_amount
 from rater.verdict import Reason

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from rater.charging.books import Account
 from rater.charging.grants import QUOTA, Grant, Kind, quota_id, renew
-from rater.charging.model import AccountState, GrantState, LegState, MoneyGrantState, QuotaState, Resource, Terms
+from rater.charging.records import AccountState, GrantState, LegState, MoneyGrantState, QuotaState
+from rater.charging.terms import Resource, Terms
 from rater.charging.walk import quota_terms
 from rater.ids import AccountId
 

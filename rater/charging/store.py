@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from rater.charging.model import AccountState, LegState, PendingTransfer, Reply, Request, Terms
+from rater.charging.model import Reply, Request
+from rater.charging.records import AccountState, LegState, PendingTransfer
+from rater.charging.terms import Terms
 from rater.ids import AccountId, LegId, Shard, SwitchId
 
 Done = Callable[[Request, Reply], None]

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rater.charging.model import PendingTransfer, Post, PostKind, Reply, Status, Terms
+from rater.charging.model import Post, PostKind, Reply, Status
+from rater.charging.records import PendingTransfer
 from rater.charging.store import ChargingStore
+from rater.charging.terms import Terms
 from rater.ids import OpId, Shard
 
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 
 from rater.charging.books import Leg, PaidPiece, price_micro
 from rater.charging.grants import Account, Grant, Kind, Line, open_next, quota_id
-from rater.charging.model import (
+from rater.charging.records import Piece
+from rater.charging.terms import (
     FOREVER_MS,
     AllowanceTerm,
     Consumption,
     GrantSpec,
-    Piece,
     Quota,
     Resource,
     Share,

@@ -19,34 +19,25 @@ from rater.charging.keys import Keys as Keys
 from rater.charging.model import (
     OPERATION_KEPT_S,
     REFUND_KEPT_S,
-    AccountState,
-    AllowanceTerm,
     Answer,
     Deny,
     ExpireGrant,
     Extend,
     FreeLeases,
-    GrantSpec,
-    LegState,
-    PendingTransfer,
-    Piece,
     Post,
     PostGrant,
     PostKind,
     Reply,
     Request,
     Reserve,
-    Resource,
     Settle,
-    Share,
-    SpendWindow,
     Status,
     TakeLeases,
-    Terms,
-    ThresholdKind,
 )
+from rater.charging.records import AccountState, LegState, PendingTransfer, Piece
 from rater.charging.rules import denial_value
 from rater.charging.states import account_state
+from rater.charging.terms import AllowanceTerm, GrantSpec, Resource, Share, SpendWindow, Terms, ThresholdKind
 from rater.charging.walk import quota_terms
 from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
 from rater.money import Cadence, Quote

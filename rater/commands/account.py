@@ -12,8 +12,10 @@ import typer
 
 from rater.catalog.model import Account
 from rater.catalog.publish import load_current
-from rater.charging.model import FOREVER_MS, AccountState, Post, PostKind, Reply, Status
+from rater.charging.model import Post, PostKind, Reply, Status
+from rater.charging.records import AccountState
 from rater.charging.redis_store import RedisStore
+from rater.charging.terms import FOREVER_MS
 from rater.commands.common import ConfigOption, JsonOption, console, open_store, print_json, settings_of
 from rater.errors import InputError, RaterError
 from rater.events.record import iso_ms

@@ -13,18 +13,9 @@ from zoneinfo import ZoneInfo
 import typer
 
 from rater.catalog.classes import NEVER_IN_A_DECK, STANDARD
-from rater.charging.model import (
-    FOREVER_MS,
-    ExpireGrant,
-    GrantSpec,
-    Post,
-    PostGrant,
-    PostKind,
-    Reply,
-    Resource,
-    Status,
-)
+from rater.charging.model import ExpireGrant, Post, PostGrant, PostKind, Reply, Status
 from rater.charging.redis_store import RedisStore
+from rater.charging.terms import FOREVER_MS, GrantSpec, Resource
 from rater.charging.transfers import transfer as move_between
 from rater.commands.account import AccountArgument, AmountArgument, OpOption, check_op, known_account, report
 from rater.commands.common import ConfigOption, JsonOption, open_store, settings_of

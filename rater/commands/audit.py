@@ -14,7 +14,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rater.charging.ledger import MONEY, PAGE, ShardLedger, Sums
-from rater.charging.model import AccountState
+from rater.charging.records import AccountState
 from rater.charging.redis_store import RedisStore
 from rater.charging.states import holdings, recorded
 from rater.commands.common import (

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from rater import control
-from rater.charging.model import LegState
+from rater.charging.records import LegState
 from rater.commands.common import ConfigOption, JsonOption, console, open_redis, open_store, print_json, settings_of
 from rater.errors import RaterError
 from rater.events.rated import LegFacts

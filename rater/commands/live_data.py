@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rater.catalog.model import Catalog
-from rater.charging.model import AccountState, LegState
+from rater.charging.records import AccountState, LegState
 from rater.charging.redis_store import RedisStore
 from rater.commands.calls import describe
 from rater.events.rated import LegFacts

@@ -9,7 +9,8 @@ from typing import Any
 from rater.catalog.plan import Plan
 from rater.charging.books import Account, Leg, charge
 from rater.charging.grants import Grant
-from rater.charging.model import FOREVER_MS, AllowanceTerm, Reply, SlicePolicy, Status, Terms
+from rater.charging.model import Reply, Status
+from rater.charging.terms import FOREVER_MS, AllowanceTerm, SlicePolicy, Terms
 from rater.charging.walk import Walk
 from rater.errors import InputError
 from rater.ids import AccountId, LegId, Shard, SwitchId

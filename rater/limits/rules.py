@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rater.charging.model import CallRate, Lease
+from rater.charging.terms import CallRate, Lease
 from rater.verdict import Reason
 
 

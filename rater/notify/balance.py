@@ -16,7 +16,7 @@ from pydantic import Field
 from redis.asyncio import Redis
 
 from rater.charging.ledger import order
-from rater.charging.model import AccountState
+from rater.charging.records import AccountState
 from rater.charging.wire import Keys, to_account
 from rater.clock import Clock
 from rater.events.record import Record, iso_ms

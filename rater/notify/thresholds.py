@@ -6,7 +6,7 @@ crossing; nothing here looks at a balance.
 
 from __future__ import annotations
 
-from rater.charging.model import Threshold, ThresholdKind
+from rater.charging.terms import Threshold, ThresholdKind
 from rater.events.notices import ThresholdRecord
 from rater.money import format_amount
 

@@ -13,7 +13,8 @@ from rater.calls.commands import SwitchCommand
 from rater.calls.signals import Signal
 from rater.catalog.model import Account, Catalog, SwitchRules
 from rater.charging.memory import MemoryStore
-from rater.charging.model import LegState, Post, PostKind
+from rater.charging.model import Post, PostKind
+from rater.charging.records import LegState
 from rater.clock import ManualClock
 from rater.engine import Engine, EnginePolicy
 from rater.errors import InputError

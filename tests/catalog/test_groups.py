@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rater.catalog.snapshot import Snapshot
-from rater.charging.model import FOREVER_MS, Quota, Share
+from rater.charging.terms import FOREVER_MS, Quota, Share
 from rater.ids import AccountId
 
 from .support import ACCOUNTS, FILES, catalog, problems

@@ -24,8 +24,9 @@ from rater.catalog.publish import (
 )
 from rater.catalog.snapshot import Snapshot
 from rater.charging.embedded import EmbeddedRedis
-from rater.charging.model import Post, PostKind, Reply, Request, Terms
+from rater.charging.model import Post, PostKind, Reply, Request
 from rater.charging.redis_store import RedisStore
+from rater.charging.terms import Terms
 from rater.errors import CatalogError, ConfigError, StoreError, StoreUnavailable
 from rater.ids import AccountId, OpId, Shard
 

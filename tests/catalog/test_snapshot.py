@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rater.catalog.files import read_catalog
 from rater.catalog.model import CallLimits, Modality, PayerSource, Rated, Refused
 from rater.catalog.snapshot import Snapshot
-from rater.charging.model import Terms, ThresholdKind
+from rater.charging.terms import Terms, ThresholdKind
 from rater.errors import CatalogError
 from rater.ids import AccountId, LineId, PlanId, Shard, SwitchId, TrunkId
 from rater.money import MAX_CALL_S, cumulative_micro

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rater.catalog.snapshot import Snapshot
-from rater.charging.model import AllowanceTerm, Consumption, Tier
+from rater.charging.terms import AllowanceTerm, Consumption, Tier
 from rater.errors import CatalogError
 from rater.ids import AccountId
 

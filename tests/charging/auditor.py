@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from rater.charging.model import AccountState, LegState
+from rater.charging.records import AccountState, LegState
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import asyncio
 import random
 import sys
 
-from rater.charging.model import Extend, Reply, Reserve, Settle, SlicePolicy, Status, Terms
+from rater.charging.model import Extend, Reply, Reserve, Settle, Status
 from rater.charging.redis_store import RedisStore
+from rater.charging.terms import SlicePolicy, Terms
 from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
 from rater.money import Quote, Segment
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rater.charging.model import Extend, Reserve, Settle, SlicePolicy, Terms
+from rater.charging.model import Extend, Reserve, Settle
 from rater.charging.redis_store import RedisStore
+from rater.charging.terms import SlicePolicy, Terms
 from rater.cli import app
 from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
 from rater.money import Quote, Segment

@@ -17,9 +17,10 @@ from rater import control
 from rater.catalog.files import read_catalog
 from rater.catalog.publish import load_current, publish
 from rater.charging.cluster import slot_of
-from rater.charging.model import Extend, Post, PostKind, Reply, Request, Reserve, Settle, SlicePolicy, Status, Terms
+from rater.charging.model import Extend, Post, PostKind, Reply, Request, Reserve, Settle, Status
 from rater.charging.redis_client import open_client
 from rater.charging.redis_store import RedisStore
+from rater.charging.terms import SlicePolicy, Terms
 from rater.commands.common import open_store
 from rater.commands.events import _new
 from rater.config import Settings

@@ -4,22 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from rater.charging.model import (
-    CallRate,
-    Lease,
-    Post,
-    PostKind,
-    Reply,
-    Request,
-    Reserve,
-    SlicePolicy,
-    SpendCap,
-    SpendWindow,
-    Status,
-    TakeLeases,
-    Terms,
-)
+from rater.charging.model import Post, PostKind, Reply, Request, Reserve, Status, TakeLeases
 from rater.charging.redis_store import RedisStore
+from rater.charging.terms import CallRate, Lease, SlicePolicy, SpendCap, SpendWindow, Terms
 from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
 from rater.money import Quote, Segment
 from rater.verdict import Reason

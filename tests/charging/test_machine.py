@@ -15,29 +15,31 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from rater.charging.model import (
-    AllowanceTerm,
     ExpireGrant,
     Extend,
-    GrantSpec,
-    Lease,
     Post,
     PostGrant,
     PostKind,
-    Quota,
     Reply,
     Request,
     Reserve,
-    Resource,
     Settle,
+    Status,
+)
+from rater.charging.redis_store import RedisStore
+from rater.charging.terms import (
+    AllowanceTerm,
+    GrantSpec,
+    Lease,
+    Quota,
+    Resource,
     Share,
     SlicePolicy,
-    Status,
     Terms,
     Threshold,
     ThresholdKind,
     Tier,
 )
-from rater.charging.redis_store import RedisStore
 from rater.ids import AccountId, GrantId, LegId, OpId
 from rater.money import Cadence, Quote, Segment
 from rater.verdict import Reason

@@ -13,8 +13,10 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from rater.charging.model import AccountState, Post, PostKind, Settle, Terms
+from rater.charging.model import Post, PostKind, Settle
+from rater.charging.records import AccountState
 from rater.charging.redis_store import RedisStore
+from rater.charging.terms import Terms
 from rater.commands.audit import audit_shard
 from rater.ids import AccountId, OpId, Shard
 from tests.charging.hasty import NOW_MS

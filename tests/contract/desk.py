@@ -12,30 +12,23 @@ import msgpack
 from rater.charging.books import LedgerEntry
 from rater.charging.memory import MemoryStore
 from rater.charging.model import (
-    AccountState,
-    AllowanceTerm,
     Answer,
-    CallRate,
     Deny,
     ExpireGrant,
     Extend,
     FreeLeases,
-    GrantSpec,
-    Lease,
-    LegState,
     Post,
     PostGrant,
     PostKind,
     Reply,
     Request,
     Reserve,
-    Resource,
     Settle,
-    SlicePolicy,
     TakeLeases,
-    Terms,
 )
+from rater.charging.records import AccountState, LegState
 from rater.charging.redis_store import RedisStore
+from rater.charging.terms import AllowanceTerm, CallRate, GrantSpec, Lease, Resource, SlicePolicy, Terms
 from rater.events.stream import decode_entry
 from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
 from rater.money import Cadence, Quote, Segment, parse_amount

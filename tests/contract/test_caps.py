@@ -8,7 +8,8 @@ from itertools import combinations
 
 import pytest
 
-from rater.charging.model import CallRate, Lease, SpendCap, SpendWindow, Status
+from rater.charging.model import Status
+from rater.charging.terms import CallRate, Lease, SpendCap, SpendWindow
 from rater.verdict import Reason
 from tests.contract.desk import CENT, FREE, Desk, allowance, blocker, money
 

@@ -7,13 +7,12 @@ from dataclasses import replace
 import pytest
 
 from rater.charging.grants import MAX_GRANTS
-from rater.charging.model import (
+from rater.charging.model import PostKind, Status
+from rater.charging.terms import (
     Consumption,
     GrantSpec,
-    PostKind,
     Resource,
     SlicePolicy,
-    Status,
     Terms,
     Threshold,
     ThresholdKind,

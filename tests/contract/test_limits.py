@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rater.charging.model import Lease, SlicePolicy, Status
+from rater.charging.model import Status
 from rater.charging.rules import LEASE_MARGIN_MS
+from rater.charging.terms import Lease, SlicePolicy
 from rater.verdict import Reason
 from tests.contract.desk import FREE, PER_SECOND, Desk
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from rater.charging.model import Post, PostKind, Reply, Status, Terms
+from rater.charging.model import Post, PostKind, Reply, Status
+from rater.charging.terms import Terms
 from rater.charging.transfers import finish_pending, transfer
 from rater.errors import AmountError, InputError
 from rater.ids import AccountId, LegId, OpId, Shard

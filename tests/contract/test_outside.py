@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rater.charging.model import Lease, Status
+from rater.charging.model import Status
+from rater.charging.terms import Lease
 from rater.verdict import Reason
 from tests.contract.desk import OTHER_SHARD, Desk
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from rater.charging.model import Piece, SlicePolicy, Status, Terms
+from rater.charging.model import Status
+from rater.charging.records import Piece
+from rater.charging.terms import SlicePolicy, Terms
 from rater.ids import GrantId, LegId
 from rater.money import Cadence, Quote, Segment
 from rater.verdict import Reason

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rater.charging.model import SlicePolicy, Status, Terms, Threshold, ThresholdKind
+from rater.charging.model import Status
+from rater.charging.terms import SlicePolicy, Terms, Threshold, ThresholdKind
 from rater.errors import AmountError, InputError
 from rater.ids import GrantId
 from rater.verdict import Reason

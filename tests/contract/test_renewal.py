@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rater.charging.model import AllowanceTerm, PastCycle, Rollover
+from rater.charging.terms import AllowanceTerm, PastCycle, Rollover
 from rater.ids import AccountId, GrantId
 from rater.money import Cadence
 from tests.contract.desk import DAY_MS, NOON_MS, SHARD, Desk, allowance

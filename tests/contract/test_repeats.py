@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rater.charging.model import Lease, Request, Status
+from rater.charging.model import Request, Status
+from rater.charging.terms import Lease
 from rater.ids import OpId, SwitchId
 from rater.verdict import Reason
 from tests.contract.desk import CENT, SHARD, SWITCH, Desk

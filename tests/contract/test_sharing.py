@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from rater.charging.model import Quota, Share, SlicePolicy, Status, Terms, Threshold, ThresholdKind, Tier
+from rater.charging.model import Status
+from rater.charging.terms import Quota, Share, SlicePolicy, Terms, Threshold, ThresholdKind, Tier
 from rater.ids import AccountId, GrantId
 from rater.money import Quote, Segment
 from rater.verdict import Reason

@@ -14,22 +14,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from rater.charging.model import (
-    AllowanceTerm,
-    Answer,
-    Deny,
-    Extend,
-    Post,
-    PostKind,
-    Reply,
-    Reserve,
-    Settle,
-    SlicePolicy,
-    Terms,
-    Threshold,
-    ThresholdKind,
-)
+from rater.charging.model import Answer, Deny, Extend, Post, PostKind, Reply, Reserve, Settle
 from rater.charging.redis_store import RedisStore
+from rater.charging.terms import AllowanceTerm, SlicePolicy, Terms, Threshold, ThresholdKind
 from rater.events.rated import LegFacts
 from rater.events.stream import outbox_key
 from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId

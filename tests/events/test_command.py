@@ -16,8 +16,8 @@ import pyarrow.parquet
 import pytest
 
 from rater.charging.embedded import EmbeddedRedis
-from rater.charging.model import Terms
 from rater.charging.redis_store import RedisStore
+from rater.charging.terms import Terms
 from rater.events.stream import outbox_key
 from tests.catalog.support import run, run_json
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from events.support import ALLOWANCE, BANDS, CENT, PER_SECOND, T0, Desk, leg_facts
 from rater.charging.embedded import EmbeddedRedis
-from rater.charging.model import Terms
 from rater.charging.redis_store import RedisStore
+from rater.charging.terms import Terms
 from rater.events.breakdown import break_down, merge_pieces, price_per_minute
 from rater.events.notices import DeniedRecord, ThresholdRecord, record_of
 from rater.events.rated import RatedEvent, rated_event

@@ -23,7 +23,7 @@ from servers import RedisServer, binaries, free_port
 
 from rater.catalog.files import read_catalog
 from rater.catalog.publish import publish
-from rater.charging.model import AccountState
+from rater.charging.records import AccountState
 from rater.charging.redis_store import RedisStore
 from rater.ids import AccountId, Shard
 from rater.switch.simulator.call import Call

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from rater.charging.embedded import EmbeddedRedis
-from rater.charging.model import Lease, PostKind, Reply, Request, Status
+from rater.charging.model import PostKind, Reply, Request, Status
 from rater.charging.redis_store import RedisStore
+from rater.charging.terms import Lease
 from rater.errors import StoreUnavailable
 from rater.verdict import Reason
 from tests.contract.desk import CENT, Desk, RedisDriver

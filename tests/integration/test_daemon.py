@@ -18,8 +18,10 @@ from redis.asyncio import Redis
 from rater.catalog.files import read_catalog
 from rater.catalog.publish import publish
 from rater.charging.embedded import EmbeddedRedis
-from rater.charging.model import AccountState, Post, PostKind, Terms
+from rater.charging.model import Post, PostKind
+from rater.charging.records import AccountState
 from rater.charging.redis_store import RedisStore
+from rater.charging.terms import Terms
 from rater.commands.common import open_store
 from rater.config import Settings, load_settings
 from rater.daemon import serve

@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from rater.catalog.files import read_catalog
 from rater.catalog.publish import publish
 from rater.charging.embedded import EmbeddedRedis
-from rater.charging.model import Post, PostKind, Terms
+from rater.charging.model import Post, PostKind
+from rater.charging.terms import Terms
 from rater.config import load_settings
 from rater.ids import AccountId, OpId, Shard
 from rater.switch.simulator.dialplan import Gating

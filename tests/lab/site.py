@@ -14,7 +14,7 @@ from typing import Any
 from redis import Redis
 
 from rater.charging.keys import Keys
-from rater.charging.model import AccountState, LegState
+from rater.charging.records import AccountState, LegState
 from rater.charging.redis_store import RedisStore
 from rater.events.notices import DeniedRecord, ThresholdRecord, record_of
 from rater.events.rated import RatedEvent

@@ -12,7 +12,8 @@ from rater.calls.signals import Answered, Attempted, Dialled, Disposition, Ended
 from rater.catalog.model import Account
 from rater.catalog.snapshot import Snapshot
 from rater.charging.memory import MemoryStore
-from rater.charging.model import Post, PostKind, SlicePolicy, Terms
+from rater.charging.model import Post, PostKind
+from rater.charging.terms import SlicePolicy, Terms
 from rater.clock import ManualClock
 from rater.engine import Engine, EnginePolicy
 from rater.ids import AccountId, LegId, OpId, Shard, SwitchId, TrunkId

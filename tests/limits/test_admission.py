@@ -11,7 +11,7 @@ import pytest
 
 from rater.admission import Admitted, Rejected
 from rater.calls.signals import Direction, Mode
-from rater.charging.model import CallRate, Lease, SpendCap, SpendWindow
+from rater.charging.terms import CallRate, Lease, SpendCap, SpendWindow
 from rater.money import MAX_CALL_S
 from rater.verdict import Reason
 from tests.limits.support import FRANCE, KINGDOM, NOWHERE, PREMIUM, attempt, catalog, decide

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from rater.catalog.files import read_catalog
 from rater.catalog.publish import publish
 from rater.charging.embedded import EmbeddedRedis
-from rater.charging.model import Terms, Threshold, ThresholdKind
+from rater.charging.terms import Terms, Threshold, ThresholdKind
 from rater.config import Secret, Settings, SmtpSettings
 from rater.errors import CatalogError, ConfigError
 from rater.events.dead import DeadLetters

@@ -18,19 +18,11 @@ import redis
 
 from rater.charging.keys import Keys, load_scripts, script
 from rater.charging.memory import MemoryStore
-from rater.charging.model import (
-    AccountState,
-    FreeLeases,
-    LegRequest,
-    LegState,
-    Reply,
-    Request,
-    Reserve,
-    TakeLeases,
-    Terms,
-)
+from rater.charging.model import FreeLeases, LegRequest, Reply, Request, Reserve, TakeLeases
+from rater.charging.records import AccountState, LegState
 from rater.charging.rules import validate
 from rater.charging.store import Done
+from rater.charging.terms import Terms
 from rater.charging.wire import (
     OtherNeeds,
     from_reply,

@@ -18,8 +18,9 @@ import rater.engine
 import rater.switch.adapter
 import rater.switch.ami
 import rater.switch.simulator.protocol
-from rater.charging.model import Post, PostKind, Reply, Request, SlicePolicy
+from rater.charging.model import Post, PostKind, Reply, Request
 from rater.charging.store_clock import StoreClock
+from rater.charging.terms import SlicePolicy
 from rater.config import SwitchSettings
 from rater.engine import Engine, EnginePolicy
 from rater.errors import StoreUnavailable

@@ -1,0 +1,108 @@
+"""The live legs of all switches that the engine leads, by leg and by who pays, and when each is to be woken."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator
+
+from rater.ids import AccountId, LegId, Shard, SwitchId
+from rater.live import LiveLeg, LiveSwitch
+from rater.metrics import Metrics
+
+
+class LiveLegs:
+    """What the metrics say of legs and calls is told here, where they come and go."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._legs: dict[LegId, LiveLeg] = {}
+        self._by_account: dict[AccountId, set[LegId]] = defaultdict(set)
+
+    def __contains__(self, leg: LegId) -> bool:
+        return leg in self._legs
+
+    def get(self, leg: LegId) -> LiveLeg | None:
+        return self._legs.get(leg)
+
+    def holds(self, record: LiveLeg) -> bool:
+        """Whether it still lives, and no other in its place."""
+        return self._legs.get(record.session.leg) is record
+
+    def of_switch(self, switch: SwitchId) -> list[LiveLeg]:
+        return [record for record in self._legs.values() if record.switch.id == switch]
+
+    def paid_by(self, account: AccountId) -> Iterator[LiveLeg]:
+        """Those that draw on the account, as it was when asked: handling one may end another."""
+        for leg in list(self._by_account.get(account, ())):
+            record = self._legs.get(leg)
+            if record is not None:
+                yield record
+
+    def accounts(self) -> dict[tuple[Shard, AccountId], str]:
+        """The accounts that have live legs, with their currency."""
+        return {(record.shard, record.account): record.quote.currency for record in self._legs.values()}
+
+    def add(self, record: LiveLeg) -> None:
+        session, switch = record.session, record.switch
+        self._legs[session.leg] = record
+        self._by_account[record.account].add(session.leg)
+        self.note_owner(record)
+        switch.active[session.facts.direction] += 1
+        call = session.facts.call
+        switch.calls[call] = switch.calls.get(call, 0) + 1
+        self._report(switch)
+
+    def note_owner(self, record: LiveLeg) -> None:
+        """A leg draws on one group in its life; it may join it while it talks."""
+        share = record.terms.share
+        if record.owner is None and share is not None:
+            record.owner = share.owner
+        if record.owner is not None:
+            self._by_account[record.owner].add(record.session.leg)
+
+    def drop(self, record: LiveLeg) -> bool:
+        """Whether it was there."""
+        session, switch = record.session, record.switch
+        if self._legs.pop(session.leg, None) is None:
+            return False
+        switch.slots.free(session.leg)
+        for payer in {record.account, record.owner or record.account}:
+            legs = self._by_account[payer]
+            legs.discard(session.leg)
+            if not legs:
+                del self._by_account[payer]
+        switch.active[session.facts.direction] -= 1
+        call = session.facts.call
+        switch.calls[call] -= 1
+        if not switch.calls[call]:
+            del switch.calls[call]
+        self._report(switch)
+        return True
+
+    def _report(self, switch: LiveSwitch) -> None:
+        for direction, count in switch.active.items():
+            self._metrics.legs(switch.id, direction, count)
+        self._metrics.calls(switch.id, len(switch.calls))
+
+
+class Wakes:
+    """Who is to be woken when, on the monotonic clock. A leg has one valid wake-up: the last that was set."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, LegId]] = []
+        self._count = 0
+
+    def set(self, record: LiveLeg, due_ms: int) -> None:
+        self._count += 1
+        record.wake = self._count
+        heapq.heappush(self._heap, (due_ms, self._count, record.session.leg))
+
+    def next_ms(self) -> int | None:
+        return self._heap[0][0] if self._heap else None
+
+    def due(self, now_ms: int) -> Iterator[tuple[int, LegId]]:
+        """The number and the leg of each wake-up that is due; those set meanwhile, too."""
+        while self._heap and self._heap[0][0] <= now_ms:
+            _, number, leg = heapq.heappop(self._heap)
+            yield number, leg
