@@ -1,0 +1,116 @@
+"""The daemons of a simulated world: the product's core, adapters and leaders, each as one process."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING
+
+from rater.charging.store_clock import StoreClock
+from rater.charging.terms import SlicePolicy
+from rater.config import SwitchSettings
+from rater.engine import Engine, EnginePolicy
+from rater.errors import StoreUnavailable
+from rater.ids import SwitchId
+from rater.leading import SwitchLeader
+from rater.metrics import Metrics
+
+from . import site
+from .stores import SimStore
+from .switches import SECRET
+from .virtual import OWNER
+
+if TYPE_CHECKING:
+    from .world import World
+
+TICK_S = 0.02
+
+
+class Daemon:
+    """The product's core, adapters and leaders, as one process that can be killed."""
+
+    def __init__(self, name: str, world: World) -> None:
+        self.name = name
+        self._world = world
+        self._next_tick: int | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.store = SimStore(world.loop, world.random, world.way, world.execute, world.server)
+        policy = EnginePolicy(slice=SlicePolicy(*world.slices), extend_ahead_ms=3000, decision_timeout_ms=1500)
+        self.clock = StoreClock(world.clock)
+        self.engine = Engine(self.store, self.clock, Metrics(), policy)
+        self.engine.set_catalog(site.catalog(world.version))
+        self.engine.on_dirty = lambda: world.loop.call_soon(self._flush) and None
+        self.engine.on_stale = lambda switch: self.leaders[switch].lost.set()
+        token = OWNER.set(name)
+        self.leaders = {
+            SwitchId(switch.plan.name): SwitchLeader(
+                SwitchSettings(
+                    id=switch.plan.name, port=switch.plan.port, mode=switch.plan.mode, fail=switch.plan.fail
+                ),  # type: ignore[arg-type]  # checked by pydantic
+                SECRET, self.store, self.engine, Metrics(),
+                holder=name, shards=1, is_ready=lambda: self.store.available,
+            )
+            for switch in world.switches.values()
+        }  # fmt: skip
+        self._tasks = [asyncio.ensure_future(self._lead(leader)) for leader in self.leaders.values()]
+        self._tasks.append(asyncio.ensure_future(self.clock.keep(self.store)))
+        OWNER.reset(token)
+
+    async def _lead(self, leader: SwitchLeader) -> None:
+        """A daemon does not begin without a store."""
+        while True:
+            try:
+                await self.clock.measure(self.store)
+                break
+            except StoreUnavailable:
+                await asyncio.sleep(0.5)
+        await leader.run()
+
+    def _flush(self) -> None:
+        self.engine.flush()
+        self._set_tick()
+
+    def _set_tick(self) -> None:
+        """The daemon looks for wake-ups every `TICK_S`. Most looks find nothing, so those are left out here:
+        whatever sets a wake-up asks for a flush as well."""
+        due_ms = self.engine.next_wake_ms()
+        if due_ms is None:
+            return
+        loop = self._world.loop
+        tick = max(math.ceil(due_ms / 1000 / TICK_S), math.floor(loop.time() / TICK_S) + 1)
+        if self._next_tick is None or tick < self._next_tick:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._next_tick, self._timer = tick, loop.call_at(tick * TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        self._next_tick = self._timer = None
+        if not self.store.dead:
+            self.engine.tick()
+            self._set_tick()
+
+    def use(self, version: int) -> None:
+        snapshot = site.catalog(version)
+        self.engine.set_catalog(snapshot)
+        for leader in self.leaders.values():
+            if leader.adapter is not None:
+                leader.adapter.set_catalog(snapshot)
+
+    def serves(self, switch: str) -> bool:
+        leader = self.leaders[SwitchId(switch)]
+        return leader.synced and self.store.available
+
+    async def kill(self) -> None:
+        """kill -9: nothing more leaves it, nothing more reaches it."""
+        self.store.dead = True
+        self._world.network.kill(self.name)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def failed(self) -> BaseException | None:
+        """Why a part of it ended by itself."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                return task.exception() or RuntimeError("a part of the daemon ended")
+        return None
