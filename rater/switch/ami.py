@@ -287,9 +287,10 @@ class SwitchConnection:
         if self._transport is None:
             raise SwitchUnavailable(f"{self._settings.id} is not connected")
         action = Awaited({"Action": name, **headers})
+        data = serialize(dict(action.items()))
         future: asyncio.Future[list[Frame]] = asyncio.get_running_loop().create_future()
         self._waiting[action.id] = (action, [], future)
-        self._transport.write(serialize(dict(action.items())))
+        self._transport.write(data)
         try:
             async with asyncio.timeout(self._timing.answer_s):
                 return await future

@@ -7,6 +7,7 @@ at start: nothing falls back to the slow twin unseen.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -18,6 +19,9 @@ ACTION_LINE_LIMIT = 1024
 """A line this long, CR and LF included, Asterisk cuts in two."""
 ACTION_HEADER_LIMIT = 128
 """As many headers as Asterisk reads of one action; it ignores the rest."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What no header may hold: all control characters, and what some read as the end of a line."""
 
 Action = Mapping[str, str]
 
@@ -64,21 +68,28 @@ def frame_parser(selection: Mapping[str, Iterable[str]] = SELECTION) -> Parser:
 
 
 def serialize(action: Action) -> bytes:
-    """The action as Asterisk reads it. Raises ValueError for what could become more than one header or be cut.
+    """The action as Asterisk reads it: the one way by which anything reaches a switch. Raises ValueError for what
+    could become more than one header or be cut.
 
-    A key or value with CR, LF or NUL would start another header or action; a line of `ACTION_LINE_LIMIT` bytes or
-    more would be split; keys are plain names.
+    A key or value with CR, LF or NUL would start another header or action, other control characters are no part of
+    anything that a switch is told; a line of `ACTION_LINE_LIMIT` bytes or more would be split; keys are plain
+    names.
     """
     if not 0 < len(action) <= ACTION_HEADER_LIMIT:
         raise ValueError(f"an action has 1 to {ACTION_HEADER_LIMIT} headers, not {len(action)}")
-    text = "".join([f"{key}: {value}\r\n" for key, value in action.items()])
-    if text.count("\n") != len(action) or text.count("\r") != len(action) or "\0" in text:
-        raise ValueError(f"a header of {action.get('Action', 'an action')} holds a CR, LF or NUL")
     if any(not key.isalnum() or not key.isascii() for key in action):
-        raise ValueError(f"a header name of {action.get('Action', 'an action')} is no plain word")
-    data = text.encode() + b"\r\n"
+        raise ValueError(f"a header name of {_name(action)} is no plain word")
+    for value in action.values():
+        if not value.isprintable() and _CONTROL.search(value):  # the first is quick, and refuses more
+            raise ValueError(f"a header of {_name(action)} holds a CR, LF, NUL or other control character")
+    text = "".join([f"{key}: {value}\r\n" for key, value in action.items()])
+    data = text.encode() + b"\r\n"  # half of a surrogate pair raises a ValueError too
     if len(data) >= ACTION_LINE_LIMIT and any(len(line) + 2 >= ACTION_LINE_LIMIT for line in data.split(b"\r\n")):
-        raise ValueError(
-            f"a header of {action.get('Action', 'an action')} is longer than {ACTION_LINE_LIMIT} bytes"
-        )
+        raise ValueError(f"a header of {_name(action)} is longer than {ACTION_LINE_LIMIT} bytes")
     return data
+
+
+def _name(action: Action) -> str:
+    """For messages, which are logged: nothing that was refused."""
+    name = action.get("Action", "")
+    return name if name.isalnum() and name.isascii() else "an action"

@@ -178,13 +178,13 @@ def test_an_action_as_bytes():
 
 @pytest.mark.parametrize("bad", ["a\r\nAction: Logoff", "a\nb", "a\rb", "a\0b"])
 def test_a_value_that_would_become_another_header_is_refused(bad: str):
-    with pytest.raises(ValueError, match="CR, LF or NUL"):
+    with pytest.raises(ValueError, match="CR, LF, NUL or other"):
         serialize({"Action": "Setvar", "Value": bad})
 
 
 @pytest.mark.parametrize("bad", ["A: b\r\nC", "A\n", "", "A B", "A:", "É"])
 def test_a_key_that_is_no_word_is_refused(bad: str):
-    with pytest.raises(ValueError, match=r"plain word|CR, LF or NUL"):
+    with pytest.raises(ValueError, match="plain word"):
         serialize({"Action": "Setvar", bad: "x"})
 
 
