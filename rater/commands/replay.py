@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -51,7 +52,7 @@ def record(
         raise ConfigError(f"no switch {switch!r} in the settings", hint="Its id stands in a [[switch]] section.")
     secret = settings.secret.read()
     try:
-        file = out.open("xb")
+        file = os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
     except OSError as error:
         raise InputError(f"cannot write the capture {out}: {error.strerror}") from error
     with file:

@@ -22,7 +22,8 @@ def serve(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     --json logs one JSON object per line.
     """
     settings = settings_of(config)
-    set_up_logs(settings.log.level, json_lines=as_json or settings.log.json_lines)
+    log = settings.log
+    set_up_logs(log.level, json_lines=as_json or log.json_lines, show_personal_data=log.show_personal_data)
     import uvloop
 
     from rater.daemon import serve as run
