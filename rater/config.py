@@ -7,21 +7,33 @@ a file of mode 0600 or from an environment variable, never from the settings fil
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import stat
 import tomllib
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from rater.errors import ConfigError
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+TOKEN_LEAST = 16
 WarningSpan = Annotated[int, Field(ge=2, le=600)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a port on that address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 class _Part(BaseModel):
@@ -39,6 +51,10 @@ class Secret(_Part):
         if self.file is not None and self.env is not None:
             raise ValueError("give file or env, not both")
         return self
+
+    @property
+    def given(self) -> bool:
+        return self.file is not None or self.env is not None
 
     def read(self) -> str:
         """The secret's text. Raises ConfigError when it is missing or readable by others."""
@@ -78,6 +94,28 @@ class RedisSettings(_Part):
     prefix: str = Field(default="rater", pattern=r"^[a-z][a-z0-9_.-]{0,31}$")
     shards: int = Field(default=1, ge=1, le=1024)
     timeout_ms: int = Field(default=500, ge=10, le=60_000)
+
+    @field_validator("url")
+    @classmethod
+    def _plain_url(cls, url: str | None) -> str | None:
+        """An address is logged and told in errors, so that it holds no password; and TLS is always checked."""
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+            asked = {key.lower(): value.lower() for key, value in parse_qsl(parts.query)}
+        except ValueError as error:
+            raise ValueError(f"is no address: {error}") from error
+        if parts.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("write redis://HOST:PORT, rediss://HOST:PORT for TLS, or unix:///PATH")
+        if parts.password is not None or "password" in asked:
+            raise ValueError("leave the password out of the address: password = { file = 'PATH' } beside it")
+        if (
+            asked.get("ssl_cert_reqs", "required") != "required"
+            or asked.get("ssl_check_hostname", "true") != "true"
+        ):
+            raise ValueError("the server's certificate is always checked: name its authority, ?ssl_ca_certs=PATH")
+        return url
 
     @model_validator(mode="after")
     def _cluster_has_url(self) -> RedisSettings:
@@ -215,13 +253,43 @@ class LedgerSettings(_Part):
 
 
 class MetricsSettings(_Part):
+    """`token`: what a scrape must bring; without one only this machine is served. `certificate`, `key`: PEM files,
+    to serve over TLS."""
+
     host: str = "127.0.0.1"
     port: Port | None = 9469
+    token: Secret = Secret()
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _guarded(self) -> MetricsSettings:
+        if not is_loopback(self.host) and not self.token.given:
+            raise ValueError(
+                f"host = {self.host!r} serves the network, so that a token is needed: token = {{ file = 'PATH' }} "
+                "with at least 16 characters, which each scrape must bring; or host = '127.0.0.1'"
+            )
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together")
+        return self
+
+    def read_token(self) -> str:
+        """Empty when none is asked for. Raises ConfigError for one that could be guessed."""
+        token = self.token.read()
+        if self.token.given and (len(token) < TOKEN_LEAST or not token.isascii() or not token.isprintable()):
+            raise ConfigError(
+                f"the token of [metrics] is too short or no plain text: {TOKEN_LEAST} characters at least",
+                hint="Make one: openssl rand -hex 32 > PATH && chmod 600 PATH",
+            )
+        return token
 
 
 class LogSettings(_Part):
+    """`show_personal_data`: telephone numbers, mail addresses and names in full, for a search of a fault."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
     json_lines: bool = False
+    show_personal_data: bool = False
 
 
 class Settings(BaseSettings):
@@ -276,6 +344,7 @@ def load_settings(path: Path | None) -> Settings:
     Relative paths in the file count from the file's own folder.
     """
     raw: dict[str, object] = {}
+    where = str(path) if path is not None else "environment"
     if path is not None:
         try:
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -285,10 +354,16 @@ def load_settings(path: Path | None) -> Settings:
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: {error}", hint="The file must be TOML in UTF-8.") from error
+    unknown = [f"{where}: {key}: there is no such section" for key in raw if key not in Settings.model_fields]
+    if unknown:  # among them names that would steer the reading itself
+        raise ConfigError("\n".join(unknown), hint="See docs/configuration.md for every key.")
     try:
         settings = Settings.model_validate(raw) if not raw else Settings(**raw)  # type: ignore[arg-type]
+    except SettingsError as error:
+        raise ConfigError(
+            f"environment: {error}", hint="A variable RATER_<SECTION> must hold JSON; set RATER_<SECTION>__<KEY>."
+        ) from error
     except ValidationError as error:
-        where = str(path) if path is not None else "environment"
         lines = [f"{where}: {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
         raise ConfigError("\n".join(lines), hint="See docs/configuration.md for every key.") from error
     return _anchored(settings, path.parent if path is not None else Path.cwd())

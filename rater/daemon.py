@@ -138,8 +138,12 @@ class Daemon:
             log.warning("no catalogue is published yet", hint="run: rater catalog load DIR")
         else:
             self._use_catalog(snapshot)
-        if self.settings.metrics.port is not None:
-            port = self.metrics.serve(self.settings.metrics.host, self.settings.metrics.port)
+        metrics = self.settings.metrics
+        if metrics.port is not None:
+            port = self.metrics.serve(
+                metrics.host, metrics.port, token=metrics.read_token(), certificate=metrics.certificate,
+                key=metrics.key,
+            )  # fmt: skip
             stack.callback(self.metrics.stop)
             log.info("metrics", port=port)
         loop = asyncio.get_running_loop()

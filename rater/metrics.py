@@ -10,6 +10,7 @@ docs/metrics.md, a public contract.
 
 from __future__ import annotations
 
+import hmac
 import platform
 from bisect import bisect_left
 from collections import defaultdict
@@ -259,17 +260,20 @@ class Metrics:
         by_script = self._store.copy()
         yield _histogram("rater_store_latency_seconds", {(script,): by_script[script] for script in by_script})
 
-    def serve(self, host: str, port: int) -> int:
+    def serve(
+        self, host: str, port: int, *, token: str = "", certificate: Path | None = None, key: Path | None = None
+    ) -> int:
         """Answer ``/metrics``, ``/healthz`` and ``/readyz`` from a thread; the port that was bound (`port` may
-        be 0). Raises ConfigError when it cannot be bound."""
+        be 0). `token`: what ``/metrics`` is told for only. Raises ConfigError when it cannot be bound."""
+        files = {"certfile": str(certificate), "keyfile": str(key)} if certificate is not None else {}
         try:
-            server, _ = start_http_server(port, addr=host, registry=self.registry)
+            server, _ = start_http_server(port, addr=host, registry=self.registry, **files)  # type: ignore[arg-type]
         except OSError as error:
             raise ConfigError(
                 f"cannot serve metrics on {host}:{port}: {error.strerror or error}",
-                hint="Choose another metrics port in the settings, or stop what listens there.",
+                hint="Choose another metrics port, stop what listens there, or mend the certificate and its key.",
             ) from error
-        server.set_app(self._answer_with(make_wsgi_app(self.registry)))
+        server.set_app(self._answer_with(make_wsgi_app(self.registry), token))
         self._server = server
         return int(server.server_port)
 
@@ -280,13 +284,20 @@ class Metrics:
             self._server.server_close()
             self._server = None
 
-    def _answer_with(self, metrics_app: Any) -> Any:
+    def _answer_with(self, metrics_app: Any, token: str) -> Any:
+        expected = f"Bearer {token}".encode()
+
         def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             path = environ.get("PATH_INFO", "/")
             if path in ("/healthz", "/readyz"):
                 good = path == "/healthz" or bool(self._gauges["rater_ready"].get(()))
                 start_response("200 OK" if good else "503 Service Unavailable", [("Content-Type", "text/plain")])
                 return [b"ok\n" if good else b"not ready\n"]
+            given = environ.get("HTTP_AUTHORIZATION", "").encode("utf-8", "surrogateescape")
+            if token and not hmac.compare_digest(given, expected):
+                head = [("WWW-Authenticate", 'Bearer realm="rater"'), ("Content-Type", "text/plain")]
+                start_response("401 Unauthorized", head)
+                return [b"bring the token\n"]
             return metrics_app(environ, start_response)  # type: ignore[no-any-return]  # an untyped WSGI app
 
         return answer

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import http.client
 import os
 import resource
 import socket
+import ssl
 import stat
 import struct
+import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
@@ -83,6 +86,9 @@ def _secrets(settings: Settings) -> Iterable[tuple[str, Secret]]:
     for hook in settings.webhook:
         yield f"webhook {hook.name} secret", hook.secret
         yield f"webhook {hook.name} previous_secret", hook.previous_secret
+    if settings.smtp.host is not None:
+        yield "smtp password", settings.smtp.password
+    yield "metrics token", settings.metrics.token
 
 
 def _secret(where: str, secret: Secret) -> Iterable[Finding]:
@@ -139,9 +145,16 @@ def _metrics_port(where: str, host: str, port: int | None) -> Finding:
 
 
 def _serves_rater(host: str, port: int) -> bool:
+    """Without the token, which is not for whoever may listen there, so that the certificate does not matter."""
     host = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
-    try:
-        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=2) as reply:
-            return b"rater_" in reply.read(1 << 20)
-    except (OSError, ValueError):
-        return False
+    unchecked = ssl.create_default_context()
+    unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
+    for scheme in ("http", "https"):
+        try:
+            with urllib.request.urlopen(f"{scheme}://{host}:{port}/metrics", timeout=2, context=unchecked) as reply:
+                return b"rater_" in reply.read(1 << 20)
+        except urllib.error.HTTPError as refusal:
+            return 'realm="rater"' in refusal.headers.get("WWW-Authenticate", "")
+        except (OSError, ValueError, http.client.HTTPException):
+            continue
+    return False

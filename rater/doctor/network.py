@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 
+from rater.config import is_loopback
 from rater.doctor.findings import Finding, error, ok, warning
 
 CONNECT_S = 3.0
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 async def reach(check: str, subject: str, host: str, port: int, what: str) -> Finding:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rater.config import RedisSettings
+from rater.config import RedisSettings, is_loopback
 from rater.doctor.embedded import check_room
 from rater.doctor.findings import Finding, error, not_checked, ok, warning
-from rater.doctor.network import is_loopback, privacy
+from rater.doctor.network import privacy
 from rater.doctor.redis_probe import RedisFacts
 
 LATENCY_GOOD_MS = 2.0

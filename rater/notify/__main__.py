@@ -39,7 +39,8 @@ def main() -> None:
 
     parent = os.getppid()
     settings = Settings.model_validate_json(sys.stdin.buffer.read())
-    set_up_logs(settings.log.level, json_lines=settings.log.json_lines)
+    log = settings.log
+    set_up_logs(log.level, json_lines=log.json_lines, show_personal_data=log.show_personal_data)
     try:
         uvloop.run(run(settings, parent=parent))
     except RaterError as error:

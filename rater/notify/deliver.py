@@ -135,7 +135,14 @@ async def publish(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(redis.aclose)
         senders = _senders(settings, redis, clock, metrics)
         if settings.publish.metrics_port is not None:
-            port = metrics.serve(settings.metrics.host, settings.publish.metrics_port)
+            own = settings.metrics
+            port = metrics.serve(
+                own.host,
+                settings.publish.metrics_port,
+                token=own.read_token(),
+                certificate=own.certificate,
+                key=own.key,
+            )
             stack.callback(metrics.stop)
             log.info("metrics", port=port)
         await _carry(settings, senders, redis, clock, metrics, stop)

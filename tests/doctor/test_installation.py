@@ -12,10 +12,9 @@ import pytest
 from catalog.support import catalog
 from servers import RedisServer, binaries, free_port
 
-from rater.config import Settings, SwitchSettings
+from rater.config import Settings, SwitchSettings, is_loopback
 from rater.doctor import machine
 from rater.doctor.catalog import judge
-from rater.doctor.network import is_loopback
 from rater.doctor.outbox import wanted_groups
 from rater.metrics import Metrics
 

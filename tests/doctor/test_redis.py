@@ -97,11 +97,13 @@ def test_wrong_password_is_named(start: Start, monkeypatch: pytest.MonkeyPatch) 
     assert "wrong" not in str(findings), "no secret may be shown"
 
 
-def test_user_without_rights_under_the_prefix(start: Start) -> None:
+def test_user_without_rights_under_the_prefix(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     server = start()
+    monkeypatch.setenv("DOCTOR_TEST_SECRET", "x")
     with server.client() as client:
         client.acl_setuser("narrow", enabled=True, nopass=True, keys=["other:*"], commands=["+@all", "-config"])
-    findings = findings_of(redis={"url": server.url.replace("//", "//narrow:x@")})
+    redis = {"url": server.url.replace("//", "//narrow@"), "password": {"env": "DOCTOR_TEST_SECRET"}}
+    findings = findings_of(redis=redis)
     assert "~PREFIX" in one(findings, "redis.write").mend
     assert status(findings, "redis.fsync") == "not_checked"
     assert status(findings, "redis.user") == "ok"
