@@ -8,7 +8,8 @@ Within version 1 fields may be added; none changes its meaning or goes away.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Literal, cast
 
 import msgpack
@@ -73,7 +74,7 @@ class LegFacts:
     """In shadow: how long the leg could have lasted; 0: as long as its quote says."""
 
     def pack(self) -> bytes:
-        return bytes(msgpack.packb(asdict(self)))
+        return bytes(_PACKER.pack(dict(zip(_NAMES, _values(self), strict=True))))
 
     @classmethod
     def unpack(cls, data: bytes) -> LegFacts:
@@ -85,7 +86,10 @@ class LegFacts:
         return cls(**{name: value for name, value in values.items() if name in _FACTS})
 
 
-_FACTS = frozenset(f.name for f in fields(LegFacts))
+_NAMES = tuple(f.name for f in fields(LegFacts))
+_FACTS = frozenset(_NAMES)
+_values = attrgetter(*_NAMES)
+_PACKER = msgpack.Packer()
 
 
 class AllowancePiece(Record):
