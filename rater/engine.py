@@ -262,7 +262,7 @@ class Engine:
         self._metrics.verdict(attempt.mode.value, reason.code)
         if attempt.mode is Mode.GATE:
             switch.port.execute(AnswerGate(attempt.leg, reason, 0))
-        elif not reason.allows:
+        elif not reason.allows and not self._legs.spare(attempt.direction, attempt.call):
             switch.port.execute(HangUp(attempt.leg, denial_cause(reason)))
         switch.port.execute(Forget(attempt.leg))
         if attempt.arrived_ns:
@@ -351,6 +351,8 @@ class Engine:
                 case Warn() | AnnounceEnd():
                     if not record.shadow:
                         record.switch.port.execute(command)
+                case HangUp() if record.session.state is State.DENIED and self._is_spared(record.session.facts):
+                    record.session.facts.cut = ""
                 case AnswerGate() | ArmTimer() | HangUp():
                     kept = soften(command, record.session.facts) if record.shadow else command
                     if kept is not None:
@@ -358,6 +360,9 @@ class Engine:
                         self._note_action(record, kept)
         if record.session.state >= State.SETTLING:
             record.switch.slots.free(record.session.leg)
+
+    def _is_spared(self, denied: LegFacts) -> bool:
+        return self._legs.spare(denied.direction, denied.call)
 
     def _request(self, record: LiveLeg, command: ChargeCommand) -> Reserve | Answer | Extend | Settle:
         if isinstance(command, ExtendSlice | SettleLeg):

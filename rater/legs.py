@@ -6,6 +6,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterator
 
+from rater.calls.signals import Direction
 from rater.ids import AccountId, LegId, Shard, SwitchId
 from rater.live import LiveLeg, LiveSwitch
 from rater.metrics import Metrics
@@ -38,6 +39,11 @@ class LiveLegs:
             record = self._legs.get(leg)
             if record is not None:
                 yield record
+
+    def spare(self, direction: str, call: str) -> bool:
+        """Whether a denied leg is left alone: an inbound one that its call leads on to an emergency number."""
+        legs = self._legs.values() if direction == Direction.IN else ()
+        return any(record.exempt and record.session.facts.call == call for record in legs)
 
     def accounts(self) -> dict[tuple[Shard, AccountId], str]:
         """The accounts that have live legs, with their currency."""

@@ -51,6 +51,8 @@ class Actions:
         match command:
             case AnswerGate():
                 return self._answer_gate(command, channels, tracker)
+            case ArmTimer() if channels.passes:
+                return []
             case ArmTimer():
                 channel = channels.billed if command.party is Party.BILLED else channels.caller
                 return [self._timer(channel, command.after_ms)] if channel else []
@@ -84,7 +86,8 @@ class Actions:
             return []
         if not command.reason.allows:
             return self._hang_up(command.leg, 0, channels, tracker)
-        if command.seconds > 0 and not channels.answered and channels.caller is not None:
+        limits = command.seconds > 0 and not channels.answered and not channels.passes
+        if limits and channels.caller is not None:
             return [self._timer(channels.caller, command.seconds * 1000)]
         return []
 

@@ -124,9 +124,16 @@ class Channel:
     """The leg that this channel is."""
     gate: Leg | None = None
     """The leg that it asked for last, in the gate."""
+    gate_in: Leg | None = None
+    """That of an inbound question; it stays when an outbound one follows."""
     asked: str = ""
     """That question as it came, to tell a repeated event."""
     legs_named: int = 0
+
+    @property
+    def undialled(self) -> list[Leg]:
+        """Legs that it asked for, and that nobody has dialled."""
+        return [leg for leg in (self.gate, self.gate_in) if leg is not None and leg.billed is None]
 
     @property
     def is_local(self) -> bool:

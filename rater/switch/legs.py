@@ -28,6 +28,25 @@ class Leg:
     answered: bool = False
     ended: bool = False
 
+    @property
+    def passes(self) -> bool:
+        """It is the incoming channel of a call that is led outside again; see `rater.switch.passage`."""
+        return self.direction is Direction.IN and self.billed is not None and self.billed.trunk is not None
+
+    def channels(self) -> LegChannels:
+        """Where its actions go, now."""
+        return LegChannels(
+            billed=_living(self.billed),
+            caller=_living(self.caller),
+            asking=self.asking,
+            answered=self.answered,
+            direction=self.direction,
+            passes=self.passes,
+        )
+
+    def is_dialled_by(self, caller: Channel | None) -> bool:
+        return self.caller is caller and self.billed is not None and not self.passes and not self.ended
+
 
 @dataclass(frozen=True, slots=True)
 class LegChannels:
@@ -38,6 +57,11 @@ class LegChannels:
     asking: bool
     answered: bool
     direction: Direction
+    passes: bool = False
+
+
+def _living(channel: Channel | None) -> str | None:
+    return channel.name if channel is not None and channel.hung_at_ms is None else None
 
 
 _BY_STATUS = {

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rater.calls.signals import Dialled, Direction, Grade, KnownLeg, Mode, Payer, Seen, Signal
+from rater.switch import passage
 from rater.switch.ami_parse import TAMPERED, Frame
 from rater.switch.channels import STATE_UP, Channel, number_of
 from rater.switch.gate import WAITING, Arguments, is_ours
@@ -79,8 +80,9 @@ def resync(
     rows = _rows(tracker, listing, asked_ns)
     if initial:
         for row in rows.values():
-            if row.channel.gate is not None and row.question is None:
-                row.channel.gate.asking = False
+            for gate in (row.channel.gate, row.channel.gate_in):
+                if gate is not None and row.question is None:
+                    gate.asking = False
     _bury_unlisted(tracker, rows, at_ms, asked_ns)
     named = {leg.leg for leg in known}
     for leg in known:
@@ -191,9 +193,12 @@ def _restore(tracker: Tracker, known: KnownLeg) -> Leg:
             leg.billed = billed
             leg.trunk = billed.trunk
             billed.leg = leg
-            billed.dialled = True
+            billed.dialled = not leg.passes
     elif leg.caller is not None:
-        leg.caller.gate = leg
+        if leg.direction is Direction.IN:
+            leg.caller.gate_in = leg
+        else:
+            leg.caller.gate = leg
         leg.open = True
     return leg
 
@@ -269,6 +274,7 @@ def _take_up(tracker: Tracker, rows: dict[str, _Row], row: _Row, at_ms: int, arr
             channel, channel.dialler, payer, Direction.OUT, number, channel.trunk, at_ms, arrived_ns
         )
         tracker.own(leg, channel, channel.trunk, at_ms)
+        passage.begin(tracker, leg, at_ms)
     elif origin is not None and origin.trunk is not None:
         payer = line_payer(channel)
         leg = tracker.attempt(channel, origin, payer, Direction.IN, origin.exten, origin.trunk, at_ms, arrived_ns)

@@ -6,6 +6,7 @@ All Asterisk words end here. What is a leg, and when:
   the attempt that waits since the gate, if the dialling channel asked there, or the channel behind a chain of Local
   ones did and the same account pays; otherwise it is an attempt of its own (watch).
 - A dial from a trunk's channel to a line is an inbound leg. Local channels in between are looked through.
+- A dial from outside to the outside has two: see `rater.switch.passage`.
 - A dial from line to line is only counted.
 - The payer is the *dialling* channel's account code at that moment, its endpoint, or its inherited variable. A
   trunk's channel that dials (a transfer to the outside) has no endpoint of its own: the line that sent it there
@@ -38,6 +39,7 @@ from rater.calls.signals import (
 )
 from rater.catalog.model import SwitchRules, Trunk
 from rater.ids import CallId, LegId, SwitchId, TrunkId
+from rater.switch import passage
 from rater.switch.ami_parse import TAMPERED, Frame
 from rater.switch.channels import (
     FORWARDED_BY,
@@ -197,7 +199,7 @@ class Tracker:
     def _up(self, channel: Channel, at_ms: int) -> None:
         if channel.up_at_ms is None:
             channel.up_at_ms = at_ms
-            if channel.leg is not None:
+            if channel.leg is not None and not channel.leg.passes:
                 self.answered(channel.leg, at_ms)
 
     def _hangup(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
@@ -214,13 +216,12 @@ class Tracker:
         if frame.get("ChannelState") == STATE_UP and channel.up_at_ms is None:
             # It was answered and that was missed; when, nobody knows. The caller gets the benefit.
             channel.up_at_ms = at_ms
-            if leg is not None:
+            if leg is not None and not leg.passes:
                 self.answered(leg, at_ms, Grade.ESTIMATED)
         self.internal.discard(channel.uniqueid)
         if leg is not None:
             self.end(leg, at_ms, channel.cause, channel.dial_status)
-        gate = channel.gate
-        if gate is not None and gate.billed is None:
+        for gate in channel.undialled:
             self.end(gate, at_ms, channel.cause, "CANCEL")
         self.channels.bury(channel)
 
@@ -287,14 +288,15 @@ class Tracker:
         if leg is None:
             leg = self.attempt(called, dialler, payer, Direction.OUT, number, trunk, at_ms, arrived_ns)
         self.own(leg, called, trunk, at_ms)
+        passage.begin(self, leg, at_ms)
 
     def _inbound(
         self, dialler: Channel, origin: Channel, called: Channel, number: str, at_ms: int, arrived_ns: int
     ) -> None:
         assert origin.trunk is not None
         payer = line_payer(called)
-        leg = origin.gate
-        if leg is None or not leg.open or leg.direction is Direction.OUT or leg.payer.endpoint != called.endpoint:
+        leg = origin.gate_in
+        if leg is None or not leg.open or leg.payer.endpoint != called.endpoint:
             leg = self.attempt(called, origin, payer, Direction.IN, number, origin.trunk, at_ms, arrived_ns)
         self.own(leg, called, origin.trunk, at_ms)
 
@@ -366,9 +368,10 @@ class Tracker:
 
     def ask(self, channel: Channel, arguments: Arguments | None, at_ms: int, arrived_ns: int) -> None:
         """The dialplan asks with these arguments; None: they cannot be believed."""
-        if channel.gate is not None and channel.gate.billed is None:
-            self.end(channel.gate, at_ms, 0, "CANCEL")
         inbound = arguments is not None and is_inbound(arguments)
+        for gate in channel.undialled:
+            if inbound or gate is not channel.gate_in:
+                self.end(gate, at_ms, 0, "CANCEL")
         if arguments is None:
             payer, number = Payer(), ""
         elif inbound:
@@ -380,6 +383,7 @@ class Tracker:
         leg = self.attempt(channel, channel, payer, direction, number, trunk, at_ms, arrived_ns, Mode.GATE)
         leg.asking = leg.open = True
         channel.gate = leg
+        channel.gate_in = leg if inbound else channel.gate_in
 
     def _gate_over(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
         channel = self._channel(frame, arrived_ns, at_ms)
@@ -442,6 +446,7 @@ class Tracker:
         if not leg.answered and not leg.ended:
             leg.answered = True
             self.emit(leg, Answered(leg.id, at_ms, grade))
+            passage.answered(self, leg, at_ms, grade)
 
     def end(self, leg: Leg, at_ms: int, cause: int, status: str, grade: Grade = Grade.OBSERVED) -> None:
         if not leg.ended:
@@ -464,22 +469,13 @@ class Tracker:
     def channels_of(self, leg: LegId) -> LegChannels | None:
         """Where a leg's actions go; None when it is not known here."""
         found = self.legs.get(leg)
-        if found is None:
-            return None
-        return LegChannels(
-            billed=_living(found.billed),
-            caller=_living(found.caller),
-            asking=found.asking,
-            answered=found.answered,
-            direction=found.direction,
-        )
+        return found.channels() if found is not None else None
 
     def is_alone(self, leg: LegId) -> bool:
         """No other live leg is dialled by this one's caller."""
         found = self.legs.get(leg)
         return found is None or not any(
-            other.caller is found.caller and other is not found and other.billed is not None and not other.ended
-            for other in self.legs.values()
+            other is not found and other.is_dialled_by(found.caller) for other in self.legs.values()
         )
 
     def gate_decided(self, leg: LegId, allowed: bool) -> None:
@@ -493,7 +489,3 @@ class Tracker:
         found = self.legs.pop(leg, None)
         if found is not None:
             found.open = False
-
-
-def _living(channel: Channel | None) -> str | None:
-    return channel.name if channel is not None and channel.hung_at_ms is None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from .stage import FOLLOWED, Leg, Stage
+from .stage import FOLLOWED, SINGLE_TOO, Leg, Stage
 from .stage import number as to
 
 OPERATOR_ROOM = "1"
@@ -122,19 +122,21 @@ def queue_with_an_agent(stage: Stage) -> list[Leg]:
 
 
 def queue_with_an_outside_agent(stage: Stage) -> list[Leg]:
-    """The agent sits outside, behind a Local channel: the agent's line pays. The desk rings in vain."""
+    """The agent sits outside, behind a Local channel: the agent's line pays, and has the inbound leg. The desk
+    rings in vain."""
     a, b, *_ = stage.lines
+    queue = "5511600queue2"
     desk, outside = stage.phone(a, ring_ms=8000), stage.trunk(ring_ms=400, talk_ms=2000)
     members = [f"PJSIP/{a}/sip:{a}@127.0.0.1:{desk.port}", f"Local/{b}{outside.port}@moves-forward/n"]
     for member in members:
         stage.act("QueueAdd", Queue="moves2", Interface=member, StateInterface="Custom:unknown")
-    stranger = stage.call_in("5511600queue2")
+    stranger = stage.call_in(queue)
     outside.until_answered()
-    stage.holds(**{f"l{a}": 0, f"l{b}": 1})
+    stage.holds(**{f"l{a}": 0, f"l{b}": 2})
     stranger.wait(10)
     for member in members:
         stage.act("QueueRemove", Queue="moves2", Interface=member)
-    return [Leg(to(outside), b, outside)]
+    return [Leg(to(outside), b, outside), Leg("", b, stranger, direction="in", dialled=queue)]
 
 
 def picked_up_by_another_line(stage: Stage) -> list[Leg]:
@@ -255,15 +257,45 @@ def called_from_outside(stage: Stage) -> list[Leg]:
 
 
 def from_outside_and_out_again(stage: Stage) -> list[Leg]:
-    """A number of the line that leads straight outside: the line pays for the second leg."""
+    """A number of the line that leads straight outside: both channels are legs of the line, which pays for one."""
     a, *_ = stage.lines
-    outside = stage.trunk()
+    outside = stage.trunk(ring_ms=600)
     called = f"5511500{a}{outside.port}"
     stranger = stage.call_in(called, talk_ms=2000)
+    stage.dialled(to(outside))
+    stage.holds(**{f"l{a}": 2})
     stranger.until_answered()
-    stage.holds(**{f"l{a}": 1})
+    stage.holds(**{f"l{a}": 2})
     stranger.wait(8)
-    return [Leg(to(outside), a, outside)]
+    return [Leg(to(outside), a, outside), Leg(called, a, stranger, direction="in", dialled=called)]
+
+
+def from_outside_to_a_desk_and_out_again(stage: Stage) -> list[Leg]:
+    """The desk rings in vain, then another line's outside telephone is tried: that line has both legs."""
+    a, b, *_ = stage.lines
+    stage.phone(a, ring_ms=8000)
+    outside = stage.trunk(talk_ms=2000)
+    called = f"5511700{a}{b}{outside.port}"
+    stranger = stage.call_in(called)
+    stage.dialled(str(a))
+    stage.holds(**{f"l{a}": 1, f"l{b}": 0})
+    outside.until_answered()
+    stage.holds(**{f"l{a}": 0, f"l{b}": 2})
+    stranger.wait(10)
+    return [Leg(to(outside), b, outside), Leg(called, b, stranger, direction="in", dialled=called)]
+
+
+def from_outside_and_out_again_for_one_call(stage: Stage) -> list[Leg]:
+    """A line that may have one call has no slot for the second leg: refused as busy while it rings outside."""
+    a = SINGLE_TOO
+    stage.lines.append(a)
+    outside = stage.trunk(ring_ms=8000)
+    called = f"5511500{a}{outside.port}"
+    (seen,) = stage.call_in(called).wait(8)
+    assert seen.status == 486
+    denial = stage.denial(a)
+    assert (denial.reason, denial.number) == ("line_limit", called)
+    return [Leg(to(outside), a, outside, disposition="cancelled")]
 
 
 def switchboard_that_answers_first(stage: Stage) -> list[Leg]:
@@ -322,6 +354,8 @@ MOVES = [
     answered_and_dropped_at_once,
     called_from_outside,
     from_outside_and_out_again,
+    from_outside_to_a_desk_and_out_again,
+    from_outside_and_out_again_for_one_call,
     switchboard_that_answers_first,
     caller_hangs_up_while_it_rings,
     two_lines_of_the_house,

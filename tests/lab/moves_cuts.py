@@ -147,8 +147,7 @@ def refused_in_a_transfer(stage: Stage) -> list[Leg]:
     stage.holds(**{f"l{a}": 1})
     stage.act("BlindTransfer", Channel=stage.channel_of(a), Context="moves", Exten=to(second))
     first.until(lambda calls: calls[0].ended_s is not None, 5, "the end")
-    stage.until(lambda: any(d.account == f"a{a}" for d in stage.site.denials()), "the denial")
-    (denial,) = [d for d in stage.site.denials() if d.account == f"a{a}"]
+    denial = stage.denial(a)
     assert (denial.reason, denial.number) == ("line_limit", to(second))
     assert not any(call.answered_s for call in second.calls())
     return [Leg(to(first), a, first)]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pytest import approx
 
+from rater.events.notices import DeniedRecord
 from rater.events.rated import RatedEvent
 
 from .ami import Ami, Event
@@ -30,11 +31,11 @@ PRICE_MICRO = 1_000_000
 EXACT_S = 0.25
 FROM_TRUNK = ("User-Agent: carrier",)
 LINES_EACH = 3
-POOR_MICRO, POOR_LINES = 7_000_000, MOVING_LINES[-20:-2]
+POOR_MICRO, POOR_LINES = 7_000_000, MOVING_LINES[-20:-3]
 """Lines with money for seven seconds."""
 WARN_BEFORE_S = (4, 2)
-SINGLE = MOVING_LINES[-2]
-"""The line that may have one call."""
+SINGLE, SINGLE_TOO = MOVING_LINES[-2], MOVING_LINES[-3]
+"""Lines that may have one call."""
 FOLLOWED = MOVING_LINES[-1]
 """The line that etc/followme.conf knows."""
 
@@ -45,7 +46,7 @@ def write_catalog(folder: Path) -> Path:
     shutil.copytree(CATALOG, folder)
     accounts, lines = [], ["line,account,endpoint,account_code,limit,limit_out,limit_in"]
     for line in MOVING_LINES:
-        opening, limit = opening_micro(line) // 1_000_000, 1 if line == SINGLE else 8
+        opening, limit = opening_micro(line) // 1_000_000, 1 if line in (SINGLE, SINGLE_TOO) else 8
         accounts.append(
             f'[account.a{line}]\nplan = "second"\nmodality = "prepaid"\nopening = "{opening}.00"\n'
             f"[account.a{line}.limits]\nboth = {limit}\n"
@@ -232,6 +233,13 @@ class Stage:
             line = name.removeprefix("l")
             for scope in (f"line:{line}", f"account:a{line}"):
                 self.until(lambda s=scope, n=count: self.site.holders(s) == n, f"{count} slots of {scope}", 3.0)  # type: ignore[misc]
+
+    def denial(self, line: int) -> DeniedRecord:
+        """The one that there is of that line, now or within a moment."""
+        account = f"a{line}"
+        self.until(lambda: any(d.account == account for d in self.site.denials()), "the denial")
+        (found,) = [d for d in self.site.denials() if d.account == account]
+        return found
 
     # -- judging ---------------------------------------------------------------------------------------------------
 

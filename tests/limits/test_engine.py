@@ -14,7 +14,7 @@ from rater.calls.commands import HangUp
 from rater.calls.signals import Attempted, Direction, Mode
 from rater.catalog.files import read_catalog
 from rater.charging.model import PostKind
-from rater.ids import LegId, Shard, SwitchId
+from rater.ids import CallId, LegId, Shard, SwitchId
 from rater.money import parse_amount
 from tests.limits.site import Site, make
 from tests.limits.support import FRANCE, KINGDOM, attempt, catalog
@@ -206,3 +206,30 @@ def test_money_that_arrives_prolongs_the_running_legs(tmp_path: Path) -> None:
 def debit(site: Site, amount: str) -> None:
     [account] = site.snapshot.accounts.values()
     site.post(account, PostKind.DEBIT, parse_amount(amount))
+
+
+# -- in and straight out again -----------------------------------------------------------------------------------
+
+
+def passing_through(site: Site, out: str, number: str = FRANCE) -> None:
+    """The outbound leg, and then the incoming channel that it makes a leg of the same account."""
+    site.call(replace(leg(out, number=number), call=CallId("c")), 30)
+    site.call(replace(leg("in", direction=Direction.IN), call=CallId("c")), 30)
+
+
+def test_a_call_that_passes_through_needs_two_slots(tmp_path: Path) -> None:
+    site = make(tmp_path, account="limits = { both = 1 }")
+    passing_through(site, "out")
+    assert site.reasons() == ["account_limit"]
+    assert HangUp(LegId("in"), 17) in site.switch.touched("in")
+
+
+@pytest.mark.parametrize("account", ["limits = { in = 0 }", "active = false"])
+def test_its_denial_does_not_end_an_emergency_call(tmp_path: Path, account: str) -> None:
+    """Whether it is denied by the store or before it is asked."""
+    site = make(tmp_path, account=account)
+    passing_through(site, "sos", "112")
+    assert site.switch.touched("in") == []
+    assert not any(isinstance(c, HangUp) for c in site.switch.touched("sos"))
+    site.run(31)
+    assert [event["id"] for event in site.records("rated")] == ["sos"]

@@ -67,13 +67,20 @@ LEGS = {
     "gate_then_local": ["gate out ACC1001/1001 +33777000001 trunk answered 16 0.7s"],
     "group": [],
     "inbound": ["watch in ACC1002/1002 +33140000001 trunk answered 16 1.2s"],
-    "inbound_forward": ["watch out ACC1003 +33777000001 trunk answered 16 1.2s"],
+    "inbound_forward": [
+        "watch out ACC1003 +33777000001 trunk answered 16 1.2s",
+        "watch in ACC1003 +33140000002 trunk answered 16 1.2s",
+    ],
     "inbound_gate": ["gate in 1002 +33140000006 trunk answered 16 1.2s"],
     "inbound_queue": [
         "watch out ACC1003 +33811000001 trunk cancelled 26",
+        "watch in ACC1003 +33140000004 trunk cancelled 16",
         "watch in ACC1002/1002 +33140000004 trunk answered 16 1.2s",
     ],
-    "inbound_transit": ["watch out ACC1003 +33777000001 trunk answered 16 1.2s"],
+    "inbound_transit": [
+        "watch out ACC1003 +33777000001 trunk answered 16 1.2s",
+        "watch in ACC1003 +33140000003 trunk answered 16 1.2s",
+    ],
     "internal": [],
     "moved": ["watch out ACC1003/1003 +33777000001 trunk answered 16 1.5s"],
     "noanswer": [
