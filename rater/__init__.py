@@ -1,5 +1,1 @@
 """Real-time rating and charging for Asterisk."""
-
-from rater import compiled
-
-compiled.install()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rater.charging.books import Leg
@@ -138,3 +138,21 @@ class LimitBooks:
     def settle(self, request: Settle, leg: Leg, charged_micro: int, held_micro: int) -> None:
         if request.terms.spend and not leg.exempt:
             self._spent[request.shard, request.account].note(request.terms.spend, charged_micro, -held_micro)
+
+    # -- accounts that move ----------------------------------------------------------------------------------------
+
+    def lift(self, leg: Leg) -> dict[str, int]:
+        """Take the leg's leases off its shard: scope and expiry."""
+        held = {scope: self._leases[leg.shard, scope].pop(leg.id, None) for scope in leg.leases}
+        return {scope: until_ms for scope, until_ms in held.items() if until_ms is not None}
+
+    def lay(self, leg: Leg, leases: Mapping[str, int]) -> None:
+        for scope, until_ms in leases.items():
+            self._leases[leg.shard, scope][leg.id] = until_ms
+
+    def lift_spent(self, shard: Shard, account: AccountId) -> Spent | None:
+        return self._spent.pop((shard, account), None)
+
+    def lay_spent(self, shard: Shard, account: AccountId, spent: Spent | None) -> None:
+        if spent is not None:
+            self._spent[shard, account] = spent

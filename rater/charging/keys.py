@@ -43,7 +43,7 @@ class Keys:
     def __init__(self, prefix: str, shard: Shard) -> None:
         self.prefix = prefix
         self.shard = shard
-        tag = f"{prefix}:{{{shard}}}:"
+        self.tag = tag = f"{prefix}:{{{shard}}}:"
         self.outbox = outbox_key(prefix, shard)
         self.ledger = f"{tag}ledger"
         self.ledger_checkpoint = f"{tag}ledger:checkpoint"
@@ -52,6 +52,8 @@ class Keys:
         self.switches = f"{tag}switches"
         self.wake = f"{tag}wake"
         self.transfers = f"{tag}transfers"
+        self.moves = f"{tag}moves"
+        self.arrivals = f"{tag}arrivals"
         self._refund = f"{tag}refund:"
         self.lease_prefix = f"{tag}lease:"
         self._rate = f"{tag}rate:"
@@ -61,6 +63,8 @@ class Keys:
         self._legs = f"{tag}legs:"
         self._epoch = f"{tag}epoch:"
         self._operation = f"{tag}op:"
+        self._homes = f"{tag}homes:"
+        self._moving = f"{tag}moving:"
 
     def account(self, account: AccountId) -> str:
         return self._account + account
@@ -83,11 +87,22 @@ class Keys:
     def rate(self, scope: str) -> str:
         return self._rate + scope
 
+    def homes(self, account: AccountId) -> str:
+        return self._homes + account
+
+    def moving(self, account: AccountId) -> str:
+        return self._moving + account
+
     def refund(self, event: LegId) -> str:
         return self._refund + event
 
     def lease(self, scope: str) -> str:
         return self.lease_prefix + scope
+
+
+def places_key(prefix: str) -> str:
+    """Each account's and each reseller's shard, for those who publish catalogues."""
+    return f"{prefix}:shards"
 
 
 def leadership_key(prefix: str, switch: SwitchId) -> str:

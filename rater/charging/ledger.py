@@ -23,6 +23,7 @@ from rater.charging.keys import script
 from rater.charging.records import AccountState
 from rater.charging.redis_reads import RedisReads
 from rater.charging.wire import parse_sequence, sequence, to_account, to_ledger_entry
+from rater.charging.wire_moves import at_home
 from rater.ids import AccountId, Shard
 
 START = "0-0"
@@ -174,7 +175,7 @@ class ShardLedger:
             anew, last = await self.total()  # entries were moved away before they were counted
             totals.clear()
             totals.update(anew)
-        known = zip(accounts, stored, strict=True)
+        known = zip(accounts, map(at_home, stored), strict=True)
         return [to_account(account, data) for account, data in known if data is not None], last
 
     async def begin(self, at: str, archive: str, until: str) -> bool:

@@ -10,14 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from copy import deepcopy
 
-from rater.charging.books import (
-    Leg,
-)
-from rater.charging.model import (
-    Reply,
-    Request,
-)
-from rater.charging.operations import Operations
+from rater.charging.books import Leg
+from rater.charging.memory_moves import MemoryMoves
+from rater.charging.model import Reply, Request
 from rater.charging.records import AccountState, LegState, PendingTransfer
 from rater.charging.rules import validate
 from rater.charging.states import account_state, as_of
@@ -27,12 +22,11 @@ from rater.clock import Clock, SystemClock
 from rater.ids import AccountId, LegId, Shard, SwitchId
 
 
-class MemoryStore(Operations):
-    """A `ChargingStore` over `Operations`."""
+class MemoryStore(MemoryMoves):
+    """A `ChargingStore` over `Operations`, and a `MovingStore`."""
 
     def __init__(self, clock: Clock | None = None) -> None:
-        super().__init__()
-        self._clock = clock or SystemClock()
+        super().__init__(clock or SystemClock())
         self._queue: deque[tuple[Request, Done]] = deque()
         self._flushing = False
 
@@ -60,7 +54,7 @@ class MemoryStore(Operations):
     async def account(
         self, shard: Shard, account: AccountId, terms: Terms | None = None, now_ms: int = 0
     ) -> AccountState | None:
-        held = self._accounts.get((shard, account))
+        held = await self._held(shard, account)
         if held is None:
             return None
         return account_state(held if terms is None else as_of(deepcopy(held), terms, now_ms))

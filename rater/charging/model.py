@@ -241,6 +241,8 @@ class Status(StrEnum):
     """A newer leader writes for this switch."""
     CONFLICT = "conflict"
     """Post: the same operation id was used before with other contents."""
+    MOVED = "moved"
+    """Only Post, of kind TRANSFER: the two accounts no longer live in one shard; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ case.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -72,7 +73,7 @@ class Operations:
         self._epochs: dict[tuple[Shard, SwitchId], int] = {}
         self._operations: dict[tuple[Shard, str], tuple[object, Reply]] = {}
         self._leaders: dict[SwitchId, tuple[str, int, int]] = {}
-        self._refunds: dict[tuple[Shard, LegId | None] | None, int] = {}
+        self._refunds: dict[tuple[Shard, LegId | None], int] = defaultdict(int)
         self._transfers: dict[tuple[Shard, OpId], PendingTransfer] = {}
 
     def execute(self, request: Request) -> Reply:
@@ -298,13 +299,11 @@ class Operations:
         return reply
 
     def _post(self, request: Post | PostGrant | ExpireGrant) -> Reply:
-        where = (request.shard, request.op)
-        contents = (
-            replace(request, now_ms=0, terms=Terms()) if isinstance(request, Post) else replace(request, now_ms=0)
-        )
-        if where in self._operations:
-            first, reply = self._operations[where]
-            return replace(reply if first == contents else Reply(Status.CONFLICT), repeated=first == contents)
+        where, contents = (request.shard, request.op), _contents(request)
+        for home in self._homes(request.shard, request.account):
+            first, reply = self._operations.get((home, request.op), (None, _GONE))
+            if first is not None and (home == request.shard or _account_of(first) == request.account):
+                return replace(reply if first == contents else Reply(Status.CONFLICT), repeated=first == contents)
         account = self._account(request.shard, request.account)
         opening = isinstance(request, Post) and request.kind is PostKind.OPENING
         if isinstance(request, Post) and opening and account.opened:
@@ -336,16 +335,17 @@ class Operations:
         return reply
 
     def _move(self, request: Post, account: Account) -> tuple[Reply, list[Line]]:
-        other = refund = None
+        other, refunded_micro = None, 0
         if request.kind is PostKind.TRANSFER and request.other is not None:
             other = self._account(request.shard, request.other)
         if request.kind is PostKind.REFUND:
-            refund = (request.shard, request.event)
-        reply, lines = move(account, request, other=other, refunded_micro=self._refunds.get(refund, 0))
+            homes = self._homes(request.shard, request.account)
+            refunded_micro = sum(self._refunds[home, request.event] for home in homes)
+        reply, lines = move(account, request, other=other, refunded_micro=refunded_micro)
         if reply.status is not Status.OK:
             return reply, lines
-        if refund is not None:
-            self._refunds[refund] = self._refunds.get(refund, 0) + request.amount_micro
+        if request.kind is PostKind.REFUND:
+            self._refunds[request.shard, request.event] += request.amount_micro
         if other is not None:
             self._accounts[request.shard, other.id] = other
             self._note(request, other, arrive(other, request))
@@ -359,6 +359,10 @@ class Operations:
                 request.amount_micro, request.cause,
             )  # fmt: skip
         return reply, lines
+
+    def _homes(self, shard: Shard, account: AccountId) -> Sequence[Shard]:
+        """Where operations of the account, which lives in `shard`, may have been done."""
+        return (shard,)
 
     # -- keeping -------------------------------------------------------------------------------------------------
 
@@ -401,6 +405,17 @@ class Operations:
                     "at_ms": request.now_ms,
                     "id": f"{op}:{threshold.id}",
                 })  # fmt: skip
+
+
+def _contents(request: Post | PostGrant | ExpireGrant) -> object:
+    """What tells one operation from another of the same id."""
+    if isinstance(request, Post):
+        return replace(request, now_ms=0, terms=Terms(), shard=Shard(0), other_shard=None)
+    return replace(request, now_ms=0, shard=Shard(0))
+
+
+def _account_of(contents: object) -> AccountId | None:
+    return contents.account if isinstance(contents, Post | PostGrant | ExpireGrant) else None
 
 
 def _result(leg: Leg, done: Charge, charged_s: int, balance_before_micro: int, account: Account) -> dict[str, Any]:

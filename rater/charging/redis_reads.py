@@ -8,11 +8,13 @@ from redis.exceptions import RedisError, ResponseError
 
 from rater.charging.books import LedgerEntry
 from rater.charging.keys import Keys, leadership_key, script
+from rater.charging.moves import MOVES_MAX, AwayState, Move
 from rater.charging.records import AccountState, LegState, PendingTransfer
 from rater.charging.redis_client import open_client
 from rater.charging.states import account_state, as_of
 from rater.charging.terms import Terms
 from rater.charging.wire import to_account, to_books, to_ledger_entry, to_leg, to_pending
+from rater.charging.wire_moves import Parcel, at_home, to_away, to_homes
 from rater.errors import ConfigError, StoreUnavailable
 from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
 
@@ -72,17 +74,57 @@ class RedisReads:
         self, shard: Shard, account: AccountId, terms: Terms | None = None, now_ms: int = 0
     ) -> AccountState | None:
         """See `ChargingStore.account`."""
-        data = await self.redis.get(self.keys(shard).account(account))
+        _, data = await self._found(shard, account)
         if data is None:
             return None
         held = to_books(account, data)
         return account_state(held if terms is None else as_of(held, terms, now_ms))
 
+    async def find(self, shard: Shard, account: AccountId) -> Shard | Move:
+        """See `MovingStore.find`."""
+        return (await self._found(shard, account))[0]
+
+    async def homes(self, shard: Shard, account: AccountId) -> list[Shard]:
+        """Where it lives, and where it lived before, the latest first."""
+        found = await self.find(shard, account)
+        shard = found.shard if isinstance(found, Move) else found
+        data = await self.redis.get(self.keys(shard).homes(account))
+        return [shard, *(home for home, _ in reversed(to_homes(data).before))] if data else [shard]
+
+    async def _found(self, shard: Shard, account: AccountId) -> tuple[Shard | Move, bytes | None]:
+        """Where it lives, or the move that it is on, and what it is as stored; None when there is none yet."""
+        for _ in range(MOVES_MAX):
+            data = await self.redis.get(self.keys(shard).account(account))
+            away = to_away(data) if data else None
+            if away is None:
+                return shard, data
+            move = Move(account, shard, away.to, away.number)
+            if away.state is AwayState.LEAVING:
+                return move, away.held or None
+            if away.state is AwayState.LEFT:
+                parcel = Parcel.unpack(await self.redis.get(self.keys(shard).moving(account)))
+                return move, parcel.account or None
+            shard = away.to
+        raise StoreUnavailable(f"{account} is not where the shards say that it is", hint="Run rater audit.")
+
     async def accounts_of(self, shard: Shard, accounts: Sequence[AccountId]) -> Sequence[AccountState]:
-        """Several at once; those that the store does not know are left out."""
+        """Several at once, in whatever shard they live now; those that the store does not know are left out."""
         keys = self.keys(shard)
         found = await self.redis.mget([keys.account(account) for account in accounts]) if accounts else []
-        return [to_account(a, data) for a, data in zip(accounts, found, strict=True) if data is not None]
+        states = []
+        for account, data in zip(accounts, found, strict=True):
+            if data is not None and to_away(data) is not None:
+                _, data = await self._found(shard, account)
+            if data is not None:
+                states.append(to_account(account, data))
+        return states
+
+    async def _living_in(self, shard: Shard, accounts: Sequence[AccountId]) -> Sequence[AccountState]:
+        """Those that are in the shard, if only for a moment more."""
+        keys = self.keys(shard)
+        found = await self.redis.mget([keys.account(account) for account in accounts]) if accounts else []
+        known = zip(accounts, map(at_home, found), strict=True)
+        return [to_account(account, data) for account, data in known if data is not None]
 
     async def accounts(self, shard: Shard) -> Sequence[AccountState]:
         return [state async for state in self.each_account(shard)]
@@ -95,7 +137,7 @@ class RedisReads:
             cursor, names = await self.redis.sscan(keys.accounts, cursor, count=PAGE)
             new = [AccountId(name.decode()) for name in names if name not in seen]
             seen.update(names)
-            for state in await self.accounts_of(shard, new):
+            for state in await self._living_in(shard, new):
                 yield state
             if not cursor:
                 return
@@ -139,8 +181,15 @@ class RedisReads:
         await self.redis.hdel(self.keys(pending.shard).transfers, pending.op)
 
     async def charged_micro(self, shard: Shard, account: AccountId, event: LegId) -> int | None:
-        """What the account's balance was charged for an event, by the entries that the ledger has in Redis, the
-        newest first; None when they know of no such charge."""
+        """What the account's balance was charged for an event, in whatever shard, by the entries that the ledger
+        has in Redis, the newest first; None when they know of no such charge."""
+        for home in await self.homes(shard, account):
+            charged = await self._charged_in(home, account, event)
+            if charged is not None:
+                return charged
+        return None
+
+    async def _charged_in(self, shard: Shard, account: AccountId, event: LegId) -> int | None:
         key, before = self.keys(shard).ledger, "+"
         while True:
             page = await self.redis.xrevrange(key, max=before, count=PAGE)

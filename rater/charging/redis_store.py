@@ -3,6 +3,9 @@
 The hot path is one pipelined `Link` for each node. Operations of one leg are sent one at a time, the next when the
 one before is answered, so that no failure can turn their order round; legs do not wait for each other. Whatever is
 not per call goes over redis-py.
+
+Requests follow accounts that have moved to another shard (`rater.charging.moves`); where one is found to live is
+remembered. One that is on its way is waited for, and when nobody seems to move it any more, moved from here.
 """
 
 from __future__ import annotations
@@ -11,22 +14,48 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypedDict
 
 import hiredis
 import structlog
+from redis.exceptions import RedisError
 
 from rater.charging.cluster import ClusterLinks
 from rater.charging.connection import Address, Call, Link
 from rater.charging.keys import Keys, digest, load_scripts
-from rater.charging.model import FreeLeases, LegRequest, Reply, Request, Reserve, Settle, Status, TakeLeases
+from rater.charging.model import (
+    ExpireGrant,
+    FreeLeases,
+    LegRequest,
+    Post,
+    PostGrant,
+    Reply,
+    Request,
+    Reserve,
+    Settle,
+    Status,
+    TakeLeases,
+)
+from rater.charging.moves import AwayState, Homes, Move, finish_move
+from rater.charging.places import OfAccount, Places, is_within, without_group
 from rater.charging.records import LegState
-from rater.charging.redis_reads import RedisReads
+from rater.charging.redis_moves import RedisMoves
 from rater.charging.rules import validate
 from rater.charging.store import Done
-from rater.charging.wire import OtherNeeds, from_reply, needs_after, needs_of, reserve_needs, to_call
-from rater.errors import OutcomeUnknown, StoreUnavailable
+from rater.charging.wire import (
+    OtherNeeds,
+    contents_of,
+    from_reply,
+    needs_after,
+    needs_of,
+    other_account,
+    parse_sequence,
+    reserve_needs,
+    to_call,
+)
+from rater.charging.wire_moves import NotHere, OtherHomes
+from rater.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from rater.ids import LegId, Shard
 from rater.verdict import Reason
 
@@ -35,6 +64,8 @@ CLOSE_S = 2.0
 QUEUE_MAX = 100_000
 """Unanswered operations beyond which no new work is taken; what live legs need is always taken."""
 RETRY_MIN_S, RETRY_MAX_S = 0.02, 1.0
+WAIT_MIN_S, PATIENCE = 0.005, 5
+"""How soon an account that moves is asked for again, and after how many times it is moved on from here."""
 _PASSING = re.compile(
     "(?:^|-)(NOSCRIPT|LOADING|READONLY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|BUSY|OOM|MISCONF|NOREPLICAS"
     "|NOAUTH|NOPERM) "
@@ -53,18 +84,25 @@ class _Told(TypedDict):
 
 
 class _Operation(Call):
-    __slots__ = ("done", "needs", "request", "script", "tries")
+    __slots__ = ("alone", "done", "needs", "refunded_micro", "request", "routed", "script", "tries", "waits")
 
     def __init__(self, request: Request, done: Done) -> None:
         super().__init__(b"", request.shard)
         self.request = request
+        self.routed = request
+        """As it is sent: to where the account lives."""
+        self.refunded_micro: int | None = None
+        """Of a posting, what the account's homes before know; None before they were asked."""
         self.done = done
         self.script = ""
         self.needs = b""
         self.tries = 0
+        self.waits = 0
+        self.alone = False
+        """The owner of its account's group lives elsewhere: it does not serve it this time."""
 
 
-class RedisStore(RedisReads):
+class RedisStore(RedisMoves):
     """See `ChargingStore`. `on_latency(script, seconds)` and `on_available(bool)` are called as things happen.
 
     `timeout_ms`: an answer later than that makes the connection anew, and the operation is repeated. `cluster`: the
@@ -93,6 +131,8 @@ class RedisStore(RedisReads):
         self._busy: dict[LegId, deque[_Operation]] = {}
         self._needs: dict[LegId, bytes] = {}
         self._reading = False
+        self._places = Places()
+        self._tasks: dict[object, asyncio.Task[None]] = {}
         greeting = [("SCRIPT", "LOAD", body) for body in load_scripts().values()]
         address = Address.from_url(url, password)
         told: _Told = {"on_answer": self._answered, "after_read": self._after_read, "on_up": self._on_up}
@@ -128,6 +168,9 @@ class RedisStore(RedisReads):
             if not self._open or not self.available:
                 break
             await asyncio.sleep(0.01)
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         await self._link.close()
         await super().close()
 
@@ -180,14 +223,18 @@ class RedisStore(RedisReads):
             raise OutcomeUnknown(f"no answer to {request.op} within {ASK_S:.0f} s", hint=hint) from error
 
     def _queue(self, operation: _Operation) -> None:
-        request = operation.request
+        request = operation.routed = self._places.route(operation.request)
+        if operation.alone and isinstance(request, OfAccount):
+            request = operation.routed = without_group(request)
+        operation.shard = request.shard
         if isinstance(request, Reserve):
             operation.needs = reserve_needs(request)
         elif isinstance(request, _InTurn):
             operation.needs = self._needs.get(request.leg, b"")
-        script, keys, arguments = to_call(request, self.keys(request.shard), operation.needs)
+        keys = self.keys(request.shard)
+        script, names, arguments = to_call(request, keys, operation.needs, operation.refunded_micro)
         operation.script = script
-        words = ("EVALSHA", self._scripts[script], len(keys), *keys, *arguments)
+        words = ("EVALSHA", self._scripts[script], len(names), *names, *arguments)
         operation.data = hiredis.pack_command(words)
         self._link.queue(operation)
 
@@ -201,6 +248,12 @@ class RedisStore(RedisReads):
         except OtherNeeds as other:
             self._needs[self._leg(operation)] = other.needs
             self._queue(operation)
+            return
+        except NotHere as elsewhere:
+            self._not_here(operation, elsewhere)
+            return
+        except OtherHomes as known:
+            self._in_background(operation, self._ask_homes(operation, known.homes))
             return
         self.on_latency(operation.script, time.monotonic() - operation.sent_s)
         self._finish(operation, reply)
@@ -226,7 +279,7 @@ class RedisStore(RedisReads):
         if isinstance(operation.request, Settle) or reply.status is not Status.OK:
             self._needs.pop(leg, None)
         elif operation.needs:
-            self._needs[leg] = needs_after(operation.request, operation.needs)
+            self._needs[leg] = needs_after(operation.routed, operation.needs)
 
     def _after_read(self) -> None:
         self._reading = False
@@ -237,6 +290,73 @@ class RedisStore(RedisReads):
         request = operation.request
         assert isinstance(request, _InTurn)
         return request.leg
+
+    # -- accounts that move --------------------------------------------------------------------------------------
+
+    def _not_here(self, operation: _Operation, elsewhere: NotHere) -> None:
+        """Go after the account; while it is on its way wait, and lend a hand when that lasts."""
+        request, away = operation.routed, elsewhere.away
+        assert isinstance(request, OfAccount)
+        account = other_account(request, operation.needs) if elsewhere.other else request.account
+        if away.state is not AwayState.ELSEWHERE:
+            operation.waits += 1
+            if operation.waits == PATIENCE:
+                move = Move(account, request.shard, away.to, away.number)
+                self._in_background((account, away.number), self._lend_a_hand(move))
+            delay_s = min(RETRY_MAX_S, WAIT_MIN_S * 2 ** min(operation.waits - 1, 8))
+            asyncio.get_running_loop().call_later(delay_s, self._again, operation)
+        elif is_within(request):
+            self._finish(operation, Reply(Status.MOVED))
+        elif operation.alone and elsewhere.other:
+            log.error("a leg draws on a group in another shard", op=request.op, owner=account)
+            self._finish(operation, Reply(Status.DENIED, Reason.STORE_UNAVAILABLE))
+        else:
+            self._places.learn(account, away)
+            operation.alone = elsewhere.other
+            self._queue(operation)
+
+    async def _lend_a_hand(self, move: Move) -> None:
+        log.warning("a move is taken up that was left in the middle", account=move.account, to_shard=move.to)
+        try:
+            await finish_move(self, move)
+        except (RedisError, OSError, StoreError) as error:
+            log.warning("a move could not be finished", account=move.account, error=str(error))
+
+    async def _ask_homes(self, operation: _Operation, homes: Homes) -> None:
+        """Whether a posting was done in a shard that the account lived in before; if not, it is done now. Nothing
+        of the account is done there any more, so what is read there stays true."""
+        request, refunded_micro = operation.routed, 0
+        assert isinstance(request, Post | PostGrant | ExpireGrant)
+        event = request.event if isinstance(request, Post) else None
+        for shard, _ in homes.before:
+            keys = self.keys(shard)
+            done = await self._patiently(self.redis.get, keys.operation(request.op))
+            if done is not None:
+                contents, reply, *of = parse_sequence(done)
+                same = contents.decode() == contents_of(request)
+                if same or of in ([], [request.account.encode()]):
+                    self._finish(operation, from_reply(reply + b"\x01") if same else Reply(Status.CONFLICT))
+                    return
+            if event is not None:
+                refunded_micro += int(await self._patiently(self.redis.get, keys.refund(event)) or 0)
+        operation.refunded_micro = refunded_micro
+        self._queue(operation)
+        self.flush()
+
+    async def _patiently(self, read: Callable[[str], Awaitable[Any]], key: str) -> Any:
+        while True:
+            try:
+                return await read(key)
+            except (RedisError, OSError) as error:
+                log.warning("a shard where an account lived cannot be asked", key=key, error=str(error))
+                await asyncio.sleep(RETRY_MAX_S)
+
+    def _in_background(self, name: object, work: Coroutine[Any, Any, None]) -> None:
+        if name in self._tasks:
+            work.close()
+            return
+        task = self._tasks[name] = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._tasks.pop(name, None))
 
     # -- failures ------------------------------------------------------------------------------------------------
 

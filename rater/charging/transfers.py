@@ -9,24 +9,46 @@ neither balance, and then it is in the list of pending transfers.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 from rater.charging.model import Post, PostKind, Reply, Status
+from rater.charging.moves import MovingStore, stands_in
 from rater.charging.records import PendingTransfer
 from rater.charging.store import ChargingStore
 from rater.charging.terms import Terms
 from rater.ids import OpId, Shard
 
 
-async def transfer(store: ChargingStore, post: Post) -> Reply:
+class TransferStore(ChargingStore, MovingStore, Protocol):
+    """A store whose accounts may move."""
+
+
+async def transfer(store: TransferStore, post: Post) -> Reply:
     """`post`: of kind TRANSFER, `other` in `other_shard`. The reply is of the account that pays; conflicts and
     denials of either half are told, and then nothing has changed. Raises StoreError when the outcome is unknown:
-    repeat it."""
-    if post.other_shard is None or post.other_shard == post.shard:
-        return await store.ask(replace(post, other_shard=None))
+    repeat it.
+
+    Where the two live decides how it is done; one that is repeated after one of them has moved may be told as a
+    conflict, and moves nothing more."""
+    assert post.other is not None
+    while True:
+        shard = await stands_in(store, post.shard, post.account)
+        other_shard = post.shard if post.other_shard is None else post.other_shard
+        other_shard = await stands_in(store, other_shard, post.other)
+        post = replace(post, shard=shard, other_shard=other_shard)
+        if shard != other_shard:
+            return await _across(store, post)
+        reply = await store.ask(replace(post, other_shard=None))
+        if reply.status is not Status.MOVED:
+            return reply
+
+
+async def _across(store: ChargingStore, post: Post) -> Reply:
     reply = await store.ask(replace(post, kind=PostKind.TRANSFER_OUT))
     if reply.status is not Status.OK:
         return reply
     assert post.other is not None
+    assert post.other_shard is not None
     pending = PendingTransfer(
         post.op, post.shard, post.account, post.other, post.other_shard, post.amount_micro, post.cause
     )  # fmt: skip

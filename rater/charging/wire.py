@@ -34,11 +34,14 @@ from rater.charging.model import (
     Status,
     TakeLeases,
 )
+from rater.charging.packed import parse_sequence as parse_sequence
+from rater.charging.packed import sequence as sequence
 from rater.charging.records import AccountState, LegState, PendingTransfer, Piece
 from rater.charging.rules import denial_value
 from rater.charging.states import account_state
 from rater.charging.terms import AllowanceTerm, GrantSpec, Resource, Share, SpendWindow, Terms, ThresholdKind
 from rater.charging.walk import quota_terms
+from rater.charging.wire_moves import refusal_of
 from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
 from rater.money import Cadence, Quote
 from rater.verdict import Reason
@@ -54,19 +57,6 @@ _SPEND_WINDOWS = {SpendWindow.HOUR: 1, SpendWindow.DAY: 3}
 _THRESHOLDS = {ThresholdKind.MONEY_BELOW: 0, ThresholdKind.ALLOWANCE_PERCENT: 1}
 
 
-def sequence(values: Sequence[Any]) -> bytes:
-    """The values packed one after the other."""
-    packed: bytes = msgpack.packb(values, use_bin_type=False)
-    return packed[1:] if len(values) < 16 else packed[3:]
-
-
-def parse_sequence(data: bytes) -> list[Any]:
-    """Strings come as bytes, since some of them are packed themselves."""
-    unpacker = msgpack.Unpacker(raw=True)
-    unpacker.feed(data)
-    return list(unpacker)
-
-
 class OtherNeeds(Exception):
     """The script needs the keys of the leg's leases and group in KEYS; nothing was done. `needs`: as stored."""
 
@@ -75,8 +65,9 @@ class OtherNeeds(Exception):
         self.needs = needs
 
 
-def to_call(request: Request, keys: Keys, needs: bytes) -> Arguments:
-    """The script call for a request. `needs`: the leg's, packed; of no use to Reserve and what is not of a leg."""
+def to_call(request: Request, keys: Keys, needs: bytes, refunded_before_micro: int | None = None) -> Arguments:
+    """The script call for a request. `needs`: the leg's, packed; of no use to Reserve and what is not of a leg.
+    `refunded_before_micro`: of a posting, what the account's homes before know; None when they were not asked."""
     match request:
         case Extend():
             return _extend(request, keys, needs)
@@ -90,14 +81,14 @@ def to_call(request: Request, keys: Keys, needs: bytes) -> Arguments:
             names = (keys.operation(request.op), keys.outbox)
             return "deny", names, (str(denial_value(request.facts)), request.facts)
         case Post():
-            return _post(request, keys)
+            return _post(request, keys, refunded_before_micro)
         case TakeLeases():
             return _take_leases(request, keys)
         case FreeLeases():
             head = sequence((str(request.epoch), request.leg, request.switch))
             return "release", _outside(request, keys, request.scopes), (head,)
         case PostGrant() | ExpireGrant():
-            return _grant(request, keys)
+            return _grant(request, keys, asked=refunded_before_micro is not None)
 
 
 def needs_of(owner: AccountId | None, scopes: Iterable[str]) -> bytes:
@@ -115,6 +106,16 @@ def needs_after(request: Request, needs: bytes) -> bytes:
     if isinstance(request, Extend) and request.terms.share is not None and needs.startswith(_NO_OWNER):
         return sequence([request.terms.share.owner]) + needs[1:]
     return needs
+
+
+def other_account(request: Request, needs: bytes) -> AccountId:
+    """The second account that the request looks at: where a transfer goes, or the owner of the group that the leg
+    draws on or would with this request. Its own when there is none."""
+    if isinstance(request, Post):
+        return request.other or request.account
+    assert isinstance(request, Reserve | Extend | Settle)
+    share = None if isinstance(request, Settle) else request.terms.share
+    return AccountId(_owner(needs) or (share.owner if share is not None else request.account))
 
 
 def _reserve(r: Reserve, keys: Keys) -> Arguments:
@@ -162,7 +163,9 @@ def _outside(r: TakeLeases | FreeLeases, keys: Keys, scopes: Iterable[str]) -> t
 
 def _answer(r: Answer, keys: Keys, needs: bytes) -> Arguments:
     head = sequence((op_number(r.op), str(r.epoch), r.now_ms, r.leg, r.switch, r.answered_at_ms, needs))
-    names = (keys.leg(r.leg), keys.epoch(r.switch), keys.switches, *_leases(keys, needs))
+    names = (
+        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), *_leases(keys, needs)
+    )  # fmt: skip
     return "answer", names, (head, r.facts)
 
 
@@ -175,7 +178,7 @@ def _extend(r: Extend, keys: Keys, needs: bytes) -> Arguments:
         group_owner, int(Reason.INSUFFICIENT_CREDIT), int(Reason.ALLOWANCE_EXHAUSTED), int(Reason.SPEND_LIMIT),
         int(terms.shadow), r.seen_at_ms, needs,
     ))  # fmt: skip
-    owner = AccountId(_owner(needs) or group_owner or r.account)
+    owner = other_account(r, needs)
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger,
         keys.account(owner), keys.accounts, keys.spend(r.account), *_leases(keys, needs),
@@ -200,38 +203,48 @@ def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
     )  # fmt: skip
 
 
-def _post(r: Post, keys: Keys) -> Arguments:
-    other, event = r.other or "", r.event or ""
-    contents = _digest(r.account, r.kind.value, r.amount_micro, r.cause, other, event, r.charged_micro)
+def contents_of(r: Post | PostGrant | ExpireGrant) -> str:
+    """What tells one operation from another of the same id."""
+    if isinstance(r, Post):
+        event = r.event or ""
+        return _digest(r.account, r.kind.value, r.amount_micro, r.cause, r.other or "", event, r.charged_micro)
+    return _digest(r.account, *_grant_values(r), r.cause)
+
+
+def _post(r: Post, keys: Keys, refunded_before_micro: int | None) -> Arguments:
+    other = r.other or ""
     pending = sequence((r.account, other, r.other_shard or 0, r.amount_micro, r.cause))
     head = sequence((
-        r.op, r.account, r.kind.value, r.change_micro, r.now_ms, r.terms.floor_micro, r.cause, contents,
+        r.op, r.account, r.kind.value, r.change_micro, r.now_ms, r.terms.floor_micro, r.cause, contents_of(r),
         str(OPERATION_KEPT_S * 1000), int(Reason.INSUFFICIENT_CREDIT), int(Reason.OUT_OF_RANGE), keys.wake,
         r.kind.cause, other, r.charged_micro, int(Reason.REFUND_TOO_LARGE), str(REFUND_KEPT_S * 1000), pending,
+        -1 if refunded_before_micro is None else refunded_before_micro,
     ))  # fmt: skip
     within = r.other if r.kind is PostKind.TRANSFER and r.other is not None else r.account
     names = (
         keys.operation(r.op), keys.account(r.account), keys.accounts, keys.ledger, keys.outbox,
-        keys.account(within), keys.refund(r.event) if r.event else keys.transfers,
+        keys.account(within), keys.refund(r.event) if r.event else keys.transfers, keys.homes(r.account),
     )  # fmt: skip
     return "post", names, (head, _thresholds(r.terms))
 
 
-def _grant(r: PostGrant | ExpireGrant, keys: Keys) -> Arguments:
-    if isinstance(r, PostGrant):
-        spec = r.grant
-        kind = Kind.SECONDS if spec.resource is Resource.SECONDS else Kind.MONEY
-        grant: tuple[Any, ...] = (
-            spec.id, int(kind), spec.amount, spec.valid_from_ms, spec.valid_until_ms, _spec(spec),
-        )  # fmt: skip
-    else:
-        grant = (r.grant, 0, 0, 0, 0, "")
-    contents = _digest(r.account, *grant, r.cause)
+def _grant(r: PostGrant | ExpireGrant, keys: Keys, *, asked: bool) -> Arguments:
     head = sequence((
-        r.op, r.account, *grant, r.now_ms, r.cause, contents, str(OPERATION_KEPT_S * 1000),
-        int(Reason.OUT_OF_RANGE), MAX_GRANTS, keys.wake,
+        r.op, r.account, *_grant_values(r), r.now_ms, r.cause, contents_of(r), str(OPERATION_KEPT_S * 1000),
+        int(Reason.OUT_OF_RANGE), MAX_GRANTS, keys.wake, 0 if asked else -1,
     ))  # fmt: skip
-    return "grant", (keys.operation(r.op), keys.account(r.account), keys.accounts, keys.ledger), (head,)
+    names = (
+        keys.operation(r.op), keys.account(r.account), keys.accounts, keys.ledger, keys.homes(r.account),
+    )  # fmt: skip
+    return "grant", names, (head,)
+
+
+def _grant_values(r: PostGrant | ExpireGrant) -> tuple[Any, ...]:
+    if isinstance(r, ExpireGrant):
+        return (r.grant, 0, 0, 0, 0, "")
+    spec = r.grant
+    kind = Kind.SECONDS if spec.resource is Resource.SECONDS else Kind.MONEY
+    return (spec.id, int(kind), spec.amount, spec.valid_from_ms, spec.valid_until_ms, _spec(spec))
 
 
 def _digest(*contents: Any) -> str:
@@ -319,9 +332,12 @@ def _thresholds(terms: Terms) -> bytes:
 
 
 def from_reply(data: bytes) -> Reply:
-    """Raises OtherNeeds when the call has to be made again with the leg's own needs."""
+    """Raises OtherNeeds when the call has to be made again with the leg's own needs, NotHere when elsewhere,
+    OtherHomes when only after looking there."""
     if data[0] == _OTHER_NEEDS:
         raise OtherNeeds(data[1:])
+    if data[0] > _OTHER_NEEDS:
+        raise refusal_of(data)
     status, reason, granted_s, final, amount, balance, reserved, repeated = msgpack.unpackb(b"\x98" + data)
     return Reply(
         _STATUSES[status], _REASONS[reason], granted_s, final == 1, amount, balance, reserved, repeated == 1

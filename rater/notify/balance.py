@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from rater.charging.ledger import order
 from rater.charging.records import AccountState
 from rater.charging.wire import Keys, to_account
+from rater.charging.wire_moves import at_home
 from rater.clock import Clock
 from rater.events.record import Record, iso_ms
 from rater.ids import AccountId, Shard
@@ -148,7 +149,7 @@ class BalanceFeed:
                 balance_record(to_account(AccountId(account), data), at_ms).to_json(),
                 retain=True,
             )
-            for account, data in zip(accounts, stored, strict=True)
+            for account, data in zip(accounts, map(at_home, stored), strict=True)
             if data is not None
         ]
         codes = await self._sender.publish(messages)

@@ -81,8 +81,8 @@ class Driver(Protocol):
     woken: list[str]
 
     def run(self, work: Any) -> Any: ...
-    def outbox(self) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]: ...
-    def ledger(self) -> list[LedgerEntry]: ...
+    def outbox(self, *shards: Shard) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]: ...
+    def ledger(self, shard: Shard = SHARD) -> list[LedgerEntry]: ...
     def leases(self, scope: str, now_ms: int, shard: Shard) -> int: ...
 
 
@@ -95,10 +95,11 @@ class MemoryDriver:
     def run(self, work: Any) -> Any:
         return asyncio.run(work)
 
-    def outbox(self) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    def outbox(self, *shards: Shard) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+        """Of all shards: the reference store has one for all, and one ledger."""
         return self.store.outbox
 
-    def ledger(self) -> list[LedgerEntry]:
+    def ledger(self, shard: Shard = SHARD) -> list[LedgerEntry]:
         return self.store.ledger
 
     def leases(self, scope: str, now_ms: int, shard: Shard) -> int:
@@ -125,14 +126,16 @@ class RedisDriver:
             found.append(message["data"].decode())
         return found
 
-    def outbox(self) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-        entries = self.run(self.store.redis.xrange(self.store.keys(SHARD).outbox))
-        decoded = [decode_entry(SHARD, name, fields) for name, fields in entries]
-        return [(entry.kind, entry.facts, entry.result) for entry in decoded]
+    def outbox(self, *shards: Shard) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+        found = []
+        for shard in shards or (SHARD,):
+            entries = self.run(self.store.redis.xrange(self.store.keys(shard).outbox))
+            found += [decode_entry(shard, name, fields) for name, fields in entries]
+        return [(entry.kind, entry.facts, entry.result) for entry in found]
 
-    def ledger(self) -> list[LedgerEntry]:
+    def ledger(self, shard: Shard = SHARD) -> list[LedgerEntry]:
         async def read() -> list[LedgerEntry]:
-            return [entry async for entry in self.store.ledger(SHARD)]
+            return [entry async for entry in self.store.ledger(shard)]
 
         entries: list[LedgerEntry] = self.run(read())
         return entries

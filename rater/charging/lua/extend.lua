@@ -11,7 +11,7 @@
 --       4 spend caps, see spend.lua; packed
 -- Writes  leg, account, lease sets, spend, ledger (when a grant opens or closes), the owner's account; the epoch when newer.
 -- Returns a reply: ok (granted_s as before when nothing more could be had; reason: what a rule in shadow would have ended
--- the leg for), stale, gone; or 5 and the needs.
+-- the leg for), stale, gone; or 5 and the needs, 6 and where an account is.
 -- A leg draws on one group in its life; it joins it here when its account has come to be in one since it began.
 -- uses: prelude quote grants chain walk spend limits
 
@@ -22,13 +22,15 @@ n, epoch, now, op, account_id, leg_id, switch, elapsed_s, floor, use_money, long
 local held = KEYS[6] == KEYS[4] and call('MGET', KEYS[1], KEYS[2], KEYS[4])
   or call('MGET', KEYS[1], KEYS[2], KEYS[4], KEYS[6])
 if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
-if not held[1] then return GONE end
+if not held[1] then return away(held[3]) and '\6\0' .. held[3] or GONE end
 local leg = {unpack_all(held[1])}
 if n == leg[2] then return leg[3] .. '\1' end
 if leg[1] == 0 then return n < leg[2] and pack(2, 0, 0, 0, 0, 0, 0, 1) or GONE end
 if n < leg[2] then return pack(0, 0, leg[6], leg[7], 0, 0, 0, 1) end
 if leg[16] ~= needs then return '\5' .. leg[16] end
 
+if away(held[3]) then return '\6\0' .. held[3] end
+if away(held[4]) then return '\6\1' .. held[4] end
 account = account_of(held[3])
 use_quote(leg[14])
 granted, final, draws, start = leg[6], leg[7], leg[10], now - elapsed_s * 1000

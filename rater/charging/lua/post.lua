@@ -1,38 +1,43 @@
 -- Move an account's money by hand; the account is made when it is new.
 --
 -- KEYS  1 operation  2 account  3 accounts  4 ledger  5 outbox  6 the account that a transfer within the shard goes to
---       (else the account)  7 what was refunded of the event, or the shard's pending transfers
+--       (else the account)  7 what was refunded of the event, or the shard's pending transfers  8 the account's homes
 -- ARGV  1 operation id, account, kind (see PostKind), change (micro-units, below zero takes), now_ms, floor (micro-units),
 --         note, hash of the contents, how long to keep the operation (text, ms), reasons when money is short and when an
 --         amount leaves the exact range, channel to wake legs by, cause, other account or "", charged (micro-units, of
 --         the event to refund), reason when a refund is too large, how long to keep refunds (text, ms), the transfer to
---         note as pending (packed); packed one after the other
+--         note as pending (packed), what was refunded of the event in the account's homes before (micro-units; -1 when
+--         they were not asked yet); packed one after the other
 --       2 thresholds, see thresholds.lua; packed
 -- Writes  operation, account, accounts, ledger, outbox `threshold`; the other account; refunds; pending transfers.
 -- Returns a reply: ok, denied, conflict (the operation id was used with other contents, or the account was opened with
--- another amount). An opening, which may be 0, is posted once in an account's life, however many operations ask for it.
+-- another amount); or 6 and where an account is, 7 and its homes. An opening, which may be 0, is posted once in an account's life, however many operations ask for it.
 -- Twin of `move` and `arrive` in rater/charging/postings.py.
 -- uses: prelude quote grants thresholds
 
 local op, account_id, kind, change, now, floor_micro, remark, digest, kept_ms, short, out_of_range, wake, cause,
-  other_id, charged, too_large, refunds_kept_ms, pending = unpack_all(ARGV[1])
+  other_id, charged, too_large, refunds_kept_ms, pending, elsewhere = unpack_all(ARGV[1])
 local CONFLICT = '\4\0\0\0\0\0\0\0'
 local transfer, refund = kind == 'transfer', kind == 'refund'
 local held
 if transfer then
-  held = call('MGET', KEYS[1], KEYS[2], KEYS[6])
+  held = call('MGET', KEYS[1], KEYS[2], KEYS[8], KEYS[6])
 elseif refund then
-  held = call('MGET', KEYS[1], KEYS[2], KEYS[7])
+  held = call('MGET', KEYS[1], KEYS[2], KEYS[8], KEYS[7])
 else
-  held = call('MGET', KEYS[1], KEYS[2])
+  held = call('MGET', KEYS[1], KEYS[2], KEYS[8])
 end
 if held[1] then
   local first, reply = unpack_all(held[1])
   return first == digest and reply .. '\1' or CONFLICT
 end
+if away(held[2]) then return '\6\0' .. held[2] end
+if transfer and away(held[4]) then return '\6\1' .. held[4] end
+if elsewhere < 0 and lived_elsewhere(held[3]) then return '\7' .. held[3] end
 local account = account_of(held[2])
-local other = transfer and account_of(held[3])
-local refunded = refund and held[3] and tonumber(held[3]) or 0
+local other = transfer and account_of(held[4])
+local own_refunded = refund and held[4] and tonumber(held[4]) or 0
+local refunded = own_refunded + (elsewhere > 0 and elsewhere or 0)
 local amount, before = change < 0 and kind ~= 'adjust' and -change or change, account[2]
 
 if kind == 'opening' and account[8] == 1 then
@@ -61,7 +66,7 @@ elseif refund and refunded + amount > charged then
 end
 if reason ~= 0 then
   local reply = pack(1, reason, 0, 0, 0, before, account[3])
-  call('SET', KEYS[1], pack(digest, reply), 'PX', kept_ms)
+  call('SET', KEYS[1], pack(digest, reply, account_id), 'PX', kept_ms)
   return reply .. '\0'
 end
 
@@ -73,7 +78,7 @@ else
   move(account, change)
 end
 local reply = pack(0, 0, 0, 0, amount, account[2], account[3])
-call('SET', KEYS[1], pack(digest, reply), 'PX', kept_ms)
+call('SET', KEYS[1], pack(digest, reply, account_id), 'PX', kept_ms)
 if other then
   local other_before = other[2]
   move(other, amount)
@@ -84,7 +89,7 @@ else
   call('SET', KEYS[2], pack(unpack(account)))
   if not held[2] then call('SADD', KEYS[3], account_id) end
 end
-if refund then call('SET', KEYS[7], refunded + amount, 'PX', refunds_kept_ms) end
+if refund then call('SET', KEYS[7], own_refunded + amount, 'PX', refunds_kept_ms) end
 if kind == 'transfer_out' then call('HSET', KEYS[7], op, pending) end
 if change ~= 0 then
   call('XADD', KEYS[4], '*', 'account', account_id, 'e', pack(op, now, remark, cause, '', 0, before, account[2]))

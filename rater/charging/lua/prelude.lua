@@ -18,9 +18,14 @@
 --          "" for the balance, start of its cycle in ms, free_s, first_s, next_s of its cadence (first_s 0: money),
 --          from_s, to_s, amount, shared (0, 1), start of the cycle of the quota that counts it or -1
 -- a leg that is over (kept for repeats): 0, number of its last operation, that one's reply, denied (0, 1)
+-- an account that lives elsewhere, or is about to: 77 (`M`), 0 leaves, 1 has left or 2 lives there, number of the
+--          move, shard that it goes to, and while it leaves the account as it was ("" when there was none)
+-- homes    number of the account's last move, and for each shard that it lived in before: shard, until when (ms)
 -- reply    status, reason, granted_s, final, amount, balance, reserved, repeated (0, 1)
 --          status: 0 ok, 1 denied, 2 gone, 3 stale, 4 conflict; 5: the leg needs other keys than those named in
---          KEYS, nothing was done, and its needs follow
+--          KEYS, nothing was done, and its needs follow; 6: an account is not here, nothing was done: 0 the request's
+--          own or 1 the other, and what stands in its place; 7: the account lived elsewhere before, where the operation
+--          may have been done: its homes follow
 -- ledger   fields account and e: operation id, at_ms, note, and for each line: cause, grant or "" for money, start of
 --          its cycle in ms, before, after
 --
@@ -45,6 +50,16 @@ local function is_stale(known, epoch, key, switches, switch)
   call('SET', key, epoch)
   call('SADD', switches, switch)
   return false
+end
+
+-- Whether something else stands in the account's place: it moves to another shard, or has moved.
+local function away(held) return held and string.byte(held) == 77 end
+
+-- Whether the account has lived in other shards, where operations on it may have been done.
+local function lived_elsewhere(homes)
+  if not homes then return false end
+  local _, first = unpack_all(homes)
+  return first ~= nil
 end
 
 -- The account as stored, or a new one.

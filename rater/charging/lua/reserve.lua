@@ -14,7 +14,7 @@
 -- Writes  account, leg, legs, lease sets, rates, spend, ledger (when a grant opens or closes), the owner's account; when
 --         denied: the leg's tombstone, outbox `denied`; the epoch when it is newer.
 -- Returns a reply: ok (reason: what a rule in shadow would have denied it for), denied (reason), stale, gone (the leg was
--- settled). A repeat gets the first answer.
+-- settled); or 6 and where an account is. A repeat gets the first answer.
 -- uses: prelude quote grants chain walk spend limits
 
 local n, epoch, now, op, account_id, leg_id, switch, exempt, floor, use_money, first_s, of_money, of_allowance,
@@ -32,6 +32,8 @@ if held[1] then
   if denied == 0 then return pack(2, 71, 0, 0, 0, 0, 0, 0) end
 end
 
+if away(held[3]) then return '\6\0' .. held[3] end
+if owner_id ~= '' and away(held[4]) then return '\6\1' .. held[4] end
 account = account_of(held[3])
 local terms = {unpack_all(ARGV[5])}
 use_quote(ARGV[2])

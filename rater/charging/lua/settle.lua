@@ -10,7 +10,7 @@
 --       5 spend caps, see spend.lua; packed
 -- Writes  account, the owner's, the leg's tombstone, legs, lease sets, spend, ledger, outbox `rated` and `threshold`; the epoch
 --         when newer.
--- Returns a reply: ok (amount charged in money, never for more than was paid ahead), stale, gone; or 5 and the needs.
+-- Returns a reply: ok (amount charged in money, never for more than was paid ahead), stale, gone; or 5 and the needs, 6 and where an account is.
 -- A leg never heard of is marked as gone, so that a reservation still under way cannot come after its end.
 -- uses: prelude quote grants thresholds charge spend
 
@@ -20,6 +20,7 @@ local held = KEYS[8] == KEYS[4] and call('MGET', KEYS[1], KEYS[2], KEYS[4])
   or call('MGET', KEYS[1], KEYS[2], KEYS[4], KEYS[8])
 if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
 if not held[1] then
+  if away(held[3]) then return '\6\0' .. held[3] end
   call('SET', KEYS[1], pack(0, n, '\2\0\0\0\0\0\0', 0), 'PX', LEG_KEPT_MS)
   return GONE
 end
@@ -29,6 +30,8 @@ if leg[1] == 0 then return n < leg[2] and pack(2, 0, 0, 0, 0, 0, 0, 1) or GONE e
 if n < leg[2] then return pack(0, 0, leg[6], leg[7], 0, 0, 0, 1) end
 if leg[16] ~= needs then return '\5' .. leg[16] end
 
+if away(held[3]) then return '\6\0' .. held[3] end
+if away(held[4]) then return '\6\1' .. held[4] end
 local account, owner_id, owner = account_of(held[3]), leg[8], nil
 local thresholds, owner_thresholds = {unpack_all(ARGV[3])}, {}
 local before, levels_before, owner_levels = account[2], levels(account, thresholds, now), nil
