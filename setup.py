@@ -1,14 +1,48 @@
-"""Builds the Cython modules, each `native/rater_native/NAME.pyx`; everything else is in pyproject.toml."""
+"""Builds the Cython modules: each `native/rater_native/NAME.pyx`, and of the package each `NAME.py` that has a
+`NAME.pxd` beside it, of whose sources it leaves a note (`rater/compiled.py`). The rest is in pyproject.toml."""
 
+import hashlib
+import json
+import os
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
-SOURCES = sorted(Path("native/rater_native").glob("*.pyx"))
+NATIVE = sorted(Path("native/rater_native").glob("*.pyx"))
+TWINS = sorted(pxd.with_suffix(".py") for pxd in Path("rater").rglob("*.pxd"))
+
+
+def module_of(source: Path) -> str:
+    return ".".join(source.with_suffix("").parts)
+
+
+class BuildAndNote(build_ext):
+    def run(self) -> None:
+        super().run()
+        notes = {
+            module_of(source): hashlib.sha256(
+                source.read_bytes() + source.with_suffix(".pxd").read_bytes()
+            ).hexdigest()
+            for source in TWINS
+        }
+        folder = Path("rater") if self.inplace else Path(self.build_lib, "rater")
+        (folder / "compiled.json").write_text(json.dumps(notes, indent=1))
+
 
 setup(
-    ext_modules=cythonize(
-        [Extension(f"rater_native.{source.stem}", [str(source)]) for source in SOURCES], language_level=3
-    )
+    cmdclass={"build_ext": BuildAndNote},
+    ext_modules=[
+        *cythonize(
+            [Extension(f"rater_native.{source.stem}", [str(source)]) for source in NATIVE], language_level=3
+        ),
+        # In the package types are what the .pxd says; annotations are for people and mypy.
+        *cythonize(
+            [Extension(module_of(source), [str(source)]) for source in TWINS],
+            language_level=3,
+            nthreads=os.cpu_count() or 1,
+            compiler_directives={"annotation_typing": False},
+        ),
+    ],
 )

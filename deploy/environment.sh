@@ -23,11 +23,17 @@ rater_compiler() {
     return 1
 }
 
+# Also the modules of the package that have a .pxd beside them.
+rater_compiled_sources() {
+    printf '%s\n' pyproject.toml setup.py native/rater_native/*.pyx native/rater_native/*.pxd
+    find rater -name '*.pxd' | LC_ALL=C sort | sed 'p;s/pxd$/py/'
+}
+
 rater_environment() {
     local extra=${1:-} python stamp want log
     python=$(rater_python) || return 1
     rater_compiler || return 1
-    want=$(cat pyproject.toml setup.py native/rater_native/*.pyx native/rater_native/*.pxd 2>/dev/null | cksum)
+    want=$(rater_compiled_sources | xargs cat 2>/dev/null | cksum)
     want="$want $("$python" -V)"
     stamp=.venv/rater-installed${extra:+-$extra}
     if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then

@@ -1,1 +1,5 @@
 """Real-time rating and charging for Asterisk."""
+
+from rater import compiled
+
+compiled.install()

@@ -22,7 +22,7 @@ class Party(StrEnum):
     """The channel that dials; before the answer the timer is there."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AnswerGate:
     """Give the waiting dialplan its verdict; when allowed, arm the caller's timer with `seconds` first."""
 
@@ -31,7 +31,7 @@ class AnswerGate:
     seconds: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ArmTimer:
     """Have the switch end the channel `after_ms` from now, whatever happens to us. Replaces an earlier timer."""
 
@@ -40,7 +40,7 @@ class ArmTimer:
     after_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HangUp:
     """End the leg now. Before the answer the caller hears the cause."""
 
@@ -48,7 +48,7 @@ class HangUp:
     cause: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Warn:
     """Tell the paying side, in the call and nobody else, that the leg ends in about so many seconds."""
 
@@ -56,7 +56,7 @@ class Warn:
     seconds: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AnnounceEnd:
     """Tell the dialplan of the channel that dials why and when, by the switch's clock, the leg will be cut; empty
     and 0: it will not, as things stand."""
@@ -66,7 +66,7 @@ class AnnounceEnd:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Forget:
     """The leg is settled; the adapter may drop what it kept of it."""
 
@@ -76,14 +76,14 @@ class Forget:
 SwitchCommand = AnswerGate | ArmTimer | HangUp | Warn | AnnounceEnd | Forget
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReserveSlice:
     """Ask limits and money; answered by `Reserved`."""
 
     leg: LegId
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PersistAnswer:
     """Write down when the leg was answered; no answer is awaited."""
 
@@ -91,7 +91,7 @@ class PersistAnswer:
     answered_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExtendSlice:
     """Ask for more; answered by `Extended`. `renew_only`: keep the leases alive, take nothing more."""
 
@@ -100,7 +100,7 @@ class ExtendSlice:
     renew_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SettleLeg:
     """Charge and release; answered by `Settled`. `duration_s`: None when it was not answered. `emit`: whether it
     ever was a leg, so that it leaves an event."""
@@ -110,7 +110,7 @@ class SettleLeg:
     emit: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WakeAt:
     """Send `Due` at that switch time; replaces an earlier wake-up of the leg."""
 

@@ -118,28 +118,6 @@ class Session:
     """`facts` is filled in as the leg lives. `fails_open`: what a gated call gets when no decision comes in time.
     `decide_by_ms`, `extend_ahead_ms`, `warn_s`: spans, see the settings."""
 
-    __slots__ = (
-        "_extending",
-        "_fails_open",
-        "_told_end",
-        "_warn_ms",
-        "_warned_ms",
-        "ahead_ms",
-        "answered_at_ms",
-        "decide_by_ms",
-        "ended",
-        "facts",
-        "final",
-        "gate_waits",
-        "granted_s",
-        "horizon_s",
-        "leg",
-        "mode",
-        "paid_from_ms",
-        "seen_at_ms",
-        "state",
-    )
-
     def __init__(
         self,
         facts: LegFacts,

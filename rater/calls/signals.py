@@ -49,7 +49,7 @@ class Grade(StrEnum):
     """Last seen alive; never later than the paid slice."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Payer:
     """What the switch tells of who dials, in the order in which the switch's rule looks at it. Never caller id."""
 
@@ -58,7 +58,7 @@ class Payer:
     variable: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Attempted:
     """A leg is wanted (gate) or has just begun (watch). `number` is as dialled, for an inbound leg as called."""
 
@@ -79,7 +79,7 @@ class Attempted:
     """What the switch calls the dialling channel, so that a restarted daemon finds it again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Dialled:
     """The leg's own channel towards the trunk exists. `channel_id` is what the switch calls it, opaque here."""
 
@@ -89,14 +89,14 @@ class Dialled:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answered:
     leg: LegId
     at_ms: int
     grade: Grade = Grade.OBSERVED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ended:
     """The leg is over. `cause` is the Q.850 hang-up cause, 0 when unknown."""
 
@@ -107,7 +107,7 @@ class Ended:
     grade: Grade = Grade.OBSERVED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Seen:
     """Proof of life: the switch listed the leg's channel."""
 
@@ -115,7 +115,7 @@ class Seen:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reserved:
     leg: LegId
     reason: Reason
@@ -124,7 +124,7 @@ class Reserved:
     """Nothing more can be had at present; the leg ends with this slice unless money arrives."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Extended:
     leg: LegId
     granted_s: int
@@ -132,34 +132,34 @@ class Extended:
     final: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settled:
     leg: LegId
     amount_micro: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lost:
     """The store knows nothing of the leg (any more), or a newer leader writes for its switch."""
 
     leg: LegId
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Due:
     """A wake-up that the session asked for."""
 
     leg: LegId
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MoneyArrived:
     """More may be had now: the account was credited, or another leg gave back."""
 
     leg: LegId
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HangupRequested:
     """An operator ends the leg."""
 
@@ -172,7 +172,7 @@ Signal = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KnownLeg:
     """No signal, but what the core knows of a leg when the switch's own list is compared with it."""
 

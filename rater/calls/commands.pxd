@@ -1,0 +1,33 @@
+cdef class AnswerGate:
+    cdef readonly object leg, reason, seconds
+
+cdef class ArmTimer:
+    cdef readonly object leg, party, after_ms
+
+cdef class HangUp:
+    cdef readonly object leg, cause
+
+cdef class Warn:
+    cdef readonly object leg, seconds
+
+cdef class AnnounceEnd:
+    cdef readonly object leg, cut, at_ms
+
+cdef class Forget:
+    cdef readonly object leg
+
+cdef class ReserveSlice:
+    cdef readonly object leg
+
+cdef class PersistAnswer:
+    cdef readonly object leg, answered_at_ms
+
+cdef class ExtendSlice:
+    cdef readonly object leg, elapsed_s, renew_only
+
+cdef class SettleLeg:
+    cdef readonly object leg, duration_s, emit
+
+cdef class WakeAt:
+    cdef readonly object leg, at_ms
+

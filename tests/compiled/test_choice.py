@@ -1,0 +1,96 @@
+"""Which modules run compiled, and that none runs from its source unseen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
+
+from rater import compiled
+from rater.errors import ConfigError
+
+TWINS = sorted(pxd.with_suffix(".py") for pxd in compiled.ROOT.rglob("*.pxd"))
+NAME = "rater.calls.session"
+SHOW = (
+    "import rater.calls.session as s; from rater.compiled import slow_modules; print(s.__file__, *slow_modules())"
+)
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    values = {key: value for key, value in os.environ.items() if key != "RATER_KERNEL"}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=values | environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_every_declaration_has_its_source() -> None:
+    assert NAME.replace(".", "/") + ".py" in {str(twin.relative_to(compiled.ROOT.parent)) for twin in TWINS}
+    assert all(twin.exists() for twin in TWINS)
+
+
+def test_what_was_built_is_used() -> None:
+    if compiled.Finder("")._unfit(NAME, compiled.ROOT / "calls/session.py"):
+        pytest.skip("the session machine was edited since it was built")
+    done = run(SHOW)
+    assert done.stdout.split()[0].endswith(tuple(EXTENSION_SUFFIXES)), done.stderr
+    assert NAME not in done.stdout.split()[1:]
+
+
+def test_reference_runs_the_sources() -> None:
+    done = run(SHOW, RATER_KERNEL="reference")
+    assert done.stdout.split()[0].endswith("session.py"), done.stderr
+    assert NAME in done.stdout.split()[1:]
+    assert "slowly" not in done.stderr, "who asks for it is not warned"
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of one module, declared to be compiled."""
+    (tmp_path / "some.py").write_text("x = 1\n")
+    (tmp_path / "some.pxd").write_text("")
+    monkeypatch.setattr(compiled, "ROOT", tmp_path)
+    monkeypatch.setattr(compiled, "NOTES", tmp_path / "compiled.json")
+    return tmp_path
+
+
+def build(folder: Path) -> None:
+    (folder / "some.py").with_suffix(EXTENSION_SUFFIXES[0]).write_text("")
+    note = compiled.digest(folder / "some.py")
+    (folder / "compiled.json").write_text(f'{{"rater.some": "{note}"}}')
+
+
+def test_what_is_not_built_runs_from_its_source_and_says_so(elsewhere: Path) -> None:
+    with pytest.warns(compiled.SlowModule, match=r"rater\.some is not compiled"):
+        spec = compiled.Finder("").find_spec("rater.some", [])
+    assert spec is not None
+    assert spec.origin == str(elsewhere / "some.py")
+
+
+def test_what_was_edited_since_runs_from_its_source_and_says_so(elsewhere: Path) -> None:
+    build(elsewhere)
+    assert compiled.Finder("").find_spec("rater.some", []) is None, "left to those who find what is built"
+    (elsewhere / "some.py").write_text("x = 2\n")
+    with pytest.warns(compiled.SlowModule, match="compiled from another source"):
+        assert compiled.Finder("").find_spec("rater.some", []) is not None
+
+
+def test_compiled_is_a_demand(elsewhere: Path) -> None:
+    with pytest.raises(ConfigError, match="is not compiled") as caught:
+        compiled.Finder("compiled").find_spec("rater.some", [])
+    assert "RATER_KERNEL=reference" in caught.value.hint
+
+
+def test_other_modules_are_left_alone(elsewhere: Path) -> None:
+    for finder in map(compiled.Finder, ("", "compiled", "reference")):
+        assert finder.find_spec("rater.other", []) is None
+        assert finder.find_spec("elsewhere.some", []) is None
+
+
+def test_another_choice_is_an_error() -> None:
+    done = run("import rater", RATER_KERNEL="fast")
+    assert done.returncode != 0
+    assert "RATER_KERNEL is 'fast'" in done.stderr
