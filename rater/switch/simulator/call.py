@@ -69,6 +69,8 @@ class Fate(StrEnum):
     """Ended by a timeout or by a manager while they talked."""
     LOST = "lost"
     """The switch died under it."""
+    MOVED = "moved"
+    """A party went on elsewhere, without the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +94,15 @@ class Route:
     number: str
     dial_string: str
     account_code: str = ""
+    callee_account_code: str = ""
     caller_number: str = "<unknown>"
     caller_name: str = "<unknown>"
     context: str = "lines"
 
 
 class Call:
-    """`begin` starts it, `dial` and `refuse` are the dialplan's; `on_end` is called once, with the call."""
+    """`begin` starts it, `dial` and `refuse` are the dialplan's; `on_end` is called once, with the call, `on_dial`
+    when its second channel is there. `sender`: who sent the first one here, as a stem of channel names."""
 
     def __init__(
         self,
@@ -108,9 +112,12 @@ class Call:
         *,
         dialplan: Callable[[Call], None],
         on_end: Callable[[Call], None],
+        on_dial: Callable[[Call], None] = lambda call: None,
+        sender: str = "",
     ) -> None:
         self.route = route
         self.script = script
+        self.sender = sender
         self.fate: Fate | None = None
         self.cause = 0
         self.caller: Channel | None = None
@@ -121,7 +128,12 @@ class Call:
         self._world = world
         self._dialplan = dialplan
         self._on_end = on_end
+        self._on_dial = on_dial
         self._timers: list[Timer] = []
+
+    @property
+    def talking(self) -> bool:
+        return self.answered_us is not None and self.fate is None
 
     @property
     def talked_s(self) -> float:
@@ -131,24 +143,44 @@ class Call:
         end_us = self.ended_us if self.ended_us is not None else self._world.now_us()
         return (end_us - self.answered_us) / SECOND_US
 
-    def begin(self) -> None:
-        """The caller's channel appears and goes into the dialplan."""
+    def begin(self, channel: Channel | None = None) -> None:
+        """The caller's channel appears, or one that is there already was sent here, and goes into the dialplan."""
         route = self.route
         self.started_us = self._world.now_us()
-        self._world.calls_processed += 1
-        caller = self._world.new_channel(
-            route.caller,
-            State.RING,
-            account_code=route.account_code,
-            caller_number=route.caller_number,
-            caller_name=route.caller_name,
-            context=route.context,
-            exten=route.number,
-        )
-        self.caller = caller
-        caller.on_hangup = lambda cause: self._interrupted(caller, cause)
-        caller.on_timeout = lambda: self._timed_out(caller)
+        if channel is None:
+            self._world.calls_processed += 1
+            channel = self._world.new_channel(
+                route.caller,
+                State.RING,
+                account_code=route.account_code,
+                caller_number=route.caller_number,
+                caller_name=route.caller_name,
+                context=route.context,
+                exten=route.number,
+            )
+        self.caller = channel
+        self._own(channel)
         self._dialplan(self)
+
+    def meet(self, first: Channel, second: Channel) -> None:
+        """Two channels that are there already talk to each other, in a bridge that they are in."""
+        self.started_us = self.answered_us = self._world.now_us()
+        self.caller, self.callee = first, second
+        self._own(first)
+        self._own(second)
+        self._talk()
+
+    def leave(self, leaving: Channel, *, by_dialplan: bool = True) -> None:
+        """One party is out of the call and hung up; the other goes on elsewhere."""
+        self._over(Fate.MOVED, CAUSE_NORMAL)
+        if by_dialplan:
+            self._soft_hangup(leaving, SOFT_DIALPLAN_ENDED)
+        self._world.destroy(leaving, CAUSE_NORMAL)
+        self._on_end(self)
+
+    def _own(self, channel: Channel) -> None:
+        channel.on_hangup = lambda cause: self._interrupted(channel, cause)
+        channel.on_timeout = lambda: self._timed_out(channel)
 
     def hang_up(self, *, by_caller: bool) -> None:
         """A party puts the receiver down, at any time."""
@@ -189,13 +221,14 @@ class Call:
             route.callee,
             State.DOWN,
             linkedid=caller.linkedid,
+            account_code=route.callee_account_code,
             context="from-trunk" if route.kind is Kind.OUT else "lines",
         )
         self.callee = callee
         callee.application, callee.application_data = "AppDial", "(Outgoing Line)"
-        callee.on_hangup = lambda cause: self._interrupted(callee, cause)
-        callee.on_timeout = lambda: self._timed_out(callee)
+        self._own(callee)
         self._introduce(caller, callee)
+        self._on_dial(self)
         world.emit("DialBegin", f"{caller.lines()}{callee.lines('Dest')}DialString: {route.dial_string}\r\n")
         caller.connected_number = route.number
         world.emit("NewConnectedLine", caller.lines())
@@ -205,12 +238,13 @@ class Call:
         """What Dial writes on the new channel before it dials."""
         callee.caller_number = callee.exten = self.route.number
         callee.connected_number, callee.connected_name = caller.caller_number, caller.caller_name
-        callee.account_code = caller.account_code
+        before, given = callee.account_code, caller.account_code or caller.peer_account
+        callee.account_code = given or before
         lines = callee.lines()
         presentation = "CID-CallingPres: 0 (Presentation Allowed, Not Screened)\r\n"
         self._world.emit("NewCallerid", lines + presentation)
-        if callee.account_code:
-            self._world.emit("NewAccountCode", f"{lines}OldAccountCode: \r\n")
+        if given and given != before:
+            self._world.emit("NewAccountCode", f"{lines}OldAccountCode: {before}\r\n")
         self._world.emit("NewConnectedLine", lines)
 
     # What the parties do
@@ -236,14 +270,19 @@ class Call:
         world.tell_device(self._caller().device)
 
     def _answer(self) -> None:
-        world, caller, callee, script = self._world, self._caller(), self._callee(), self.script
+        world, caller, callee = self._world, self._caller(), self._callee()
         world.set_timeout(callee, 0)
         world.set_state(callee, State.UP)
         self._dial_end("ANSWER")
-        world.set_state(caller, State.UP)
+        if caller.state is not State.UP:
+            world.set_state(caller, State.UP)
         self.answered_us = world.now_us()
         callee.exten = ""
         world.bridge(callee, caller)
+        self._talk()
+
+    def _talk(self) -> None:
+        script = self.script
         self._after(round(script.talk_s * SECOND_US), lambda: self.hang_up(by_caller=script.caller_hangs_up))
 
     def _far_end_ends(self, fate: Fate, status: str, cause: int) -> None:
@@ -290,12 +329,15 @@ class Call:
         self._soft_hangup(self._caller(), SOFT_DIALPLAN_ENDED)
         self._finish(fate, caller_cause)
 
-    def _finish(self, fate: Fate, cause: int) -> None:
+    def _over(self, fate: Fate, cause: int) -> None:
         self.fate, self.cause = fate, cause
         self.ended_us = self._world.now_us()
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+
+    def _finish(self, fate: Fate, cause: int) -> None:
+        self._over(fate, cause)
         if self.answered_us is None and not self._caller().tech_cause:
             self._caller().tech_cause = SIP_STATUS.get(cause, "")
         self._world.destroy(self._caller(), cause)

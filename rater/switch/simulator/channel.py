@@ -63,7 +63,8 @@ class Agi(Protocol):
 class Channel:
     """`on_hangup` is called with the cause when somebody outside the call ends the channel. `on_timeout` is called
     when its absolute timeout fires; without it the timeout hangs up. `agi`: it waits in AsyncAGI. `shown`: the
-    variables that every event about it carries. Times ``_us`` are on the world's clock."""
+    variables that every event about it carries. `peer_account`: the account code of whoever sent it elsewhere.
+    Times ``_us`` are on the world's clock."""
 
     name: str
     uniqueid: str
@@ -83,6 +84,7 @@ class Channel:
     application: str = ""
     application_data: str = ""
     bridge: str = ""
+    peer_account: str = ""
     cause: int = 0
     tech_cause: str = ""
     timeout_at_us: int | None = None

@@ -10,7 +10,9 @@ from random import Random
 
 from rater.switch.simulator.actions import AMI_VERSION, Actions, stamp
 from rater.switch.simulator.call import Call, Kind, Outcome, Route, Script
+from rater.switch.simulator.channel import Channel
 from rater.switch.simulator.dialplan import Dialplan, Gating
+from rater.switch.simulator.moves import join, redirect, send_off
 from rater.switch.simulator.protocol import Connection, ManagerUser
 from rater.switch.simulator.world import SECOND_US, World
 
@@ -72,11 +74,16 @@ class SimulatedSwitch:
         self.live: dict[Call, None] = {}
         self.ended: Callable[[Call], None] = lambda call: None
         """Called with each call that has ended."""
+        self.dialled: Callable[[Call], None] = lambda call: None
+        """Called with each call that has its second channel."""
+        self.gone: Callable[[Channel, bool], None] = lambda channel, lost: None
+        """Called with each channel that has ended; `lost`: the switch died under it."""
         self.world = World(
             clock_us=clock_us or steady_clock_us(),
             emit=self._emit,
             random=Random(f"bridges {seed}"),
             on_earlier=self._wake_earlier,
+            on_gone=lambda channel, lost: self.gone(channel, lost),
             shown=channel_variables,
         )
         self._users = {user.name: user for user in users}
@@ -150,13 +157,7 @@ class SimulatedSwitch:
         Raises KeyError for a line or gateway that is not there.
         """
         caller = self.extensions[line]
-        script = Script(outcome, ring_s, talk_s, caller_hangs_up)
-        other = self.extensions.get(number)
-        if other is not None:
-            kind, callee, dial_string = Kind.INTERNAL, other.stem, other.endpoint
-        else:
-            trunk = self.gateways[gateway] if gateway is not None else next(iter(self.gateways.values()))
-            kind, callee, dial_string = Kind.OUT, trunk.stem, f"{number}@{trunk.endpoint}"
+        kind, callee, dial_string, code = self._destination(number, gateway)
         route = Route(
             kind=kind,
             caller=caller.stem,
@@ -164,11 +165,21 @@ class SimulatedSwitch:
             number=number,
             dial_string=dial_string,
             account_code=caller.account_code,
+            callee_account_code=code,
             caller_number=line,
             caller_name=f"Line {line}",
             context="from-lines",
         )
-        return self._begin(route, script)
+        return self._begin(route, Script(outcome, ring_s, talk_s, caller_hangs_up))
+
+    def _destination(self, number: str, gateway: str | None = None) -> tuple[Kind, str, str, str]:
+        """Where the dialplan leads a number: the kind of call when a line dials it, the stem of the channel, what
+        `Dial` is told, and the account code that the channel is born with."""
+        other = self.extensions.get(number)
+        if other is not None:
+            return Kind.INTERNAL, other.stem, other.endpoint, other.account_code
+        trunk = self.gateways[gateway] if gateway is not None else next(iter(self.gateways.values()))
+        return Kind.OUT, trunk.stem, f"{number}@{trunk.endpoint}", ""
 
     def receive_call(
         self,
@@ -191,11 +202,56 @@ class SimulatedSwitch:
             callee=callee.stem,
             number=number if number is not None else line,
             dial_string=callee.endpoint,
+            callee_account_code=callee.account_code,
             caller_number=caller,
             caller_name=caller,
             context="from-trunk",
         )
         return self._begin(route, Script(outcome, ring_s, talk_s, caller_hangs_up))
+
+    # Calls that are handed on
+
+    def transfer(self, call: Call, number: str, script: Script, *, by_caller: bool = True) -> Call | None:
+        """One party sends the other to a number (blind transfer). None when they do not talk."""
+        return self._sent_on(call, number, script, by_caller=by_caller, told=True)
+
+    def redirect(self, call: Call, number: str, script: Script) -> Call | None:
+        """A manager sends the called party to a number. None when they do not talk."""
+        return self._sent_on(call, number, script, by_caller=True, told=False)
+
+    def join(self, first: Call, second: Call, script: Script) -> Call | None:
+        """The line that called in both joins its far parties (attended transfer); they talk as the script says.
+        None when it does not talk on both."""
+        if not first.talking or not second.talking or first is second:
+            return None
+        transferee, target = join(self.world, first, second)
+        call = self._call(first.route, script)
+        call.meet(transferee, target)
+        return call
+
+    def _sent_on(self, call: Call, number: str, script: Script, *, by_caller: bool, told: bool) -> Call | None:
+        if not call.talking or call.caller is None or call.callee is None:
+            return None
+        mover, sent = (call.caller, call.callee) if by_caller else (call.callee, call.caller)
+        of_trunk = sent.device in {gateway.stem for gateway in self.gateways.values()}
+        kind, callee, dial_string, code = self._destination(number)
+        route = Route(
+            kind=Kind.IN if of_trunk and kind is Kind.INTERNAL else kind,
+            caller=sent.device,
+            callee=callee,
+            number=number,
+            dial_string=dial_string,
+            account_code=sent.account_code,
+            callee_account_code=code,
+            caller_number=sent.caller_number,
+            caller_name=sent.caller_name,
+            context="lines",
+        )
+        send = send_off if told else redirect
+        send(self.world, call, sent, mover, context=route.context, number=number)
+        following = self._call(route, script, sender=mover.device)
+        following.begin(sent)
+        return following
 
     async def finished(self, call: Call) -> None:
         """Wait for the end of a call."""
@@ -209,9 +265,16 @@ class SimulatedSwitch:
             call.hang_up(by_caller=True)
 
     def _begin(self, route: Route, script: Script) -> Call:
-        call = Call(self.world, route, script, dialplan=self._dialplan.enter, on_end=self._ended)
-        self.live[call] = None
+        call = self._call(route, script)
         call.begin()
+        return call
+
+    def _call(self, route: Route, script: Script, sender: str = "") -> Call:
+        call = Call(
+            self.world, route, script, dialplan=self._dialplan.enter, on_end=self._ended,
+            on_dial=lambda dialling: self.dialled(dialling), sender=sender,
+        )  # fmt: skip
+        self.live[call] = None
         return call
 
     def _ended(self, call: Call) -> None:

@@ -34,7 +34,8 @@ class World:
     """One life of one switch: `restart` begins the next.
 
     `on_earlier` is called when a timer was set that is due before all others, so that whoever drives the world
-    can wake up in time. `random` feeds bridge ids only. `shown`: variables that every event about a channel
+    can wake up in time. `on_gone` is told of each channel that ends, and whether the switch died under it. `random`
+    feeds bridge ids only. `shown`: variables that every event about a channel
     carries, as ``channelvars`` in manager.conf has it.
     """
 
@@ -45,12 +46,14 @@ class World:
         emit: Emit,
         random: Random | None = None,
         on_earlier: Callable[[], None] = lambda: None,
+        on_gone: Callable[[Channel, bool], None] = lambda channel, lost: None,
         shown: Sequence[str] = (),
     ) -> None:
         self._clock_us = clock_us
         self._emit = emit
         self._random = random or Random(1)
         self._on_earlier = on_earlier
+        self._on_gone = on_gone
         self._shown = tuple(shown)
         self._timers: list[tuple[int, int, Timer]] = []
         self._timer_serial = 0
@@ -72,6 +75,7 @@ class World:
         """The switch dies and comes back: every channel is gone without a word, and counters start again."""
         for channel in self.channels.values():
             channel.alive = False
+            self._on_gone(channel, True)
         self._timers.clear()
         before_us = self.started_us
         self._begin()
@@ -194,6 +198,7 @@ class World:
         self._by_uniqueid.pop(channel.uniqueid, None)
         self._device_channels[channel.device][channel.state] -= 1
         self.tell_device(channel.device)
+        self._on_gone(channel, False)
 
     # The absolute timeout
 
@@ -223,15 +228,27 @@ class World:
 
     def bridge(self, first: Channel, second: Channel) -> str:
         """Join two channels; tells BridgeCreate and BridgeEnter twice. Returns the bridge's id."""
-        bridge = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
-        members: list[Channel] = []
-        self._bridged[bridge] = members
-        self.emit("BridgeCreate", _bridge_lines(bridge, 0))
+        bridge = self.new_bridge()
         for channel in (first, second):
-            members.append(channel)
-            channel.bridge = bridge
-            self.emit("BridgeEnter", _bridge_lines(bridge, len(members)) + channel.lines())
+            self.enter(bridge, channel)
         return bridge
+
+    def new_bridge(self) -> str:
+        """An empty bridge; tells BridgeCreate."""
+        bridge = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        self._bridged[bridge] = []
+        self.emit("BridgeCreate", bridge_lines(bridge, 0))
+        return bridge
+
+    def enter(self, bridge: str, channel: Channel) -> None:
+        members = self._bridged[bridge]
+        members.append(channel)
+        channel.bridge = bridge
+        self.emit("BridgeEnter", bridge_lines(bridge, len(members)) + channel.lines())
+
+    def members(self, bridge: str) -> int:
+        """How many channels are in a bridge."""
+        return len(self._bridged.get(bridge, ()))
 
     def unbridge(self, channel: Channel) -> None:
         """The channel leaves its bridge; the last one to leave takes the bridge with it."""
@@ -241,19 +258,20 @@ class World:
         channel.bridge = ""
         members = self._bridged[bridge]
         members.remove(channel)
-        self.emit("BridgeLeave", _bridge_lines(bridge, len(members)) + channel.lines())
+        self.emit("BridgeLeave", bridge_lines(bridge, len(members)) + channel.lines())
         if not members:
             del self._bridged[bridge]
-            self.emit("BridgeDestroy", _bridge_lines(bridge, 0))
+            self.emit("BridgeDestroy", bridge_lines(bridge, 0))
 
 
-def _bridge_lines(bridge: str, members: int) -> str:
+def bridge_lines(bridge: str, members: int, prefix: str = "") -> str:
+    """The headers of a bridge, each named with `prefix` before it."""
     return (
-        f"BridgeUniqueid: {bridge}\r\n"
-        "BridgeType: basic\r\n"
-        "BridgeTechnology: simple_bridge\r\n"
-        "BridgeCreator: <unknown>\r\n"
-        "BridgeName: <unknown>\r\n"
-        f"BridgeNumChannels: {members}\r\n"
-        "BridgeVideoSourceMode: none\r\n"
+        f"{prefix}BridgeUniqueid: {bridge}\r\n"
+        f"{prefix}BridgeType: basic\r\n"
+        f"{prefix}BridgeTechnology: simple_bridge\r\n"
+        f"{prefix}BridgeCreator: <unknown>\r\n"
+        f"{prefix}BridgeName: <unknown>\r\n"
+        f"{prefix}BridgeNumChannels: {members}\r\n"
+        f"{prefix}BridgeVideoSourceMode: none\r\n"
     )
