@@ -24,6 +24,7 @@ from rater.calls.commands import (
     ExtendSlice,
     Forget,
     HangUp,
+    Party,
     PersistAnswer,
     ReserveSlice,
     SettleLeg,
@@ -61,6 +62,7 @@ from rater.metrics import Metrics
 from rater.money import Quote
 from rater.outside import OutsideLeases
 from rater.requests import request_of
+from rater.sent_on import limit, sent_on
 from rater.shadow import report, soften
 from rater.verdict import Reason
 
@@ -169,6 +171,14 @@ class Engine:
         self._handle(record, signal)
         if isinstance(signal, Dialled):
             self._take_trunk(record, signal.trunk)
+            self._arm_sent_on(record)
+
+    def _arm_sent_on(self, record: LiveLeg) -> None:
+        """Its dialplan has set the timer of the calling channel anew; should that be a leg, to the second only."""
+        session = record.session
+        rings = session.state in (State.HELD, State.RINGING)
+        if rings and sent_on(record, self._legs.of_call(session.facts.call)) is not None:
+            self._run(record, [ArmTimer(session.leg, Party.CALLER, session.granted_s * 1000)])
 
     def hang_up(self, leg: LegId) -> bool:
         """An operator ends a leg; False when it does not live here."""
@@ -356,10 +366,17 @@ class Engine:
                 case AnswerGate() | ArmTimer() | HangUp():
                     kept = soften(command, record.session.facts) if record.shadow else command
                     if kept is not None:
+                        kept = self._limited(record, kept)
                         record.switch.port.execute(kept)
                         self._note_action(record, kept)
         if record.session.state >= State.SETTLING:
             record.switch.slots.free(record.session.leg)
+
+    def _limited(self, record: LiveLeg, command: AnswerGate | ArmTimer | HangUp) -> AnswerGate | ArmTimer | HangUp:
+        call = self._legs.of_call(record.session.facts.call)
+        if isinstance(command, HangUp) or len(call) < 2:
+            return command
+        return limit(command, record, call, self._now_ms(record.switch))
 
     def _is_spared(self, denied: LegFacts) -> bool:
         return self._legs.spare(denied.direction, denied.call)

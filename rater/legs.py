@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rater.calls.signals import Direction
 from rater.ids import AccountId, LegId, Shard, SwitchId
@@ -19,6 +19,7 @@ class LiveLegs:
         self._metrics = metrics
         self._legs: dict[LegId, LiveLeg] = {}
         self._by_account: dict[AccountId, set[LegId]] = defaultdict(set)
+        self._by_call: dict[str, list[LiveLeg]] = {}
 
     def __contains__(self, leg: LegId) -> bool:
         return leg in self._legs
@@ -40,10 +41,13 @@ class LiveLegs:
             if record is not None:
                 yield record
 
+    def of_call(self, call: str) -> Sequence[LiveLeg]:
+        """The legs of one conversation."""
+        return self._by_call.get(call, ())
+
     def spare(self, direction: str, call: str) -> bool:
         """Whether a denied leg is left alone: an inbound one that its call leads on to an emergency number."""
-        legs = self._legs.values() if direction == Direction.IN else ()
-        return any(record.exempt and record.session.facts.call == call for record in legs)
+        return direction == Direction.IN and any(record.exempt for record in self.of_call(call))
 
     def accounts(self) -> dict[tuple[Shard, AccountId], str]:
         """The accounts that have live legs, with their currency."""
@@ -57,6 +61,7 @@ class LiveLegs:
         switch.active[session.facts.direction] += 1
         call = session.facts.call
         switch.calls[call] = switch.calls.get(call, 0) + 1
+        self._by_call.setdefault(call, []).append(record)
         self._report(switch)
 
     def note_owner(self, record: LiveLeg) -> None:
@@ -83,6 +88,9 @@ class LiveLegs:
         switch.calls[call] -= 1
         if not switch.calls[call]:
             del switch.calls[call]
+        self._by_call[call].remove(record)
+        if not self._by_call[call]:
+            del self._by_call[call]
         self._report(switch)
         return True
 

@@ -295,7 +295,7 @@ class Session:
         facts.grade = ended.grade.value
         answered = self.answered_at_ms is not None
         facts.disposition = (Disposition.ANSWERED if answered else ended.disposition).value
-        was_leg = facts.dialled_at_ms is not None and (answered or facts.direction == "out")
+        was_leg = answered or (facts.dialled_at_ms is not None and facts.direction == "out")
         return [SettleLeg(self.leg, talked_s, emit=was_leg)]
 
     def _note_cut(self, ended_at_ms: int) -> None:

@@ -94,6 +94,8 @@ class Channel:
     linkedid: str = ""
     account_code: str = ""
     own_account_code: str = ""
+    is_born_known: bool = False
+    """Whether its beginning was seen; else its code may be that of whoever dialled it."""
     exten: str = ""
     """The extension it came in on."""
     caller: str = ""

@@ -61,6 +61,16 @@ def paying_side(channels: ChannelTable, leg: Leg) -> Channel | None:
     return lines[0] if lines else None
 
 
+def doubt_own_code(called: Channel) -> None:
+    """Whoever dials a channel writes its account code over that of the channel, or the code of who sent it here.
+    Of one whose beginning was not seen such a code is not believed to be its own."""
+    dialler = called.dialler
+    if called.is_born_known or dialler is None:
+        return
+    if dialler.moved_by or called.own_account_code == dialler.account_code:
+        called.own_account_code = ""
+
+
 def line_payer(channel: Channel) -> Payer:
     """A line as payer, by what its channel was born with."""
     return Payer(channel.own_account_code, channel.endpoint, channel.variable)

@@ -19,12 +19,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rater.calls.signals import Dialled, Direction, Grade, KnownLeg, Mode, Payer, Seen, Signal
+from rater.ids import TrunkId
 from rater.switch import passage
 from rater.switch.ami_parse import TAMPERED, Frame
 from rater.switch.channels import STATE_UP, Channel, number_of
 from rater.switch.gate import WAITING, Arguments, is_ours
 from rater.switch.legs import Leg
-from rater.switch.payer import line_payer, payer_of
+from rater.switch.payer import doubt_own_code, line_payer, payer_of
 from rater.switch.tracker import Tracker
 
 _OUTGOING = ("AppDial", "AppQueue")
@@ -144,8 +145,10 @@ def _compare(tracker: Tracker, rows: dict[str, _Row], known: KnownLeg, at_ms: in
         # Of an earlier life of the switch. Its channels' names may be somebody else's today.
         tracker.end(leg, known.seen_at_ms, 0, "NOANSWER", Grade.ESTIMATED)
         return
-    if leg.billed is None and _find_billed(rows, leg, known) and leg.billed is not None and leg.trunk is not None:
-        tracker.emit(leg, Dialled(leg.id, leg.trunk, leg.billed.uniqueid, at_ms))
+    if leg.billed is None:
+        _find_billed(rows, leg, known)
+    if leg.billed is not None and not known.channel_id:
+        tracker.emit(leg, Dialled(leg.id, leg.trunk or TrunkId(""), leg.billed.uniqueid, at_ms))
     witness = leg.billed or leg.caller
     if witness is None or witness.hung_at_ms is not None:
         tracker.end(leg, known.seen_at_ms, 0, "NOANSWER", Grade.ESTIMATED)
@@ -185,13 +188,14 @@ def _restore(tracker: Tracker, known: KnownLeg) -> Leg:
         return leg
     _count_name(tracker, known.leg.removeprefix(prefix))
     leg.caller = channels.find(known.caller_channel_id)
-    if known.channel_id:
-        billed = channels.find(known.channel_id)
+    own = _own_channel(tracker, known, known.leg.removeprefix(prefix))
+    if own:
+        billed = channels.find(own)
         if billed is None:
             leg.caller = None
         else:
             leg.billed = billed
-            leg.trunk = billed.trunk
+            leg.trunk = billed.trunk or (leg.caller.trunk if leg.caller is not None else None)
             billed.leg = leg
             billed.dialled = not leg.passes
     elif leg.caller is not None:
@@ -201,6 +205,15 @@ def _restore(tracker: Tracker, known: KnownLeg) -> Leg:
             leg.caller.gate = leg
         leg.open = True
     return leg
+
+
+def _own_channel(tracker: Tracker, known: KnownLeg, name: str) -> str:
+    """The channel that a leg is, as far as its record or its name tells. One that did not pass the gate has its own
+    channel's name, before its dial is written down."""
+    asked_by = known.caller_channel_id
+    if known.channel_id or name == asked_by or (asked_by and name.startswith(f"{asked_by}.")):
+        return known.channel_id
+    return name if tracker.channels.find(name) is not None else name.rpartition(".")[0]
 
 
 def _count_name(tracker: Tracker, name: str) -> None:
@@ -215,21 +228,22 @@ def _count_name(tracker: Tracker, name: str) -> None:
         channel.legs_named = max(channel.legs_named, count + 1)
 
 
-def _find_billed(rows: dict[str, _Row], leg: Leg, known: KnownLeg) -> bool:
-    """The trunk's channel of a leg whose dial was missed: of the same call, dialled, and nobody else's."""
+def _find_billed(rows: dict[str, _Row], leg: Leg, known: KnownLeg) -> None:
+    """The trunk's channel of a leg whose dial was missed: of the same call, dialled, and nobody else's. Of several
+    the first: it may have been sent elsewhere since, and have dialled on."""
     if known.channel_id or leg.direction is Direction.IN:
-        return False
+        return
     linkedid = leg.caller.linkedid if leg.caller is not None else known.call.split(".", 2)[-1]
     for row in rows.values():
         channel = row.channel
-        if channel.linkedid == linkedid and channel.trunk and row.was_dialled and channel.leg is None:
+        dialled = row.was_dialled or channel.uniqueid != channel.linkedid
+        if channel.linkedid == linkedid and channel.trunk and dialled and channel.leg is None:
             leg.billed = channel
             leg.trunk = channel.trunk
             leg.open = leg.asking = False
             channel.leg = leg
             channel.dialled = True
-            return True
-    return False
+            return
 
 
 def _end_if_gone(tracker: Tracker, leg: Leg, at_ms: int) -> None:
@@ -255,6 +269,7 @@ def _place(rows: dict[str, _Row], row: _Row) -> None:
         row.channel.dialled = True
         dialler = _dialler(rows, row.channel)
         row.channel.dialler = dialler.channel if dialler is not None else None
+        doubt_own_code(row.channel)
 
 
 def _take_up(tracker: Tracker, rows: dict[str, _Row], row: _Row, at_ms: int, arrived_ns: int) -> None:

@@ -48,13 +48,14 @@ from rater.switch.channels import (
     Channel,
     ChannelTable,
     Trunks,
+    endpoint_of,
     is_number,
     number_of,
     variable_of,
 )
 from rater.switch.gate import Arguments, gate_arguments, is_inbound, is_ours
 from rater.switch.legs import Leg, LegChannels, disposition
-from rater.switch.payer import line_payer, payer_of
+from rater.switch.payer import doubt_own_code, line_payer, payer_of
 from rater.switch.switch_time import SwitchTime
 
 
@@ -147,6 +148,7 @@ class Tracker:
         if channel is None:
             channel = self.channels.add(uniqueid, name, arrived_ns)
             channel.own_account_code = frame.get(side + "AccountCode", "")
+            channel.is_born_known = frame.get("Event") == "Newchannel"
             channel.exten = frame.get("Exten", "") if not side else ""
         elif channel.hung_at_ms is not None:
             return channel
@@ -172,7 +174,10 @@ class Tracker:
         channel.moved_by = name
         mover = self.channels.once_named(name)
         if not channel.is_local:
-            self._sent(channel, mover)
+            if mover is not None:
+                self._sent(channel, mover)
+            elif self.channels.trunks.of(name) is None and endpoint_of(name):
+                channel.sent_by = Payer("", endpoint_of(name), "")  # it was gone before anything was heard of it
         elif mover is not None and mover.trunk is None and not mover.is_local:
             channel.forwarded_by, channel.handed_down = line_payer(mover), mover.account_code
 
@@ -261,6 +266,7 @@ class Tracker:
             return
         called.dialled = True
         called.dialler = dialler
+        doubt_own_code(called)
         if dialler is not None and dialler.forwarder is not None:
             called.forwarded_by, dialler.forwarder = dialler.forwarder, None
         if called.leg is not None or (called.is_local and called.trunk is None):

@@ -1,0 +1,54 @@
+"""Rater comes back while calls that were sent elsewhere are still on: found by simulated worlds."""
+
+from __future__ import annotations
+
+from rater.calls.signals import Answered, Dialled, Direction, Grade, Seen
+from tests.switch.support import first_list, known, lines, new_tracker, row
+
+SENT = row("trunk", "1.2", app="Dial", data="PJSIP/+33666000001@trunk,60", exten="+33666000001")
+"""An outside party that line 1001 called and sent on: it dials now, and the line is gone."""
+SECOND = row("trunk", "1.3", app="AppDial", data="(Outgoing Line)") | {"Channel": "PJSIP/trunk-00000009"}
+GATE = "lab.b.1.1"
+WATCHED = "lab.b.1.2"
+
+
+def test_a_leg_named_after_its_own_channel_is_that_channel_and_not_what_it_dialled_since():
+    signals = first_list(new_tracker(), [SENT, SECOND], [known("b.1.2", caller="1.1")])
+    assert signals[:2] == [Dialled(WATCHED, "trunk", "1.2", 5_000), Answered(WATCHED, 5_000, Grade.RECONCILED)]
+
+
+def test_a_gates_leg_is_the_first_channel_that_its_caller_dialled():
+    signals = first_list(new_tracker(), [SENT, SECOND], [known("b.1.1", caller="1.1")])
+    assert signals[:2] == [Dialled(GATE, "trunk", "1.2", 5_000), Answered(GATE, 5_000, Grade.RECONCILED)]
+
+
+def test_a_watched_leg_whose_channel_is_gone_is_over_though_its_caller_lives():
+    caller = row("line", "1.1", state=4, app="Playback")
+    [ended] = first_list(new_tracker(), [caller], [known("b.1.2", caller="1.1")])
+    assert type(ended).__name__ == "Ended"
+
+
+def test_an_inbound_leg_that_was_taken_up_before_its_dial_was_written_down_is_told_as_dialled():
+    caller = row("trunk", "1.1", app="Dial", data="PJSIP/1002,20", exten="+33140000001")
+    called = row("line2", "1.2", state=5, app="AppDial", data="(Outgoing Line)")
+    stored = [known("b.1.2", caller="1.1", direction=Direction.IN)]
+    assert first_list(new_tracker(), [caller, called], stored) == [
+        Dialled(WATCHED, "trunk", "1.2", 5_000),
+        Seen(WATCHED, 5_000),
+    ]
+
+
+def test_a_line_that_was_dialled_under_anothers_account_code_is_known_by_its_endpoint():
+    """1001 called outside and sent the party there to 1002: the switch wrote 1001's code on both channels."""
+    sent = row("trunk", "1.2", app="Dial", data="PJSIP/1002,20", account="ACC1001", exten="1002")
+    called = row("line2", "1.3", app="AppDial", data="(Outgoing Line)", account="ACC1001")
+    stored = [known("b.1.2", channel_id="1.2", caller="1.1", answered=True)]
+    seen, *taken_up = first_list(new_tracker(), [sent, called], stored)
+    assert seen == Seen(WATCHED, 5_000)
+    assert lines(taken_up) == ["watch in 1002 1002 trunk alive"]
+
+
+def test_a_line_that_left_before_anything_was_heard_of_it_still_pays_for_where_it_sent_its_caller():
+    sent = SENT | {"Uniqueid": "1.1", "ChanVariable": "BLINDTRANSFER=PJSIP/1003-00000077"}
+    [attempted, *_] = first_list(new_tracker(), [sent, SECOND])
+    assert attempted.payer.endpoint == "1003"
