@@ -69,12 +69,15 @@ def _run(arguments: argparse.Namespace, port: int | None) -> int:
                 _report(result, arguments.store)
                 results.append(result)
     faults: Counter[str] = Counter()
+    events: Counter[str] = Counter()
     for result in results:
         faults.update(result.faults)
+        events.update(result.events)
     failed = [result.seed for result in results if result.findings]
     print(json.dumps({
         "seeds": len(results), "failed": failed, "calls": sum(r.calls for r in results),
-        "legs": sum(r.legs for r in results), "faults": dict(sorted(faults.items())), "store": arguments.store,
+        "legs": sum(r.legs for r in results), "faults": dict(sorted(faults.items())),
+        "events": dict(sorted(events.items())), "store": arguments.store,
         "seconds": round(time.monotonic() - began_s, 1),
     }))  # fmt: skip
     return 1 if failed else 0

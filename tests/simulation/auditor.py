@@ -1,7 +1,7 @@
 """The independent auditor. It shares no arithmetic with the product: it knows what the simulated world really did,
 recomputes every price, balance, lease and crossing from that, and compares.
 
-`executed` is told of every operation as the server carries it out, `call_ended` of every call as it really was, and
+`executed` is told of every operation as the server carries it out, `leg_ended` of every leg as it really was, and
 `look` looks from the side whether anybody decides for a switch. `close` judges the whole.
 
     floor       I2  no balance, less what is reserved, under its floor
@@ -49,8 +49,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Truth:
-    """One call as it really was, times on the true clock. `channel`, `caller`: uniqueids of the called channel,
-    which is the leg if there is one, and of the calling one."""
+    """One leg as it really was, times on the true clock. `line`: whose it is. `channel`, `caller`: uniqueids of
+    the called channel, which is the leg, and of the calling one. `lost`: the switch died under it."""
 
     switch: str
     gated: bool
@@ -63,15 +63,11 @@ class Truth:
     began_us: int
     answered_us: int | None
     ended_us: int
-    fate: str
+    lost: bool
 
     @property
     def talk_ms(self) -> float:
         return 0.0 if self.answered_us is None else (self.ended_us - self.answered_us) / 1000
-
-    @property
-    def is_leg(self) -> bool:
-        return self.kind != "internal" and bool(self.channel)
 
 
 @dataclass
@@ -114,8 +110,10 @@ class Auditor:
         if not self.served(switch):
             self._unserved[switch].append(now_s)
 
-    def call_ended(self, truth: Truth) -> None:
+    def call_ended(self) -> None:
         self.calls += 1
+
+    def leg_ended(self, truth: Truth) -> None:
         self._truths.append(truth)
 
     def executed(self, request: Request, reply: Reply, now_s: float) -> None:
@@ -209,7 +207,7 @@ class Auditor:
         for leg, facts in self._over.items():
             if facts.emitted != (leg in counted):
                 self.find("event", f"{leg}: settled with emit={facts.emitted}, {counted[leg]} events")
-        truths = {(truth.switch, truth.channel): truth for truth in self._truths if truth.is_leg}
+        truths = {(truth.switch, truth.channel): truth for truth in self._truths}
         for event in rated:
             self._check_event(event, truths.get((event["switch"], event["channel_id"])))
         seen = {(event["switch"], event["channel_id"]) for event in rated}
@@ -222,7 +220,7 @@ class Auditor:
             return
         if truth.number == site.EMERGENCY:
             return
-        excused = self.damaged or truth.fate == "lost" or (truth.switch, truth.caller) in self._handed_over
+        excused = self.damaged or truth.lost or (truth.switch, truth.caller) in self._handed_over
         if not has_event and not excused and self._was_served(truth):
             self.find("event", f"answered without an event: {truth}")
         paid_ms = 1000 * self._granted.get((truth.switch, truth.caller), 0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from rater.charging.model import Post, PostKind
 from rater.ids import AccountId, OpId
-from rater.switch.simulator.call import Outcome
+from rater.switch.simulator.call import Call, Kind, Outcome, Script
 
 from . import site
 from .stores import SHARD
@@ -15,6 +16,9 @@ from .switches import Switch
 
 if TYPE_CHECKING:
     from .world import World
+OUTSIDER = "+4930123456"
+MOVED = 0.25
+"""The share of calls that somebody means to hand on."""
 
 
 class Life:
@@ -38,13 +42,70 @@ class Life:
         random = self._random
         ring_s, talk_s = random.uniform(0.05, 6), min(random.lognormvariate(2.7, 1.2), 300.0)
         if random.random() < 0.12:
-            switch.receive(line, ring_s, talk_s)
+            call = switch.sim.receive_call(line, caller=OUTSIDER, ring_s=ring_s, talk_s=talk_s)
+            if random.random() < MOVED:
+                self._later(ring_s + random.uniform(0, talk_s), self._send, switch, call, False)
             return
         outcome = random.choices(list(Outcome), [0.75, 0.07, 0.06, 0.05, 0.07])[0]
         sort = random.random()
         number = site.EMERGENCY if sort < 0.02 else "1001" if sort < 0.05 else random.choice(site.NUMBERS)
-        if number != line:
-            switch.place(line, number, outcome, ring_s, talk_s, random.random() < 0.5)
+        if number == line:
+            return
+        call = switch.sim.place_call(
+            line, number, ring_s=ring_s, talk_s=talk_s, outcome=outcome, caller_hangs_up=random.random() < 0.5
+        )
+        if random.random() < MOVED:
+            self._move(switch, call, ring_s, talk_s)
+
+    # -- calls that are handed on ----------------------------------------------------------------------------------
+
+    def _move(self, switch: Switch, call: Call, ring_s: float, talk_s: float) -> None:
+        """Some time while they talk, if they do."""
+        random = self._random
+        outward = call.route.kind is Kind.OUT
+        sort = random.random() if outward else 0.0
+        at_s = ring_s + random.uniform(0, talk_s)
+        if sort < 0.5:
+            self._later(at_s, self._send, switch, call, True)
+        elif sort < 0.65:
+            self._later(at_s, self._send, switch, call, False)
+        elif sort < 0.8:
+            self._later(at_s, self._redirect, switch, call)
+        else:
+            line = call.route.caller_number
+            consult_ring_s, consult_s = random.uniform(0.05, 3), random.uniform(0.5, 20)
+            self._later(at_s, self._consult, switch, call, line, consult_ring_s, consult_s)
+
+    def _later(self, delay_s: float, move: Callable[..., None], *arguments: Any) -> None:
+        self._world.loop.call_later(delay_s, move, *arguments)
+
+    def _script(self) -> Script:
+        random = self._random
+        outcome = random.choices(list(Outcome), [0.8, 0.05, 0.05, 0.05, 0.05])[0]
+        talk_s = min(random.lognormvariate(2.5, 1.2), 300.0)
+        return Script(outcome, random.uniform(0.05, 4), talk_s, random.random() < 0.5)
+
+    def _send(self, switch: Switch, call: Call, by_caller: bool) -> None:
+        number = self._random.choice([*site.NUMBERS, "1002", "1061"])
+        if call.talking and switch.sim.transfer(call, number, self._script(), by_caller=by_caller) is not None:
+            self._world.happened("blind transfer")
+
+    def _redirect(self, switch: Switch, call: Call) -> None:
+        number = self._random.choice(site.NUMBERS)
+        if call.talking and switch.sim.redirect(call, number, self._script()) is not None:
+            self._world.happened("redirect")
+
+    def _consult(self, switch: Switch, call: Call, line: str, ring_s: float, talk_s: float) -> None:
+        if not call.talking:
+            return
+        second = switch.sim.place_call(line, self._random.choice(site.NUMBERS), ring_s=ring_s, talk_s=talk_s + 60)
+        self._later(ring_s + talk_s, self._join, switch, call, second)
+
+    def _join(self, switch: Switch, first: Call, second: Call) -> None:
+        if switch.sim.join(first, second, self._script()) is not None:
+            self._world.happened("attended transfer")
+
+    # -- money -----------------------------------------------------------------------------------------------------
 
     async def top_ups(self) -> None:
         while True:

@@ -87,6 +87,11 @@ ALLOWANCE_PERCENT = (50, 100)
 LINES = {line: payer for payer in PAYERS for line in payer.lines}
 
 
+def code_of(line: str) -> str:
+    """The account code of a line on switches that have any."""
+    return f"ACC{line}"
+
+
 def price_of(number: str, version: int) -> Price:
     digits = number.removeprefix("+")
     found = max((p for p in PRICES if digits.startswith(p.prefix)), key=lambda p: len(p.prefix))
@@ -142,10 +147,10 @@ def write(folder: Path, version: int) -> Path:
     (folder / "trunks.toml").write_text('[trunk.carrier]\npattern = "PJSIP/carrier-*"\n')
     (folder / "switches.toml").write_text("[switch.pbx1]\n[switch.pbx2]\n")
     lines = [
-        f"{line},{payer.name},{line},{'' if payer.line_limit is None else payer.line_limit}"
+        f"{line},{payer.name},{line},{code_of(line)},{'' if payer.line_limit is None else payer.line_limit}"
         for line, payer in LINES.items()
     ]
-    (folder / "lines.csv").write_text("\n".join(["line,account,endpoint,limit", *lines]) + "\n")
+    (folder / "lines.csv").write_text("\n".join(["line,account,endpoint,account_code,limit", *lines]) + "\n")
     return folder
 
 

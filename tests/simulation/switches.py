@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from rater.switch.simulator.call import Call, Kind, Outcome
+from rater.switch.simulator.call import Call, Kind
+from rater.switch.simulator.channel import Channel
 from rater.switch.simulator.dialplan import Gating
 from rater.switch.simulator.protocol import Connection, ManagerUser
 from rater.switch.simulator.switch import Extension, Gateway, SimulatedSwitch
@@ -66,16 +67,21 @@ class Switch:
         self.plan = plan
         self.damage = Damage()
         self._world = world
+        self._legs: dict[str, Call] = {}
+        """The calls that dialled the channels that live, by uniqueid."""
         loop = world.loop
         self.sim = SimulatedSwitch(
             users=[ManagerUser("rater", SECRET)],
-            extensions=[Extension(line) for line in site.LINES],
+            extensions=[Extension(line, site.code_of(line) if world.account_codes else "") for line in site.LINES],
             gateways=[Gateway("carrier")],
             gating=Gating.OUTBOUND if plan.mode == "gate" else Gating.NONE,
+            channel_variables=("RATER_ACCOUNT", "BLINDTRANSFER", "FORWARDERNAME"),
             seed=world.seed,
             clock_us=lambda: round((site.EPOCH_S + loop.time()) * 1e6) + plan.skew_ms * 1000,
         )
-        self.sim.ended = lambda call: world.auditor.call_ended(self.truth_of(call))
+        self.sim.ended = lambda call: world.auditor.call_ended()
+        self.sim.dialled = self._dialled
+        self.sim.gone = self._gone
         self.sim.make_connection = self._connection
 
     def _connection(self, *args: Any, **more: Any) -> Connection:
@@ -83,28 +89,36 @@ class Switch:
         connection.damage, connection.random, connection.loop = self.damage, self._world.random, self._world.loop
         return connection
 
-    def place(
-        self, line: str, number: str, outcome: Outcome, ring_s: float, talk_s: float, by_caller: bool
-    ) -> None:
-        self.sim.place_call(line, number, ring_s=ring_s, talk_s=talk_s, outcome=outcome, caller_hangs_up=by_caller)
+    def _dialled(self, call: Call) -> None:
+        if call.callee is not None and call.route.kind is not Kind.INTERNAL:
+            self._legs[call.callee.uniqueid] = call
 
-    def receive(self, line: str, ring_s: float, talk_s: float) -> None:
-        self.sim.receive_call(line, caller="+4930123456", ring_s=ring_s, talk_s=talk_s)
+    def _gone(self, channel: Channel, lost: bool) -> None:
+        call = self._legs.pop(channel.uniqueid, None)
+        if call is not None:
+            self._world.auditor.leg_ended(self._truth_of(call, channel, lost=lost))
 
-    def truth_of(self, call: Call) -> Truth:
-        outside = call.callee
-        line = call.route.callee if call.route.kind is Kind.IN else call.route.caller
+    def _truth_of(self, call: Call, channel: Channel, *, lost: bool) -> Truth:
+        """Of the leg that a call dialled, which may have outlived it."""
+        inbound = call.route.kind is Kind.IN
+        ours_us = self.plan.skew_ms * 1000
         return Truth(
             switch=self.plan.name,
-            gated=self.plan.mode == "gate" and call.route.kind is Kind.OUT,
+            gated=self.plan.mode == "gate" and not inbound,
             fail=self.plan.fail,
             kind=call.route.kind.value,
-            line=line.partition("/")[2],
+            line=_line_of(call.route.callee) if inbound else _line_of(call.sender) or _line_of(call.route.caller),
             number=call.route.number,
-            channel=outside.uniqueid if outside is not None else "",
+            channel=channel.uniqueid,
             caller=call.caller.uniqueid if call.caller is not None else "",
-            began_us=call.started_us - self.plan.skew_ms * 1000,
-            answered_us=None if call.answered_us is None else call.answered_us - self.plan.skew_ms * 1000,
-            ended_us=(call.ended_us or 0) - self.plan.skew_ms * 1000,
-            fate=call.fate.value if call.fate is not None else "",
+            began_us=call.started_us - ours_us,
+            answered_us=None if call.answered_us is None else call.answered_us - ours_us,
+            ended_us=self.sim.world.now_us() - ours_us,
+            lost=lost,
         )
+
+
+def _line_of(stem: str) -> str:
+    """Of a channel's name; empty when it is no line's."""
+    line = stem.partition("/")[2]
+    return line if line in site.LINES else ""

@@ -45,6 +45,7 @@ class World:
     way: Way = field(init=False, default_factory=Way)
     version: int = field(init=False, default=1)
     faults: dict[str, int] = field(init=False, default_factory=dict)
+    events: dict[str, int] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)
@@ -55,6 +56,8 @@ class World:
         self.server.on_wake = self._wake
         self.auditor = Auditor(self.server, self._served)
         self.length_s = self.random.uniform(60, 240)
+        self.account_codes = self.random.random() < 0.5
+        """Whether the switches give their lines account codes."""
         self.slices = self.random.choice([(30, 60, 2), (10, 20, 2), (4, 8, 1), (6, 30, 3)])
         self.digest = hashlib.sha256()
         self._spawned = 0
@@ -77,6 +80,11 @@ class World:
 
     def fault(self, name: str) -> None:
         self.faults[name] = self.faults.get(name, 0) + 1
+        self.note(f"{self.loop.time():.6f} -- {name}")
+
+    def happened(self, name: str) -> None:
+        """Something out of the ordinary that is no fault."""
+        self.events[name] = self.events.get(name, 0) + 1
         self.note(f"{self.loop.time():.6f} -- {name}")
 
     def _wake(self, account: AccountId) -> None:
@@ -191,6 +199,7 @@ class Result:
     calls: int
     legs: int
     faults: dict[str, int]
+    events: dict[str, int]
     digest: str
 
 
@@ -201,8 +210,7 @@ def simulate(seed: int, make_server: Callable[[VirtualTime], Server], trace: lis
         world = World(seed, loop, make_server, trace)
         with _product_clocks(world.clock, world.random):
             findings = loop.run_until_complete(world.run())
-        return Result(
-            seed, findings, world.auditor.calls, world.auditor.legs, world.faults, world.digest.hexdigest()[:16]
-        )
+        auditor, digest = world.auditor, world.digest.hexdigest()[:16]
+        return Result(seed, findings, auditor.calls, auditor.legs, world.faults, world.events, digest)
     finally:
         loop.close()
