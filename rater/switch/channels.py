@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 TRANSFERRED_BY, FORWARDED_BY = "BLINDTRANSFER", "FORWARDERNAME"
 """The variables in which the switch leaves, on a channel sent elsewhere and on the Local channel of a telephone's
 forward, the name of the channel that did it."""
-STATE_UP = "6"
-"""AST_STATE_UP: answered."""
+STATE_DOWN, STATE_UP = "0", "6"
+"""AST_STATE_DOWN: what the switch dials begins so. AST_STATE_UP: answered."""
 GONE_KEPT = 4096
 _NUMBER = re.compile(r"\+?[0-9*#]{1,32}", re.ASCII)
 _TECHNOLOGY = re.compile(r"(?:PJSIP|SIP|IAX2|DAHDI|OOH323|H323|Motif|Skinny|MGCP|USTM|Phone|Console|mISDN)/")
@@ -94,8 +94,8 @@ class Channel:
     linkedid: str = ""
     account_code: str = ""
     own_account_code: str = ""
-    is_born_known: bool = False
-    """Whether its beginning was seen; else its code may be that of whoever dialled it."""
+    born_state: str = ""
+    """Its state when it began, if that was seen; else its code may be that of whoever dialled it."""
     exten: str = ""
     """The extension it came in on."""
     caller: str = ""
@@ -136,6 +136,14 @@ class Channel:
     def undialled(self) -> list[Leg]:
         """Legs that it asked for, and that nobody has dialled."""
         return [leg for leg in (self.gate, self.gate_in) if leg is not None and leg.billed is None]
+
+    @property
+    def may_have_come_in(self) -> bool:
+        """Whether somebody outside may have begun the call with it. Of one whose beginning was not seen the name of
+        its call tells, which is that of the channel that began it."""
+        if self.born_state:
+            return self.born_state != STATE_DOWN
+        return self.uniqueid == self.linkedid
 
     @property
     def is_local(self) -> bool:

@@ -73,7 +73,7 @@ def _incoming(tracker: Tracker, caller: Channel | None) -> Channel | None:
     head = tracker.channels.origin(caller)
     if head.trunk is None or head.dialled or head.hung_at_ms is not None or head.is_local:
         return None
-    if head.sent_by is not None or caller.sent_by is not None:
+    if head.sent_by is not None or caller.sent_by is not None or not head.may_have_come_in:
         return None
     return head if head.leg is None or head.leg.passes else None
 

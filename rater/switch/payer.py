@@ -65,7 +65,7 @@ def doubt_own_code(called: Channel) -> None:
     """Whoever dials a channel writes its account code over that of the channel, or the code of who sent it here.
     Of one whose beginning was not seen such a code is not believed to be its own."""
     dialler = called.dialler
-    if called.is_born_known or dialler is None:
+    if called.born_state or dialler is None:
         return
     if dialler.moved_by or called.own_account_code == dialler.account_code:
         called.own_account_code = ""

@@ -148,7 +148,8 @@ class Tracker:
         if channel is None:
             channel = self.channels.add(uniqueid, name, arrived_ns)
             channel.own_account_code = frame.get(side + "AccountCode", "")
-            channel.is_born_known = frame.get("Event") == "Newchannel"
+            if frame.get("Event") == "Newchannel":
+                channel.born_state = frame.get("ChannelState", "")
             channel.exten = frame.get("Exten", "") if not side else ""
         elif channel.hung_at_ms is not None:
             return channel

@@ -52,3 +52,8 @@ def test_a_line_that_left_before_anything_was_heard_of_it_still_pays_for_where_i
     sent = SENT | {"Uniqueid": "1.1", "ChanVariable": "BLINDTRANSFER=PJSIP/1003-00000077"}
     [attempted, *_] = first_list(new_tracker(), [sent, SECOND])
     assert attempted.payer.endpoint == "1003"
+
+
+def test_a_sent_party_that_no_leg_accounts_for_is_not_taken_for_one_that_called_in():
+    """It would be an inbound leg of its own, and free."""
+    assert [line.split()[1] for line in lines(first_list(new_tracker(), [SENT, SECOND]))] == ["out"]
