@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import rater.calls.session as session
-import rater.charging.memory as memory
+import rater.charging.operations as operations
 from rater.calls.commands import ArmTimer, Party
 from rater.charging.caps import Broken, LimitBooks
 from rater.charging.model import Extend, Settle, Status
@@ -27,14 +27,14 @@ def _duration() -> None:
 
 def _price() -> None:
     """What a settled leg is charged with is not its price."""
-    true = memory.charge
+    true = operations.charge
 
     def wrong(*arguments: Any) -> Any:
         done = true(*arguments)
         done.amount_micro = max(0, done.amount_micro - 10_000)
         return done
 
-    memory.charge = wrong
+    operations.charge = wrong
 
 
 def _timer() -> None:
@@ -55,31 +55,31 @@ def _lease() -> None:
 
 def _fence() -> None:
     """A leader that was succeeded goes on writing."""
-    memory.MemoryStore._is_stale = lambda self, request: False  # type: ignore[method-assign]
+    operations.Operations._is_stale = lambda self, request: False  # type: ignore[method-assign]
 
 
 def _event() -> None:
     """Now and then an event is written twice."""
-    true = memory.MemoryStore._emit
+    true = operations.Operations._emit
 
     def twice(self: Any, kind: bytes, facts: bytes, result: Any) -> None:
         true(self, kind, facts, result)
-        if kind == memory.RATED and len(self.outbox) % 7 == 0:
+        if kind == operations.RATED and len(self.outbox) % 7 == 0:
             true(self, kind, facts, result)
 
-    memory.MemoryStore._emit = twice  # type: ignore[method-assign]
+    operations.Operations._emit = twice  # type: ignore[method-assign]
 
 
 def _repeat() -> None:
     """A repeated extension is told something else than the first."""
-    true = memory.MemoryStore._once
+    true = operations.Operations._once
 
     def other(self: Any, request: Any) -> Any:
         reply = true(self, request)
         again = isinstance(request, Extend) and reply.repeated and reply.status is Status.OK
         return replace(reply, granted_s=reply.granted_s + 1) if again else reply
 
-    memory.MemoryStore._once = other  # type: ignore[method-assign]
+    operations.Operations._once = other  # type: ignore[method-assign]
 
 
 def _floor() -> None:
@@ -94,35 +94,35 @@ def _floor() -> None:
 
 def _threshold() -> None:
     """Crossings upwards are told as well."""
-    true = memory.crossed
+    true = operations.crossed
 
     def both(account: Any, threshold: Any, before: Any, after: Any, now_ms: int) -> bool:
         return true(account, threshold, before, after, now_ms) or true(account, threshold, after, before, now_ms)
 
-    memory.crossed = both
+    operations.crossed = both
 
 
 def _ledger() -> None:
     """Now and then a change is not written down."""
-    true = memory.MemoryStore._note
+    true = operations.Operations._note
 
     def forgetful(self: Any, request: Any, account: Any, lines: Any) -> None:
         if not (isinstance(request, Settle) and len(self.ledger) % 5 == 0):
             true(self, request, account, lines)
 
-    memory.MemoryStore._note = forgetful  # type: ignore[method-assign]
+    operations.Operations._note = forgetful  # type: ignore[method-assign]
 
 
 def _refund() -> None:
     """What a leg did not use is not given back."""
-    true = memory.charge
+    true = operations.charge
 
     def keeps(account: Any, *rest: Any) -> Any:
         done = true(account, *rest)
         account.reserved_micro += 1
         return done
 
-    memory.charge = keeps
+    operations.charge = keeps
 
 
 _PLANTS: dict[str, Callable[[], None]] = {
