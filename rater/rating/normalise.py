@@ -87,14 +87,19 @@ class Reading:
 Rule = Callable[[Reading], Outcome | None]
 
 
+def _filled(template: str, match: re.Match[str]) -> str:
+    """A template with the match's one group in the place of ``\\1``."""
+    return template.replace(r"\1", match[1])
+
+
 def rewrite(name: str, pattern: str, template: str, why: str) -> Rule:
-    """A rule that rewrites numbers matching `pattern` (whole) to `template` and goes on."""
+    """A rule that rewrites numbers matching `pattern` (whole), which has one group, to `template` and goes on."""
     compiled = re.compile(pattern)
 
     def apply(reading: Reading) -> None:
         match = compiled.fullmatch(reading.number)
         if match is not None:
-            reading.rewrite(name, match.expand(template), why)
+            reading.rewrite(name, _filled(template, match), why)
 
     return apply
 
@@ -108,7 +113,7 @@ def service(name: str, pattern: str, destination_class: str, what: str, template
         if match is None:
             return None
         reading.note(name, what)
-        number = match.expand(template) if template else reading.number
+        number = _filled(template, match) if template else reading.number
         return reading.end(number, destination_class, short=not template)
 
     return apply
@@ -140,7 +145,7 @@ def with_area(name: str, pattern: str, template: str, country: str) -> Rule:
                 Reason.MALFORMED_NUMBER,
                 f"{reading.number} is a local number of {country}, and the line has no area code",
             )
-        number = match.expand(template.replace("{area}", reading.area))
+        number = _filled(template.replace("{area}", reading.area), match)
         reading.rewrite(name, number, f"the line's area {reading.area} put in front")
         return None
 

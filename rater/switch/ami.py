@@ -324,7 +324,12 @@ class SwitchConnection:
         arrived_ns = time.monotonic_ns()
         if self._recording and self._recorder is not None:
             self._recorder.write(data)
-        events = [frame for frame in self._parser.feed(data) if not self._answered(frame)]
+        answered = self._answered
+        events = [
+            frame
+            for frame in self._parser.feed(data)
+            if ("Event" in frame and "ActionID" not in frame) or not answered(frame)
+        ]
         if not events:
             return
         idle = not self._backlog

@@ -101,6 +101,8 @@ class Channel:
     caller: str = ""
     variable: str = ""
     """The payer variable's value, where the switch sends it."""
+    variables: str | None = None
+    """The variables of its last event, as they came."""
     seen_ns: int = 0
     up_at_ms: int | None = None
     let_go_at_ms: int | None = None

@@ -77,13 +77,14 @@ def serialize(action: Action) -> bytes:
     """
     if not 0 < len(action) <= ACTION_HEADER_LIMIT:
         raise ValueError(f"an action has 1 to {ACTION_HEADER_LIMIT} headers, not {len(action)}")
-    if any(not key.isalnum() or not key.isascii() for key in action):
-        raise ValueError(f"a header name of {_name(action)} is no plain word")
-    for value in action.values():
+    text = ""
+    for key, value in action.items():
+        if not key.isalnum() or not key.isascii():
+            raise ValueError(f"a header name of {_name(action)} is no plain word")
         if not value.isprintable() and _CONTROL.search(value):  # the first is quick, and refuses more
             raise ValueError(f"a header of {_name(action)} holds a CR, LF, NUL or other control character")
-    text = "".join([f"{key}: {value}\r\n" for key, value in action.items()])
-    data = text.encode() + b"\r\n"  # half of a surrogate pair raises a ValueError too
+        text += f"{key}: {value}\r\n"
+    data = f"{text}\r\n".encode()  # half of a surrogate pair raises a ValueError too
     if len(data) >= ACTION_LINE_LIMIT and any(len(line) + 2 >= ACTION_LINE_LIMIT for line in data.split(b"\r\n")):
         raise ValueError(f"a header of {_name(action)} is longer than {ACTION_LINE_LIMIT} bytes")
     return data

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
+import os
+
+if os.environ.get("RATER_KERNEL") == "reference":
+    from urllib.parse import unquote
+else:
+    from rater_native.percent import unquote
 
 Arguments = list[str]
 WAITING = "agi:async"
@@ -16,7 +21,9 @@ def gate_arguments(env: str) -> Arguments | None:
     """
     keys: set[str] = set()
     arguments: Arguments = []
-    for line in filter(None, unquote(env).split("\n")):
+    for line in unquote(env).split("\n"):
+        if not line:
+            continue
         key, colon, value = line.partition(":")
         if not colon or key in keys:
             return None

@@ -11,6 +11,10 @@ _TIMESTAMP = re.compile(r"(\d{9,11})(?:\.(\d{1,9}))?", re.ASCII)
 
 def parse_timestamp(text: str) -> int | None:
     """Milliseconds of ``1795479963.128699``; None when it is none."""
+    if len(text) == 17 and text[10] == ".":  # as switches write it in our time
+        digits = text[:10] + text[11:]
+        if digits.isdecimal() and digits.isascii():
+            return int(digits) // 1000
     stamp = _TIMESTAMP.fullmatch(text)
     if stamp is None:
         return None

@@ -111,6 +111,8 @@ class Tracker:
         """A new catalogue. Legs that live are not touched; True when a dialled channel turned out to be a trunk's,
         so that the switch should be looked at."""
         self.rules = rules
+        for channel in self.channels.live.values():
+            channel.variables = None  # another one may be the payer's now
         before = {channel for channel in self.channels.live.values() if channel.trunk is None}
         self.channels.set_trunks(Trunks(self.switch, trunks))
         found = [channel for channel in before if channel.trunk is not None and channel.dialled]
@@ -166,8 +168,9 @@ class Tracker:
     def note_variables(self, channel: Channel, lines: str | None) -> None:
         """What the channel carries: its payer, and who sent it where it is now. The latter comes with the first
         event from there; the switch's own word of a transfer or a forward may come later."""
-        if not lines:
+        if not lines or lines == channel.variables:
             return
+        channel.variables = lines
         channel.variable = variable_of(lines, self.rules.payer_variable) or channel.variable
         name = variable_of(lines, FORWARDED_BY if channel.is_local else TRANSFERRED_BY)
         if not name or name == channel.moved_by:
@@ -200,6 +203,7 @@ class Tracker:
         channel = self.channels.live.get(frame.get("Uniqueid", ""))
         if channel is not None and frame.get("Newname"):
             self.channels.rename(channel, frame["Newname"])
+            channel.variables = None  # a Local channel's are read in another way
             channel.let_go_at_ms = None
 
     def _up(self, channel: Channel, at_ms: int) -> None:
