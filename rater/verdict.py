@@ -49,11 +49,10 @@ class Reason(IntEnum):
     NOT_READY = 72
     """The daemon is resynchronising with the switch, or has no catalogue."""
 
-    @property
-    def allows(self) -> bool:
-        return self < 10
+    allows: bool
+    code: str
+    """The lower-case name that metrics, events and channel variables carry."""
 
-    @property
-    def code(self) -> str:
-        """The lower-case name that metrics, events and channel variables carry."""
-        return self.name.lower()
+    def __init__(self, value: int) -> None:
+        self.allows = value < 10
+        self.code = self._name_.lower()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from rater.catalog.cycles import Cycle, CycleKind
@@ -23,6 +23,7 @@ from rater.charging.terms import (
 
 HOUR_MS = 3_600_000
 _CYCLES_KEPT = 10_000
+_TERMS_KEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class _Cycle:
     since_ms: int
     allowances: tuple[AllowanceTerm, ...]
     thresholds: tuple[Threshold, ...]
+    terms: dict[tuple[int, bool, tuple[SpendCap, ...]], Terms] = field(default_factory=dict, compare=False)
+    """By floor, whether money pays, and caps: most accounts have the same, and are given the same object."""
 
 
 class PlanTerms:
@@ -55,11 +58,16 @@ class PlanTerms:
         if account.since_ms > cycle.since_ms:
             cycle = self._kept(destination_class, account.since_ms, at_ms)
         floor_micro, use_money = floor(account, self._plan.when_exhausted)
-        spend = self._spend(account.spend, at_ms)
-        return Terms(
-            floor_micro, use_money, cycle.allowances, cycle.thresholds, self._plan.currency, spend,
-            seconds_order=self._plan.seconds_order, money_order=self._plan.money_order,
-        )  # fmt: skip
+        key = (floor_micro, use_money, self._spend(account.spend, at_ms))
+        terms = cycle.terms.get(key)
+        if terms is None:
+            if len(cycle.terms) >= _TERMS_KEPT:
+                cycle.terms.clear()
+            terms = cycle.terms[key] = Terms(
+                floor_micro, use_money, cycle.allowances, cycle.thresholds, self._plan.currency, key[2],
+                seconds_order=self._plan.seconds_order, money_order=self._plan.money_order,
+            )  # fmt: skip
+        return terms
 
     def _kept(self, destination_class: str, since_ms: int, at_ms: int) -> _Cycle:
         key = (destination_class, since_ms)

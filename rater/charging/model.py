@@ -19,7 +19,7 @@ from rater.money import Quote
 from rater.verdict import Reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reserve:
     """Check limits, take leases, reserve the first slice, write the leg: or deny, and record the denial.
 
@@ -46,7 +46,7 @@ class Reserve:
     broken: Reason = Reason.ALLOWED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """The leg was answered: persist when, and the facts with the channel it runs on."""
 
@@ -61,7 +61,7 @@ class Answer:
     facts: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Extend:
     """Reserve the next slice, renew the leases. `elapsed_s`: talked so far, floored. `seen_at_ms`: switch time of
     the last proof of life, kept for whoever takes the leg up after a crash; 0 when there is none since the last."""
@@ -79,7 +79,7 @@ class Extend:
     seen_at_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settle:
     """Charge what was talked, give back the rest, free the leases, append the rated event; all in one.
 
@@ -101,7 +101,7 @@ class Settle:
     facts: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deny:
     """Record a denial decided before any balance was asked (no rate, malformed number …) in the outbox."""
 
@@ -111,7 +111,7 @@ class Deny:
     facts: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TakeLeases:
     """Take leases outside the account's shard before a leg is reserved, all or none, or renew them to `until_ms`.
     `forced`: whatever the limits (renewal, an emergency, shadow). A repeat takes nothing twice."""
@@ -127,7 +127,7 @@ class TakeLeases:
     forced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FreeLeases:
     """Free such leases after the leg is settled or denied. What nobody frees frees itself, at its `until_ms`."""
 
@@ -167,7 +167,7 @@ class PostKind(StrEnum):
         return "transfer" if self.value.startswith("transfer") else self.value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Post:
     """Move an account's money by hand. `amount_micro` > 0, but for an adjustment; what takes money never takes the
     balance (less what is reserved) under the floor. Idempotent by `op` for `OPERATION_KEPT_S`. Creates the account
@@ -192,7 +192,7 @@ class Post:
         return -self.amount_micro if self.kind.takes else self.amount_micro
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PostGrant:
     """Give an account a grant. Idempotent by `op`; a grant's id is used once. Creates the account when new."""
 
@@ -204,7 +204,7 @@ class PostGrant:
     cause: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExpireGrant:
     """End a grant by hand: its rest is void, what live legs hold of it stays theirs. Idempotent by `op`. Of an
     allowance the cycle that `now_ms` lies in; the next begins as always."""
@@ -245,7 +245,7 @@ class Status(StrEnum):
     """Only Post, of kind TRANSFER: the two accounts no longer live in one shard; nothing was done."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reply:
     """The answer to one request. Amounts that do not apply are 0. `granted_s` counts from the answer, in all.
     `final`: nothing more can be had at present. `repeated`: this answer was given before. `reason` beside OK: what

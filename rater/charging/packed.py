@@ -7,10 +7,12 @@ from typing import Any
 
 import msgpack
 
+_PACKER = msgpack.Packer(use_bin_type=False)
+
 
 def sequence(values: Sequence[Any]) -> bytes:
     """The values packed one after the other."""
-    packed: bytes = msgpack.packb(values, use_bin_type=False)
+    packed: bytes = _PACKER.pack(values)
     return packed[1:] if len(values) < 16 else packed[3:]
 
 

@@ -128,7 +128,8 @@ class RedisStore(RedisMoves):
         self._scripts = {name: digest(body) for name, body in load_scripts().items()}
         self._queue_max = queue_max
         self._open = 0
-        self._busy: dict[LegId, deque[_Operation]] = {}
+        self._busy: dict[LegId, deque[_Operation] | None] = {}
+        """Legs with an operation under way, with those that wait for it."""
         self._needs: dict[LegId, bytes] = {}
         self._reading = False
         self._places = Places()
@@ -191,11 +192,14 @@ class RedisStore(RedisMoves):
         self._open += 1
         operation = _Operation(request, done)
         if isinstance(request, _InTurn):
-            waiting = self._busy.get(request.leg)
-            if waiting is not None:
+            busy, leg = self._busy, request.leg
+            if leg in busy:
+                waiting = busy[leg]
+                if waiting is None:
+                    waiting = busy[leg] = deque()
                 waiting.append(operation)
                 return
-            self._busy[request.leg] = deque()
+            busy[leg] = None
         self._queue(operation)
 
     def flush(self) -> None:

@@ -13,7 +13,7 @@ from rater.money import Cadence
 from rater.verdict import Reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lease:
     """One slot of a simultaneous-call limit. `scope` names what is limited: ``line:1001``, ``line:1001:out``,
     ``account:ACME:in``. The scope's live legs may not exceed `limit`; `reason` is the denial's."""
@@ -25,7 +25,7 @@ class Lease:
     """Reached, it is told and denies nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CallRate:
     """At most `calls` attempts of `scope` pass in any second; those denied do not count. `reason`, `shadow`: as
     of a `Lease`."""
@@ -41,7 +41,7 @@ class SpendWindow(StrEnum):
     DAY = "day"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SpendCap:
     """Most money, charged and reserved, in the window that began at `from_ms`. What a leg is charged counts in the
     window in which it is settled, what live legs hold in the present one."""
@@ -83,7 +83,7 @@ class Consumption(IntEnum):
     """Then the one that expires first."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PastCycle:
     """A cycle of an allowance that is over: what it had, when it ended, until when its rest may be used."""
 
@@ -93,7 +93,7 @@ class PastCycle:
     rolled_until_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rollover:
     """What is left of a cycle goes on: min(`max_s`, max(left, `min_s`)). `past`: the cycles before, oldest
     first."""
@@ -103,7 +103,7 @@ class Rollover:
     past: tuple[PastCycle, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AllowanceTerm:
     """One allowance that applies to this leg, as it stands in this cycle. Lower `priority` is used first.
 
@@ -127,7 +127,7 @@ class Resource(StrEnum):
     MONEY = "money"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GrantSpec:
     """A grant made by hand: an amount of one resource, valid in [from, to).
 
@@ -157,7 +157,7 @@ class ThresholdKind(StrEnum):
     """`value` in percent used of `grant`; crossed when the use rises from < value to ≥ value."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Threshold:
     id: str
     kind: ThresholdKind
@@ -165,7 +165,7 @@ class Threshold:
     grant: GrantId | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Terms:
     """What an account may do, from the catalogue in force; sent with each operation, stored nowhere.
 
@@ -187,7 +187,7 @@ class Terms:
     share: Share | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Quota:
     """How much one member may take from its group in one cycle; the next cycle lasts until `next_until_ms`."""
 
@@ -197,7 +197,7 @@ class Quota:
     next_until_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Share:
     """What the account may draw on as a member of a sharing group: the grants of `owner`, in the same shard.
 
@@ -214,7 +214,7 @@ class Share:
     valid_until_ms: int = FOREVER_MS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SlicePolicy:
     """How much is reserved ahead. `long_s` when there is plenty; towards the end an equal share among the
     account's live legs, never less than `short_s` while money is left."""

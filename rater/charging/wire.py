@@ -66,13 +66,14 @@ class OtherNeeds(Exception):
 
 
 def to_call(request: Request, keys: Keys, needs: bytes, refunded_before_micro: int | None = None) -> Arguments:
-    """The script call for a request. `needs`: the leg's, packed; of no use to Reserve and what is not of a leg.
+    """The script call for a request. `needs`: the leg's, packed (of Reserve its own); of no use to what is not of a
+    leg.
     `refunded_before_micro`: of a posting, what the account's homes before know; None when they were not asked."""
     match request:
         case Extend():
             return _extend(request, keys, needs)
         case Reserve():
-            return _reserve(request, keys)
+            return _reserve(request, keys, needs)
         case Settle():
             return _settle(request, keys, needs)
         case Answer():
@@ -118,7 +119,7 @@ def other_account(request: Request, needs: bytes) -> AccountId:
     return AccountId(_owner(needs) or (share.owner if share is not None else request.account))
 
 
-def _reserve(r: Reserve, keys: Keys) -> Arguments:
+def _reserve(r: Reserve, keys: Keys, needs: bytes) -> Arguments:
     terms, share = r.terms, r.terms.share
     limits: list[int] = []
     rates: list[int] = []
@@ -139,9 +140,10 @@ def _reserve(r: Reserve, keys: Keys) -> Arguments:
         keys.spend(r.account), *(keys.lease(lease.scope) for lease in r.leases),
         *(keys.rate(rate.scope) for rate in r.rates),
     )  # fmt: skip
+    packed = _packed(terms)
     return "reserve", names, (
-        head, _quote(r.quote), r.facts, sequence(limits), _allowances(terms.allowances), reserve_needs(r),
-        _share(share), _spend(terms), sequence(rates),
+        head, _quote(r.quote), r.facts, sequence(limits), packed.allowances, needs, packed.share, packed.spend,
+        sequence(rates),
     )  # fmt: skip
 
 
@@ -183,7 +185,8 @@ def _extend(r: Extend, keys: Keys, needs: bytes) -> Arguments:
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger,
         keys.account(owner), keys.accounts, keys.spend(r.account), *_leases(keys, needs),
     )  # fmt: skip
-    return "extend", names, (head, _allowances(terms.allowances), _share(share), _spend(terms))
+    packed = _packed(terms)
+    return "extend", names, (head, packed.allowances, packed.share, packed.spend)
 
 
 def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
@@ -197,10 +200,8 @@ def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
         keys.ledger, keys.outbox, keys.account(AccountId(_owner(needs) or r.account)), keys.spend(r.account),
         *_leases(keys, needs),
     )  # fmt: skip
-    return "settle", names, (
-        head, r.facts, _thresholds(r.terms), _thresholds(share.terms) if share is not None else b"",
-        _spend(r.terms),
-    )  # fmt: skip
+    packed = _packed(r.terms)
+    return "settle", names, (head, r.facts, packed.thresholds, packed.share_thresholds, packed.spend)
 
 
 def contents_of(r: Post | PostGrant | ExpireGrant) -> str:
@@ -251,10 +252,48 @@ def _digest(*contents: Any) -> str:
     return hashlib.sha256(sequence(contents)).hexdigest()
 
 
-@lru_cache(maxsize=4096)
 def _quote(quote: Quote) -> bytes:
+    """Quotes are few and used again and again; comparing them costs more than packing one."""
+    known = _QUOTES.get(id(quote))
+    if known is not None and known[0] is quote:
+        return known[1]
     packed: bytes = msgpack.packb(quote.to_wire(), use_bin_type=False)
+    if len(_QUOTES) >= _KEPT:
+        _QUOTES.clear()
+    _QUOTES[id(quote)] = (quote, packed)
     return packed
+
+
+class _PackedTerms:
+    """What the scripts are sent of terms."""
+
+    __slots__ = ("allowances", "share", "share_thresholds", "spend", "terms", "thresholds")
+
+    def __init__(self, terms: Terms) -> None:
+        share = terms.share
+        self.terms = terms
+        self.allowances = _allowances(terms.allowances)
+        self.share = _share(share)
+        self.spend = _spend(terms)
+        self.thresholds = _thresholds(terms)
+        self.share_thresholds = _thresholds(share.terms) if share is not None else b""
+
+
+def _packed(terms: Terms) -> _PackedTerms:
+    """The catalogue hands the same terms out while they hold; they are packed once."""
+    known = _TERMS.get(id(terms))
+    if known is not None and known.terms is terms:
+        return known
+    if len(_TERMS) >= _KEPT:
+        _TERMS.clear()
+    packed = _TERMS[id(terms)] = _PackedTerms(terms)
+    return packed
+
+
+_KEPT = 4096
+_QUOTES: dict[int, tuple[Quote, bytes]] = {}
+_TERMS: dict[int, _PackedTerms] = {}
+"""By identity; each entry keeps its object alive, so that no other can have the same."""
 
 
 @lru_cache(maxsize=4096)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -34,6 +34,7 @@ from rater.rating.rate import OnMax, Rate
 from rater.rating.segments import Stretch, rows_in_force, stretches
 from rater.rating.timeline import Timeline, uncovered
 
+_QUOTES_KEPT = 20_000
 NUMBER = re.compile(r"[0-9*#]+", re.ASCII)
 
 
@@ -89,6 +90,8 @@ class PlanTariff:
     max_call_s: int = MAX_CALL_S
     timeline: Timeline = field(init=False, repr=False)
     pricer: Pricer = field(init=False, repr=False)
+    _made: dict[tuple[Any, ...], tuple[Quote, str]] = field(init=False, repr=False, default_factory=dict)
+    """Quotes and destinations, by what the pricer says: the prefix and the hours are in it, the number is not."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.decimals <= 6 and 0 < self.max_call_s <= MAX_CALL_S):
@@ -117,7 +120,16 @@ class PlanTariff:
         parts = self.pricer.parts(number, at_ms, horizon)
         if parts is None:
             return NoRate(self._missing(number))
-        length, row, horizon, flat = parts
+        made = self._made.get(parts)
+        if made is None:
+            if len(self._made) >= _QUOTES_KEPT:
+                self._made.clear()
+            made = self._made[parts] = self._make(parts)
+        quote, destination = made
+        return Found(quote, number[: parts[0]], destination, quote.destination_class, parts[1])
+
+    def _make(self, parts: tuple[int, int, int, tuple[tuple[int, int, int, int, int], ...]]) -> tuple[Quote, str]:
+        _, row, horizon, flat = parts
         rate = self._terms(row)
         names = self.deck.bands
         maximum = int(rate["max_micro"])
@@ -127,7 +139,7 @@ class PlanTariff:
             self.currency, klass, self.unit_micro, self.rounding, int(rate["free_s"]), int(rate["connect_micro"]),
             int(rate["min_micro"]), None if maximum == NO_MAXIMUM else maximum, horizon,
         )  # fmt: skip
-        return Found(quote, number[:length], self.deck.destination(row), klass, row)
+        return quote, self.deck.destination(row)
 
     def cost(self, number: str, at_ms: int, seconds: int) -> Cost | None:
         """The price of a call that lasts `seconds`; the same as C(seconds) of its quote. None: no rate.

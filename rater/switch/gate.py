@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import urllib.parse
+from collections.abc import Callable
 
-if os.environ.get("RATER_KERNEL") == "reference":
-    from urllib.parse import unquote
-else:
-    from rater_native.percent import unquote
+from rater_native import percent
 
+unquote: Callable[[str], str] = (
+    urllib.parse.unquote if os.environ.get("RATER_KERNEL") == "reference" else percent.unquote
+)
 Arguments = list[str]
 WAITING = "agi:async"
 

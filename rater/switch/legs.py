@@ -48,7 +48,7 @@ class Leg:
         return self.caller is caller and self.billed is not None and not self.passes and not self.ended
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LegChannels:
     """The names that actions need; None where there is no such channel (any more)."""
 

@@ -1,0 +1,3 @@
+cdef class LegChannels:
+    cdef readonly object billed, caller, asking, answered, direction, passes
+
