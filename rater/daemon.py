@@ -89,8 +89,9 @@ async def _keep_alive(server: EmbeddedRedis) -> None:
         try:
             if await asyncio.shield(asyncio.to_thread(server.revive)):
                 log.error(
-                    "the embedded Redis had ended and was started again", log=str(server.data_dir / "redis.log")
-                )
+                    "the embedded Redis had ended and was started again",
+                    log=str(server.data_dir / "redis.log"), disk_free_bytes=server.free_bytes,
+                )  # fmt: skip
         except RaterError as error:
             log.error("the embedded Redis has ended and does not start", error=str(error))
 
@@ -128,6 +129,7 @@ class Daemon:
         """Connect to the store, load the catalogue, open the metrics port."""
         self.store.on_latency = self.metrics.store_latency
         self.store.on_available = self.metrics.store_up
+        self.store.on_lost = self._take_up_anew
         await self.store.start()
         await self.clock.measure(self.store)
         stack.push_async_callback(self.store.close)
@@ -246,15 +248,18 @@ class Daemon:
             await asyncio.sleep(GAUGES_S if ready is None or ready.is_set() else 0.05)
 
     async def _compare_store(self) -> None:
-        """A store that was restarted may have gone back in time: every switch is taken up anew, which compares the
-        stored legs with its channels."""
+        """What was lost of others' writes, postings above all; of its own the store tells with the connection."""
         seen = await self.witness.look()
         if seen.lost:
             log.error("the store has lost its last writes", shards=list(seen.lost), hint="See docs/faults.md.")
-        if seen.restarted:
-            log.warning("the store was restarted; its switches are taken up anew")
-            for leader in self.leaders.values():
-                leader.lost.set()
+            self._take_up_anew(seen.lost)
+
+    def _take_up_anew(self, lost: tuple[Shard, ...]) -> None:
+        """The store has gone back in time: the legs that it has are compared with the switches' channels."""
+        for shard in lost:
+            self.metrics.store_lost(shard)
+        for leader in self.leaders.values():
+            leader.lost.set()
 
     async def _measure_store(self) -> None:
         await self._compare_store()

@@ -422,6 +422,9 @@ class Engine:
     def _replied(self, request: Request, reply: Reply) -> None:
         if not isinstance(request, LegRequest):
             return
+        switch = self._switches.get(request.switch)
+        if switch is None or switch.epoch != request.epoch:
+            return  # asked for by an attachment that is over; its legs were taken up as the store has them
         record = self._legs.get(request.leg)
         if record is not None:
             signal = self._as_signal(record, request, reply)

@@ -65,6 +65,9 @@ class SwitchLeader:
         self._holder = holder
         self._shards = shards
         self._is_ready = is_ready
+        self._led_with = 0
+        """The last epoch. Each attachment has its own: what the one before asked for and was not answered, and may
+        be carried out late, must find itself out of date."""
 
     @property
     def synced(self) -> bool:
@@ -78,6 +81,7 @@ class SwitchLeader:
             if epoch is None:
                 await asyncio.sleep(LEASE_MS / 3000)
                 continue
+            self._led_with = epoch
             log.info("leading", switch=self.switch, epoch=epoch)
             self._metrics.leading(self.switch, True)
             try:
@@ -134,7 +138,7 @@ class SwitchLeader:
 
     async def _try_to_lead(self) -> int | None:
         try:
-            return await self._store.lead(self.switch, self._holder, LEASE_MS)
+            return await self._store.lead(self.switch, self._holder, LEASE_MS, self._led_with)
         except AWAY as error:
             log.warning("cannot ask for the leadership", switch=self.switch, error=str(error))
             return None

@@ -183,6 +183,10 @@ class Metrics:
     def store_up(self, up: bool) -> None:
         self._gauges["rater_store_up"][()] = up
 
+    def store_lost(self, shard: int) -> None:
+        """It came back without writes that it had."""
+        self._counters["rater_store_losses"][(str(shard),)] += 1
+
     def store_latency(self, script: str, latency_s: float) -> None:
         """Seconds from the write of a script's call to its answer."""
         histogram = self._store.get(script)
@@ -356,6 +360,7 @@ _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rater_ami_frames": ("AMI frames read.", ("switch",)),
     "rater_ami_bad_frames": ("AMI frames dropped as unreadable.", ("switch",)),
     "rater_ami_reconnects": ("AMI connections made again after a break.", ("switch",)),
+    "rater_store_losses": ("Times that Redis came back without writes that it had.", ("shard",)),
     "rater_publish_entries": ("Outbox entries delivered.", ("sink", "kind")),
     "rater_publish_failures": ("Deliveries that broke off and are tried again.", ("sink",)),
     "rater_dropped_entries": ("Entries dropped unread, as the settings say.", ("shard", "stream")),

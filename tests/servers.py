@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -70,7 +71,8 @@ class RedisServer:
         for name, value in settings.items():
             words += [f"--{name}", value]
         with (self.folder / "redis.log").open("ab") as log:
-            self.process = subprocess.Popen(words, stdout=log, stderr=log)
+            # Signals as they are here: a write beyond `limit_files` is to fail, not to end the server.
+            self.process = subprocess.Popen(words, stdout=log, stderr=log, restore_signals=False)
         deadline_s = time.monotonic() + START_S
         while True:
             try:
@@ -81,6 +83,11 @@ class RedisServer:
                 if self.process.poll() is not None or time.monotonic() > deadline_s:
                     raise RuntimeError((self.folder / "redis.log").read_text()[-2000:]) from None
                 time.sleep(0.01)
+
+    def limit_files(self, size: int) -> None:
+        """From now on a write beyond that size of a file fails, as on a full disk. No root is needed."""
+        assert self.process is not None
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it by pid; SIGKILL for a crash."""

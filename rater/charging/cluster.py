@@ -11,7 +11,7 @@ a time, and a link that has no connection gives its operations back, so none is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ import structlog
 from redis.crc import key_slot
 from redis.exceptions import RedisClusterException, RedisError
 
-from rater.charging.connection import Address, Call, Link
+from rater.charging.connection import Address, Ask, Call, Link
 
 LOOK_S = 2.0
 """The map of slots comes within that, or is asked for again."""
@@ -59,6 +59,7 @@ class ClusterLinks:
         on_answer: Callable[[Any, Any], None],
         after_read: Callable[[], None],
         on_up: Callable[[bool], None],
+        inspect: Callable[[Ask], Awaitable[None]],
     ) -> None:
         self.up = False
         self._redis = redis
@@ -69,6 +70,7 @@ class ClusterLinks:
         self._on_answer = on_answer
         self._after_read = after_read
         self._on_up = on_up
+        self._inspect = inspect
         self._links: dict[Place, Link] = {}
         self._masters: dict[int, Place] = {}
         """By slot, as far as it is known."""
@@ -188,6 +190,7 @@ class ClusterLinks:
                 on_answer=self._answered,
                 after_read=self._after_read,
                 on_up=self._changed,
+                inspect=self._inspect,
             )
             log.info("redis master", address=str(link.address))
             link.start()

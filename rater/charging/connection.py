@@ -10,7 +10,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ RETRY_MIN_S, RETRY_MAX_S = 0.02, 2.0
 CONNECT_S = 5.0
 RECONNECT = ("NOSCRIPT", "READONLY")
 """Refusals that a new connection mends: it loads the scripts, and finds the new master."""
+Ask = Callable[[Iterable[Sequence[bytes | str]]], Awaitable[list[Any]]]
 log = structlog.get_logger(__name__)
 
 
@@ -115,6 +116,12 @@ class _Protocol(asyncio.Protocol):
 
     async def greet(self, commands: Iterable[Sequence[bytes | str]]) -> None:
         """Send commands and await their answers. Raises ConnectionError with the server's first refusal."""
+        for reply in await self.ask(commands):
+            if isinstance(reply, Exception):
+                raise ConnectionError(str(reply))
+
+    async def ask(self, commands: Iterable[Sequence[bytes | str]]) -> list[Any]:
+        """Send commands and await their answers; a refusal is an exception among them."""
         loop = asyncio.get_running_loop()
         answers = []
         data = []
@@ -124,14 +131,13 @@ class _Protocol(asyncio.Protocol):
         self.greeting.extend(answers)
         assert self.transport is not None
         self.transport.write(b"".join(data))
-        for reply in await asyncio.gather(*answers):
-            if isinstance(reply, Exception):
-                raise ConnectionError(str(reply))
+        return await asyncio.gather(*answers)
 
 
 class Link:
     """`on_answer(call, reply)` gets each answer; an error of the server is a `hiredis.ReplyError`. `after_read` is
-    called when the answers of one read are done. `on_up` is told when calls can be sent and when not."""
+    called when the answers of one read are done. `on_up` is told when calls can be sent and when not. `inspect` may
+    ask a server that was connected to, before anything else is sent to it."""
 
     def __init__(
         self,
@@ -142,13 +148,14 @@ class Link:
         on_answer: Callable[[Any, Any], None],
         after_read: Callable[[], None],
         on_up: Callable[[bool], None],
+        inspect: Callable[[Ask], Awaitable[None]],
     ) -> None:
         self.address = address
         self.up = False
         self._greeting = greeting
         self._timeout_s = timeout_s
         self._patience_s = timeout_s
-        self._on_answer, self._after_read, self._on_up = on_answer, after_read, on_up
+        self._on_answer, self._after_read, self._on_up, self._inspect = on_answer, after_read, on_up, inspect
         self._queue: list[Call] = []
         self._sent: deque[Call] = deque()
         self._protocol: _Protocol | None = None
@@ -250,6 +257,7 @@ class Link:
             hello.append(("SELECT", str(at.database)))
         try:
             await protocol.greet([*hello, *self._greeting])
+            await self._inspect(protocol.ask)
         except BaseException:
             protocol.abort()
             raise

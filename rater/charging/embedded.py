@@ -7,6 +7,7 @@ killed its server lives on, and the next owner takes it over with everything it 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -19,11 +20,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from rater.errors import ConfigError, StoreUnavailable
+from rater.errors import ConfigError, RaterError, StoreUnavailable
 
 START_S = 20.0
 STOP_S = 20.0
 _SOCKET_NAME_MAX = 104
+_LEAST_FREE_BYTES = 16_384
+"""With less than that on the disk a server that does not start has that for its reason."""
 Fsync = Literal["always", "everysec"]
 
 
@@ -65,6 +68,11 @@ class EmbeddedRedis:
     def pid(self) -> int | None:
         """The server's process; None when it does not run under this owner."""
         return self._process.pid if self._process is not None else self._adopted
+
+    @property
+    def free_bytes(self) -> int:
+        """On the disk that the data folder is on."""
+        return shutil.disk_usage(self.data_dir).free
 
     def start(self) -> None:
         """Start, or take over what a killed owner left, and wait until it serves.
@@ -144,8 +152,12 @@ class EmbeddedRedis:
                 f"another process (pid {owner}) already serves {self.data_dir}",
                 hint="Is rater already running? Stop it, or choose another data_dir.",
             )
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(lock)
+            raise _unwritable(self.data_dir, error) from error
         self._lock = lock
 
     def _release_lock(self) -> None:
@@ -184,6 +196,8 @@ class EmbeddedRedis:
                     self._process.kill()
                 self._process.wait()
                 self._process = None
+                if self.free_bytes < _LEAST_FREE_BYTES:
+                    raise _full(self.data_dir)
                 raise StoreUnavailable(
                     f"the embedded Redis did not start:\n{tail}",
                     hint=f"Its log is {log_file}. A damaged append-only file: copy it, then run redis-check-aof.",
@@ -215,16 +229,29 @@ def _lock(path: Path) -> int | None:
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigError(
-            f"cannot write in the data folder {path.parent}: {error.strerror}",
-            hint="It must belong to the user that runs rater.",
-        ) from error
+        raise _unwritable(path.parent, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(lock)
         return None
     return lock
+
+
+def _unwritable(folder: Path, error: OSError) -> RaterError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _full(folder)
+    return ConfigError(
+        f"cannot write in the data folder {folder}: {error.strerror}",
+        hint="It must belong to the user that runs rater.",
+    )
+
+
+def _full(folder: Path) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the disk of the data folder {folder} is full",
+        hint="Make room on it. Nothing that was answered is lost; calls are charged again once there is room.",
+    )
 
 
 def _serving_pid(path: Path) -> int | None:

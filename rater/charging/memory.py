@@ -79,7 +79,7 @@ class MemoryStore(MemoryMoves):
     async def end_transfer(self, pending: PendingTransfer) -> None:
         self._transfers.pop((pending.shard, pending.op), None)
 
-    async def lead(self, switch: SwitchId, holder: str, ttl_ms: int) -> int | None:
+    async def lead(self, switch: SwitchId, holder: str, ttl_ms: int, above: int = 0) -> int | None:
         now_ms = self._clock.wall_ms()
         known = self._leaders.get(switch)
         if known is not None and known[0] != holder and known[2] > now_ms:
@@ -87,7 +87,7 @@ class MemoryStore(MemoryMoves):
         epoch = 1 if known is None else known[1] + (known[0] != holder)
         shards = [where for where in self._epochs if where[1] == switch]
         written = max((self._epochs[where] for where in shards), default=0)
-        epoch = epoch if epoch >= written else written + 1
+        epoch = max(epoch if epoch >= written else written + 1, above + 1)
         self._leaders[switch] = (holder, epoch, now_ms + ttl_ms)
         for where in shards:
             self._epochs[where] = epoch

@@ -209,9 +209,9 @@ class RedisReads:
 
     # -- leadership ----------------------------------------------------------------------------------------------
 
-    async def lead(self, switch: SwitchId, holder: str, ttl_ms: int) -> int | None:
+    async def lead(self, switch: SwitchId, holder: str, ttl_ms: int, above: int = 0) -> int | None:
         """See `ChargingStore.lead`."""
-        least = 0
+        least = above
         while True:
             key = leadership_key(self.prefix, switch)
             epoch = int(await self._lead(keys=[key], args=[holder, ttl_ms, least]))

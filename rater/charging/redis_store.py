@@ -22,7 +22,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from rater.charging.cluster import ClusterLinks
-from rater.charging.connection import Address, Call, Link
+from rater.charging.connection import Address, Ask, Call, Link
 from rater.charging.keys import Keys, digest, load_scripts
 from rater.charging.model import (
     ExpireGrant,
@@ -38,6 +38,7 @@ from rater.charging.model import (
     TakeLeases,
 )
 from rater.charging.moves import AwayState, Homes, Move, finish_move
+from rater.charging.newest import Newest
 from rater.charging.places import OfAccount, Places, is_within, without_group
 from rater.charging.records import LegState
 from rater.charging.redis_moves import RedisMoves
@@ -81,6 +82,7 @@ class _Told(TypedDict):
     on_answer: Callable[[Any, Any], None]
     after_read: Callable[[], None]
     on_up: Callable[[bool], None]
+    inspect: Callable[[Ask], Awaitable[None]]
 
 
 class _Operation(Call):
@@ -123,6 +125,8 @@ class RedisStore(RedisMoves):
         super().__init__(url, password=password, prefix=prefix, shards=shards, cluster=cluster)
         self.on_latency: Callable[[str, float], None] = lambda script, seconds: None
         self.on_available: Callable[[bool], None] = lambda up: None
+        self.on_lost: Callable[[tuple[Shard, ...]], None] = lambda shards: None
+        """Told of shards that lack writes which were acknowledged here, before anything more is asked of them."""
         self.refused = 0
         """Requests turned away because the queue was full."""
         self._scripts = {name: digest(body) for name, body in load_scripts().items()}
@@ -132,11 +136,15 @@ class RedisStore(RedisMoves):
         """Legs with an operation under way, with those that wait for it."""
         self._needs: dict[LegId, bytes] = {}
         self._reading = False
+        self._newest = Newest(self.keys)
         self._places = Places()
         self._tasks: dict[object, asyncio.Task[None]] = {}
         greeting = [("SCRIPT", "LOAD", body) for body in load_scripts().values()]
         address = Address.from_url(url, password)
-        told: _Told = {"on_answer": self._answered, "after_read": self._after_read, "on_up": self._on_up}
+        told: _Told = {
+            "on_answer": self._answered, "after_read": self._after_read, "on_up": self._on_up,
+            "inspect": self._inspect,
+        }  # fmt: skip
         timeout_s = timeout_ms / 1000
         self._link: Link | ClusterLinks = (
             ClusterLinks(self.redis, address, greeting, shards=shards, timeout_s=timeout_s, **told)
@@ -178,6 +186,14 @@ class RedisStore(RedisMoves):
     def _on_up(self, up: bool) -> None:
         log.info("redis connected" if up else "redis connection lost", unanswered=self._open)
         self.on_available(up)
+
+    async def _inspect(self, ask: Ask) -> None:
+        """A server was connected to: is it the one that was, with everything that it acknowledged?"""
+        questions = self._newest.questions()
+        lost = self._newest.missing(await ask(questions)) if questions else ()
+        if lost:
+            log.error("the store has lost its last writes", shards=list(lost), hint="See docs/faults.md.")
+            self.on_lost(lost)
 
     # -- the hot path --------------------------------------------------------------------------------------------
 
@@ -267,6 +283,8 @@ class RedisStore(RedisMoves):
         request = operation.request
         if isinstance(request, _InTurn):
             self._note_needs(operation, reply)
+            if reply.status is Status.OK and isinstance(request, LegRequest):
+                self._newest.note(Shard(operation.shard), request, operation.sent_s)
             waiting = self._busy[request.leg]
             if waiting:
                 self._queue(waiting.popleft())

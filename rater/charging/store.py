@@ -56,9 +56,10 @@ class ChargingStore(Protocol):
         """Its second half is done, or was undone."""
         ...
 
-    async def lead(self, switch: SwitchId, holder: str, ttl_ms: int) -> int | None:
+    async def lead(self, switch: SwitchId, holder: str, ttl_ms: int, above: int = 0) -> int | None:
         """Take or keep the leadership of a switch: the epoch (fencing token, grows with each change of holder),
-        or None while another holds it. Writes the epoch to every shard, where the scripts check it."""
+        or None while another holds it. Writes the epoch to every shard, where the scripts check it. `above`: an
+        epoch that it exceeds, so that what the holder itself asked for under that one is refused from now on."""
         ...
 
     async def close(self) -> None: ...

@@ -1,10 +1,9 @@
 """What the store was seen to hold, kept outside it: notices that it came back as an earlier self.
 
 A Redis that is restarted, or a replica that is promoted, may lack the last writes. Each server has an id of its
-own life; when that changes, what daemons believe and what is stored may differ, and must be compared. Whether
-writes are missing is told by the last ledger entry seen of each shard: an entry that has gone, while older ones are
-there, was not trimmed away. What was written after the last look is not covered by that, so the comparison is due
-anyway.
+own life; when that changes, whether writes are missing is told by the last ledger entry seen of each shard: an
+entry that has gone, while older ones are there, was not trimmed away. This covers what others wrote (postings), up
+to the last look; what this process wrote is told at once and exactly, see `rater.charging.newest`.
 """
 
 from __future__ import annotations

@@ -64,7 +64,13 @@ def test_server(folder: Path, **options: str) -> RedisServer:
 test_server.__test__ = False  # type: ignore[attr-defined]
 
 
-def _start(config: Path, log_to: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
+def environment(**more: str) -> dict[str, str]:
+    """Without settings of the caller's; with the switch's secret."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RATER_")}
+    return kept | {"TEST_AMI_SECRET": SECRET} | more
+
+
+def start_daemon(config: Path, log_to: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
     with log_to.open("wb") as log:
         return subprocess.Popen([*COMMAND, "serve", "--config", str(config)], env=env, stdout=log, stderr=log)
 
@@ -125,9 +131,8 @@ class Site:
             f"[[switch]]\nid = 'pbx1'\nport = {self.switch.port}\nsecret = {{ env = 'TEST_AMI_SECRET' }}\n"
             f"fail = '{fail}'\n"
         )
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("RATER_")}
         path = self.folder / f"serve-{number}.log"
-        process = await asyncio.to_thread(_start, config, Path(log_to or path), kept | {"TEST_AMI_SECRET": SECRET})
+        process = await asyncio.to_thread(start_daemon, config, Path(log_to or path), environment())
         daemon = Daemon(process, port, path)
         self.daemons.append(daemon)
         return daemon
@@ -190,9 +195,8 @@ class Site:
 
     async def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command of the product on this site's Redis, past the proxy."""
-        env = {name: value for name, value in os.environ.items() if not name.startswith("RATER_")}
         return await asyncio.to_thread(
-            subprocess.run, [*COMMAND, *words], env=env | {"RATER_REDIS__URL": self.redis.url},
+            subprocess.run, [*COMMAND, *words], env=environment(RATER_REDIS__URL=self.redis.url),
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 
@@ -250,6 +254,17 @@ def play(folder: Path, case: Callable[[Site], Awaitable[None]], **options: str) 
             await case(here)
 
     asyncio.run(main())
+
+
+def fill(path: Path) -> None:
+    """Whatever room is left on the disk."""
+    with path.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 256, 16, 1):
+            try:
+                while file.write(b"\0" * size) == size:
+                    pass
+            except OSError:
+                continue
 
 
 def loading(server: RedisServer) -> bool:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +19,7 @@ from rater.errors import StoreUnavailable
 from rater.verdict import Reason
 from tests.contract.desk import CENT, Desk, RedisDriver
 from tests.faults.conftest import Bench
-from tests.faults.support import loading, measured, test_server
+from tests.faults.support import fill, loading, measured, test_server
 from tests.servers import RedisServer
 
 
@@ -231,17 +229,6 @@ def test_28_out_of_memory_nothing_is_half_done_and_it_goes_on_by_itself(bench: B
     desk.check_books()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a small disk needs root, to mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_28_a_full_disk_refuses_and_a_free_one_goes_on(small_disk: Path) -> None:
     server = test_server(small_disk / "redis", appendfsync="everysec", **{"auto-aof-rewrite-percentage": "0"})
     server.start()
@@ -252,7 +239,7 @@ def test_28_a_full_disk_refuses_and_a_free_one_goes_on(small_disk: Path) -> None
             desk = Desk(RedisDriver(runner.get_loop(), store))
             desk.credit("10")
             filler = small_disk / "filler"
-            _fill(filler)
+            fill(filler)
             with server.client() as client:
                 _until_refused(client)
             desk_request = desk.a_reservation("l1")
@@ -274,16 +261,6 @@ def test_28_a_full_disk_refuses_and_a_free_one_goes_on(small_disk: Path) -> None
             desk.driver.close()  # type: ignore[attr-defined]
     finally:
         server.stop()
-
-
-def _fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
-        for size in (65536, 4096, 256, 16, 1):
-            try:
-                while file.write(b"\0" * size) == size:
-                    pass
-            except OSError:
-                continue
 
 
 def _until_refused(client: object) -> None:

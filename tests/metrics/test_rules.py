@@ -51,7 +51,8 @@ HEALTHY = {
     f'rater_leader{{{SWITCH}}}': "1x400", f'rater_leader{{{OTHER}}}': "0x400",
     f'rater_ami_up{{{SWITCH}}}': "1x400", f'rater_ami_up{{{OTHER}}}': "0x400",
     f'rater_ready{{{AT}}}': "1x400", 'rater_ready{instance="b:9469",job="rater"}': "0x400",
-    f'rater_store_up{{{AT}}}': "1x400", f'rater_ami_lag_seconds{{{SWITCH}}}': "0.01x400",
+    f'rater_store_up{{{AT}}}': "1x400", f'rater_store_losses_total{{{AT},shard="0"}}': "0x400",
+    f'rater_ami_lag_seconds{{{SWITCH}}}': "0.01x400",
     f'rater_ami_frames_total{{{SWITCH}}}': "0+100x400", f'rater_ami_reconnects_total{{{SWITCH}}}': "0x400",
     f'rater_ami_bad_frames_total{{{SWITCH}}}': "0x400",
     f'rater_ami_clock_offset_seconds{{{SWITCH}}}': "-0.02x400",
@@ -96,6 +97,9 @@ CASES = [
         f"rater_store_up{{{AT}}}": "1x8 0x40",
         f'rater_verdicts_total{{{AT},mode="gate",reason="store_unavailable"}}': "0x8 1x40",
     }, "4m", {"RaterStoreDown", "RaterDecidesBlind"}),
+    Case("the store came back as an earlier self", {
+        f'rater_store_losses_total{{{AT},shard="3"}}': "0x8 1x40",
+    }, "4m", {"RaterStoreLostWrites"}),
     Case("breaks again and again", {f"rater_ami_reconnects_total{{{SWITCH}}}": "0+1x40"}, "10m", {"RaterAmiFlaps"}),
     Case("one break", {f"rater_ami_reconnects_total{{{SWITCH}}}": "0x8 1x40"}, "10m", set()),
     Case("late", {

@@ -52,7 +52,7 @@ class Server(Protocol):
     on_wake: Callable[[AccountId], None]
 
     def execute(self, request: Request) -> Reply: ...
-    def lead(self, switch: SwitchId, holder: str, ttl_ms: int) -> int | None: ...
+    def lead(self, switch: SwitchId, holder: str, ttl_ms: int, above: int = 0) -> int | None: ...
     def account(self, name: AccountId) -> AccountState | None: ...
     def accounts(self) -> list[AccountState]: ...
     def legs(self, switch: SwitchId | None = None) -> list[LegState]: ...
@@ -86,8 +86,8 @@ class MemoryServer:
     def execute(self, request: Request) -> Reply:
         return self.store.execute(request)
 
-    def lead(self, switch: SwitchId, holder: str, ttl_ms: int) -> int | None:
-        epoch: int | None = _now(self.store.lead(switch, holder, ttl_ms))
+    def lead(self, switch: SwitchId, holder: str, ttl_ms: int, above: int = 0) -> int | None:
+        epoch: int | None = _now(self.store.lead(switch, holder, ttl_ms, above))
         return epoch
 
     def account(self, name: AccountId) -> AccountState | None:
@@ -153,12 +153,12 @@ class RedisServer:
             if message["type"] == "message":
                 self.on_wake(AccountId(message["data"].decode()))
 
-    def lead(self, switch: SwitchId, holder: str, ttl_ms: int) -> int | None:
+    def lead(self, switch: SwitchId, holder: str, ttl_ms: int, above: int = 0) -> int | None:
         now_ms = self.clock.wall_ms()
         known = self._leaders.get(switch)
         if known is not None and known[0] != holder and known[2] > now_ms:
             return None
-        epoch = 1 if known is None else known[1] + (known[0] != holder)
+        epoch = max(1 if known is None else known[1] + (known[0] != holder), above + 1)
         self._leaders[switch] = (holder, epoch, now_ms + ttl_ms)
         self._client.eval(self._fence, 2, self._keys.epoch(switch), self._keys.switches, epoch, switch)
         return epoch
@@ -309,11 +309,11 @@ class SimStore:
         await self._reach()
         return next((state for state in self._server.legs() if state.leg == leg), None)
 
-    async def lead(self, switch: SwitchId, holder: str, ttl_ms: int) -> int | None:
+    async def lead(self, switch: SwitchId, holder: str, ttl_ms: int, above: int = 0) -> int | None:
         if self.cut_off_from_leading:
             raise StoreUnavailable("the lease cannot be reached")
         await self._reach()
-        return self._server.lead(switch, holder, ttl_ms)
+        return self._server.lead(switch, holder, ttl_ms, above)
 
     async def release(self, switch: SwitchId, holder: str) -> None:
         await self.lead(switch, holder, 0)
