@@ -1,0 +1,195 @@
+"""After a run: do the books balance? Twice: by the product's own audit, and by what the load generator wrote down
+of the calls it made, which knows nothing of the product but its prices.
+
+For each call of the generator: one rated event for each trunk that was dialled, with the seconds that the
+generator's own clock counted, and the amount that they cost (or an allowance's seconds instead); for each refusal
+one denial, for the reason that the gate told. No event without a call. Calls that a cut connection hid in part
+(`doubtful`) may have been charged less, by what the daemon could prove, but never more, and never twice.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+
+from bench.load.people import People, price_micro_s
+from bench.load.records import CallRecord, Fate, read_records
+from bench.load.site import Site
+from rater.charging.keys import Keys
+from rater.ids import Shard
+from rater.verdict import Reason
+
+SETTLE_S = 30.0
+PAGE = 5_000
+NO_NUMBER = 0xFFFFFFFF
+POOR_NUMBER = "33142345678"
+SHOWN = 10
+Leg = dict[str, Any]
+
+
+@dataclass
+class Books:
+    """`faults`: the first few, in words; `count`: how many in all."""
+
+    calls: int = 0
+    rated: int = 0
+    denied: int = 0
+    crossings: int = 0
+    seconds: int = 0
+    amount_micro: int = 0
+    allowance_s: int = 0
+    doubtful: int = 0
+    accounts: int = 0
+    count: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def fault(self, text: str) -> None:
+        self.count += 1
+        if len(self.faults) < SHOWN:
+            self.faults.append(text)
+
+    @property
+    def balance(self) -> bool:
+        return not self.count
+
+
+def audit(site: Site, reasons: list[str]) -> Books:
+    """All of it; the calls are over and the generator's records complete."""
+    books = Books()
+    _settled(site, books)
+    _product(site, books)
+    _Comparison(site.people, reasons, books).run(site)
+    return books
+
+
+def _settled(site: Site, books: Books) -> None:
+    """Nothing may be left of calls that are over: no leg, no slot of a limit."""
+    keys, deadline_s = Keys("rater", Shard(0)), time.monotonic() + SETTLE_S
+    with site.redis.client() as client:
+        while True:
+            leases = sum(client.zcard(key) for key in client.scan_iter(f"{keys.lease_prefix}*", count=1000))
+            legs = sum(client.scard(keys.legs(f"pbx{number + 1}")) for number in range(site.switches))  # type: ignore[arg-type]
+            if not leases and not legs:
+                return
+            if time.monotonic() > deadline_s:
+                books.fault(f"{legs} legs are still open and {leases} slots of limits taken, with no call left")
+                return
+            time.sleep(0.5)
+
+
+def _product(site: Site, books: Books) -> None:
+    found = json.loads(site.rater("audit"))
+    books.accounts = found["accounts"]
+    for text in found["faults"]:
+        books.fault(f"rater audit: {text}")
+
+
+class _Comparison:
+    def __init__(self, people: People, reasons: list[str], books: Books) -> None:
+        self._people = people
+        self._numbers = people.all_numbers()
+        self._reasons = reasons
+        self._books = books
+        self._rated: dict[tuple[int, int], list[Leg]] = defaultdict(list)
+        self._denied: dict[tuple[int, int], list[Leg]] = defaultdict(list)
+        self._ids: Counter[str] = Counter()
+
+    def run(self, site: Site) -> None:
+        self._read_outbox(site)
+        for record in read_records(site.load.records):
+            self._compare(record)
+        for left in (self._rated, self._denied):
+            for legs in left.values():
+                self._books.fault(f"{legs[0]['id']} has a record, but no call of the generator")
+
+    def _read_outbox(self, site: Site) -> None:
+        outbox, last = Keys("rater", Shard(0)).outbox, "-"
+        with site.redis.client() as client:
+            while entries := client.xrange(outbox, min=last, count=PAGE):
+                for _, fields in entries:
+                    self._note(fields)
+                last = "(" + entries[-1][0].decode()
+
+    def _note(self, fields: dict[bytes, bytes]) -> None:
+        kind = fields[b"k"]
+        if kind == b"threshold":
+            self._books.crossings += 1
+        if kind not in (b"rated", b"denied"):
+            return
+        leg: Leg = msgpack.unpackb(fields[b"f"])
+        leg["result"] = msgpack.unpackb(fields[b"r"]) if b"r" in fields else {}
+        # pbx1.<boot>.<seconds>.<serial>[.<further legs>]
+        switch, _, _, serial = str(leg["id"]).split(".")[:4]
+        self._ids[leg["id"]] += 1
+        if self._ids[leg["id"]] > 1:
+            self._books.fault(f"{leg['id']} has more than one record")
+        place = self._rated if kind == b"rated" else self._denied
+        # A call's channels are numbered in threes; a leg is named after one of them.
+        first = int(serial) - int(serial) % 3
+        place[int(switch.removeprefix("pbx")) - 1, first].append(leg)
+
+    def _compare(self, call: CallRecord) -> None:
+        books = self._books
+        books.calls += 1
+        key = call.switch, call.unique_n
+        rated, denied = self._rated.pop(key, []), self._denied.pop(key, [])
+        books.rated += len(rated)
+        books.denied += len(denied)
+        name = f"the call {call.unique_s}.{call.unique_n} of pbx{call.switch + 1} ({call.fate.name.lower()})"
+        if call.doubtful:
+            books.doubtful += 1
+            self._compare_doubtful(call, rated, name)
+            return
+        wanted = call.legs if call.fate not in (Fate.DENIED, Fate.NO_VERDICT, Fate.AWAY) else 0
+        if len(rated) != wanted:
+            books.fault(f"{name}: {len(rated)} rated events instead of {wanted}")
+            return
+        if call.fate is Fate.DENIED:
+            self._compare_denial(call, denied, name)
+        elif denied:
+            books.fault(f"{name}: a denial, though it was allowed")
+        self._compare_time(call, rated, name)
+
+    def _compare_denial(self, call: CallRecord, denied: list[Leg], name: str) -> None:
+        told = self._reasons[call.reason]
+        # A refusal by a script stands in its result, as a number; one by the catalogue in the facts, as a code.
+        recorded = [leg["reason"] or Reason(leg["result"]["reason"]).code for leg in denied]
+        if recorded != [told]:
+            self._books.fault(f"{name}: denied for {told}, recorded is {recorded}")
+
+    def _compare_time(self, call: CallRecord, rated: list[Leg], name: str) -> None:
+        talked_s = 0
+        if call.answered_us:
+            talked_s = max(1, (call.ended_us // 1000 - call.answered_us // 1000 + 500) // 1000)
+        charged_s = sum(leg["result"]["duration_s"] or 0 for leg in rated if leg["direction"] == "out")
+        if charged_s != talked_s:
+            self._books.fault(f"{name}: talked for {talked_s} s, charged were {charged_s}")
+        self._compare_amount(call, rated, talked_s, name)
+
+    def _compare_amount(self, call: CallRecord, rated: list[Leg], talked_s: int, name: str) -> None:
+        number = POOR_NUMBER if call.number == NO_NUMBER else self._numbers[call.number]
+        by_grants = sum(b - a for leg in rated for grant, a, b, _ in leg["result"]["pieces"] if grant)
+        amount_micro = sum(leg["result"]["amount_micro"] for leg in rated)
+        wanted = (talked_s - by_grants) * price_micro_s(number)
+        if amount_micro != wanted:
+            self._books.fault(f"{name}: {talked_s} s cost {wanted} micro-units, charged were {amount_micro}")
+        if by_grants and self._people.modality(call.line) != "bundle":
+            self._books.fault(f"{name}: an allowance that its account does not have")
+        if any(leg["account"] != self._people.account(call.line) for leg in rated if leg["direction"] == "out"):
+            self._books.fault(f"{name}: charged to another account")
+        self._books.seconds += talked_s
+        self._books.amount_micro += amount_micro
+        self._books.allowance_s += by_grants
+
+    def _compare_doubtful(self, call: CallRecord, rated: list[Leg], name: str) -> None:
+        if len(rated) > max(1, call.legs):
+            self._books.fault(f"{name}: {len(rated)} rated events, more than trunks were dialled")
+        charged_s = sum(leg["result"]["duration_s"] or 0 for leg in rated if leg["direction"] == "out")
+        most_s = max(1, (call.ended_us // 1000 - call.answered_us // 1000 + 500) // 1000) if call.answered_us else 0
+        if charged_s > most_s:
+            self._books.fault(f"{name}: talked for {most_s} s at most, charged were {charged_s}")

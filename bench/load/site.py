@@ -1,0 +1,338 @@
+"""A whole site for a run: Redis, catalogue, daemon and load generator, each a process of its own, on 127.0.0.1.
+
+All of it is the product as an operator has it: a redis-server that writes every command to the disk before it
+answers, the catalogue published by `rater catalog load`, the daemon started as `rater serve`, with limits,
+allowances, thresholds and metrics.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any
+
+import redis
+
+from bench.load.people import POOR_OPENING, PREMIUM, PRICE_MICRO_S, People
+from rater.charging.embedded import server_binary
+
+ROOT = Path(__file__).resolve().parents[2]
+RATER = [str(Path(sys.executable).with_name("rater"))]
+START_S = 60.0
+STOP_S = 60.0
+DEBIAN = Path("/usr/bin/redis-server")
+_PLANS = """
+[plan.second]
+name = "By the second, prepaid"
+{common}
+[plan.second.thresholds]
+money_below = ["999.00", "990.00", "0.01"]
+
+[plan.credit]
+name = "By the second, postpaid"
+{common}
+[plan.credit.thresholds]
+money_below = ["0.00"]
+
+[plan.bundle]
+name = "Minutes included"
+{common}
+when_exhausted = "credit"
+[plan.bundle.thresholds]
+allowance_percent = [80, 100]
+money_below = ["99.00"]
+[[plan.bundle.allowance]]
+id = "near"
+classes = ["fixed", "mobile"]
+minutes = 8
+[[plan.bundle.allowance]]
+id = "far"
+classes = ["intl_fixed"]
+also = ["intl_mobile"]
+minutes = 4
+cycle = "weekly"
+"""
+_COMMON = """currency = "EUR"
+decimals = 6
+zone = "Europe/Paris"
+dial_plan = "e164"
+deck = "decks/retail.csv"
+max_call_s = 14400
+blocked_classes = ["premium", "satellite"]"""
+_CLASSES = {"331": "fixed", "336": "mobile", "44": "intl_fixed", "49": "intl_fixed", "1": "intl_fixed"}
+_MODALITIES = {
+    "prepaid": 'plan = "second"\nmodality = "prepaid"\nopening = "1000.00"\n',
+    "postpaid": 'plan = "credit"\nmodality = "postpaid"\ncredit_limit = "5000.00"\n',
+    "bundle": 'plan = "bundle"\nmodality = "allowance"\nopening = "100.00"\n',
+    "poor": f'plan = "second"\nmodality = "prepaid"\nopening = "{POOR_OPENING}"\n',
+}
+
+
+def write_catalog(folder: Path, people: People, switches: int, *, prefixes: int = 2_000) -> Path:
+    """`prefixes`: rows of the deck beyond those that are called."""
+    (folder / "decks").mkdir(parents=True, exist_ok=True)
+    (folder / "plans.toml").write_text(_PLANS.format(common=_COMMON))
+    limits = "limits = { both = 40, out = 35 }\n"
+    accounts = [
+        f"[account.{people.account(index)}]\n{_MODALITIES[people.modality(index)]}{limits}"
+        for index in [*range(0, people.usual, 5), *range(people.usual, people.usual + people.poor)]
+    ]
+    (folder / "accounts.toml").write_text("".join(accounts))
+    rows = ["line,account,endpoint,account_code,active,limit"]
+    for index in range(people.usual + people.poor):
+        line = people.line(index)
+        rows.append(f"{line},{people.account(index)},{line},{line},yes,4")
+    (folder / "lines.csv").write_text("\n".join(rows) + "\n")
+    names = [f"pbx{number}" for number in range(1, switches + 1)]
+    (folder / "switches.toml").write_text("".join(f"[switch.{name}]\n" for name in names))
+    trunks = "".join(
+        f'[trunk.{trunk}_{name}]\nswitch = "{name}"\npattern = "PJSIP/{trunk}-*"\nmax_calls = 100000\n'
+        for name in names
+        for trunk in ("trunk", "trunk2")
+    )
+    (folder / "trunks.toml").write_text(trunks)
+    write_deck(folder / "decks" / "retail.csv", prefixes)
+    return folder
+
+
+def write_deck(path: Path, prefixes: int) -> None:
+    """The prefixes that are called, premium ones, and others that nobody calls."""
+    rows = ["prefix,destination,class,price,per"]
+    for prefix, price_micro in PRICE_MICRO_S.items():
+        rows.append(f"{prefix},Called {prefix},{_CLASSES[prefix]},{price_micro / 1e6:.6f},1")
+    rows.append(f"{PREMIUM[:4]},Premium,premium,0.050000,1")
+    random, seen = Random(7), set(PRICE_MICRO_S)
+    while len(rows) < prefixes:
+        prefix = random.choice(("81", "86", "91", "7", "62", "20")) + str(random.randint(100_000, 9_999_999))
+        if prefix not in seen:
+            seen.add(prefix)
+            rows.append(f"{prefix},Elsewhere,intl_fixed,{random.choice((0.004, 0.006, 0.009)):.6f},1")
+    path.write_text("\n".join(rows) + "\n")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def stop(process: subprocess.Popen[Any]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@dataclass
+class Redis:
+    """A redis-server with an append-only file that is written through before every answer."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def binary(self) -> Path:
+        return DEBIAN if DEBIAN.exists() else server_binary()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), "appendonly": "yes",
+            "appendfsync": "always", "save": "", "daemonize": "no", "latency-tracking": "yes",
+            "slowlog-log-slower-than": "5000", "auto-aof-rewrite-min-size": "8gb",
+        }  # fmt: skip
+        words = [str(self.binary), *(word for name, value in settings.items() for word in (f"--{name}", value))]
+        with (self.folder / "redis.log").open("ab") as log:
+            self.process = subprocess.Popen(words, stdout=log, stderr=log)
+        deadline_s = time.monotonic() + START_S
+        while True:
+            try:
+                with self.client() as client:
+                    client.ping()
+                return
+            except redis.exceptions.RedisError:
+                if time.monotonic() > deadline_s or self.process.poll() is not None:
+                    raise RuntimeError(f"Redis did not start; see {self.folder}/redis.log") from None
+                time.sleep(0.05)
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            stop(self.process)
+
+    def kill(self) -> None:
+        """As a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+class Generator:
+    """The load generator's process: orders in, figures out. One order at a time."""
+
+    def __init__(self, folder: Path, people: People, switches: int, arguments: Sequence[str] = ()) -> None:
+        self.records = folder / "calls.bin"
+        words = [
+            sys.executable, "-m", "bench.load", "--switches", str(switches), "--usual", str(people.usual),
+            "--poor", str(people.poor), "--records", str(self.records), *arguments,
+        ]  # fmt: skip
+        self.process = subprocess.Popen(
+            words,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+        )
+        self.ports: list[int] = self.answer()["ports"]
+
+    def answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the load generator ended with {self.process.wait()}")
+        result: dict[str, Any] = json.loads(line)
+        return result
+
+    def tell(self, **order: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def ask(self, **order: Any) -> dict[str, Any]:
+        self.tell(**order)
+        return self.answer()
+
+
+@dataclass
+class Site:
+    """`with Site(…) as site`: everything runs, the daemon decides. Removed at the end, unless `keep`.
+
+    `charging`: keys of the settings' section; the slices are short, so that a call of some seconds needs an
+    extension."""
+
+    people: People
+    switches: int = 8
+    prefixes: int = 2_000
+    charging: str = "first_slice_s = 2\nlong_slice_s = 60\nextend_ahead_ms = 700\n"
+    generator_arguments: Sequence[str] = ()
+    keep: Path | None = None
+
+    def __enter__(self) -> Site:
+        self.folder = self.keep or Path(tempfile.mkdtemp(prefix="rater-bench-"))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.redis = Redis(self.folder / "redis")
+        self.daemon: subprocess.Popen[bytes] | None = None
+        self.generator: Generator | None = None
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _start(self) -> None:
+        self.redis.start()
+        self.load = Generator(self.folder, self.people, self.switches, self.generator_arguments)
+        self.generator = self.load
+        self.settings = self._write_settings(self.load.ports)
+        catalog = write_catalog(self.folder / "catalog", self.people, self.switches, prefixes=self.prefixes)
+        self.rater("catalog", "load", str(catalog))
+        self.start_daemon()
+        answer = self.load.answer()
+        assert answer == {"attended": True}, answer
+
+    def start_daemon(self) -> None:
+        with (self.folder / "daemon.log").open("ab") as log:
+            self.daemon = subprocess.Popen(
+                [*RATER, "serve", "--config", str(self.settings)], stdout=log, stderr=log, cwd=ROOT
+            )
+
+    def _write_settings(self, ports: Sequence[int]) -> Path:
+        path, secret = self.folder / "rater.toml", self.folder / "ami.secret"
+        secret.touch(mode=0o600)
+        secret.write_text("a secret of the load")
+        switches = "".join(
+            f'[[switch]]\nid = "pbx{number}"\nport = {port}\nsecret = {{ file = "{secret}" }}\nmode = "gate"\n'
+            for number, port in enumerate(ports, 1)
+        )
+        path.write_text(
+            f'[redis]\nurl = "{self.redis.url}"\n\n[charging]\n{self.charging}\n[metrics]\nport = {free_port()}\n\n'
+            f'[log]\nlevel = "warning"\n\n{switches}'
+        )
+        return path
+
+    def rater(self, *words: str) -> str:
+        """A command of the product, with this site's settings; its output. Raises CalledProcessError."""
+        done = subprocess.run(
+            [*RATER, *words, "--config", str(self.settings), "--json"], cwd=ROOT, capture_output=True, text=True
+        )
+        if done.returncode not in (0, 1):
+            raise RuntimeError(
+                f"rater {' '.join(words)} ended with {done.returncode}: {done.stderr or done.stdout}"
+            )
+        return done.stdout
+
+    @property
+    def pids(self) -> dict[str, int]:
+        assert self.daemon is not None
+        return {"daemon": self.daemon.pid, "redis": self.redis.pid}
+
+    def phase(self, rate: float, seconds: float, warm_s: float = 3.0) -> dict[str, Any]:
+        """Offer so many calls a second for so long; the figures."""
+        return self.load.ask(do="phase", rate=rate, seconds=seconds, warm_s=warm_s, pids=self.pids)
+
+    def drain(self, within_s: float = 30.0) -> int:
+        """No more calls; how many are still not over after that time."""
+        return int(self.load.ask(do="drain", within_s=within_s)["left"])
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.daemon is not None:
+            stop(self.daemon)
+        if self.generator is not None:
+            stop(self.generator.process)
+        self.redis.stop()
+        if self.keep is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def scratch(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="rater-bench-") as folder:
+        yield Path(folder)
