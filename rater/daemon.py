@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from rater import control
 from rater.catalog.publish import load_current, watch
 from rater.charging.embedded import EmbeddedRedis
+from rater.charging.moves import finish_moves
 from rater.charging.redis_client import open_client
 from rater.charging.redis_store import RedisStore
 from rater.charging.store_clock import StoreClock
@@ -117,7 +118,7 @@ class Daemon:
         self.leaders = {
             SwitchId(switch.id): SwitchLeader(
                 switch, switch.secret.read(), self.store, self.engine, self.metrics,
-                holder=self.holder, shards=redis.shards, is_ready=self._can_decide,
+                holder=self.holder, is_ready=self._can_decide,
             )
             for switch in settings.switch
         }  # fmt: skip
@@ -222,13 +223,17 @@ class Daemon:
         return None
 
     async def _finish_transfers(self) -> None:
-        """Transfers between shards that whoever began them left in the middle; finishing one twice does no harm."""
+        """Transfers and moves between shards that whoever began them left in the middle; finishing one twice does
+        no harm."""
         while True:
             with contextlib.suppress(RedisError, OSError, StoreError, TimeoutError):
                 for shard in map(Shard, range(self.settings.redis.shards)):
                     done = await finish_pending(self.store, shard, SystemClock().wall_ms())
                     if done:
                         log.info("transfers finished", shard=shard, transfers=done)
+                    moved = await finish_moves(self.store, shard)
+                    if moved:
+                        log.info("moves of accounts finished", shard=shard, moves=moved)
             await asyncio.sleep(TRANSFERS_S)
 
     async def _gauges(self, ready: asyncio.Event | None) -> None:

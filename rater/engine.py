@@ -100,10 +100,13 @@ class Engine:
         return self._catalog
 
     def set_catalog(self, catalog: Catalog) -> None:
-        """From now on new legs are rated by this version; live ones keep their quote."""
+        """From now on new legs are rated by this version; live ones keep their quote. Those that could get no more
+        ask again: they may be in a group now, or have a higher limit."""
         self._catalog = catalog
         for switch in self._switches.values():
             switch.rules = catalog.switches.get(switch.id, switch.rules)
+        for account in {account for _, account in self._legs.accounts()}:
+            self.money_arrived(account)
 
     def attach(
         self, switch: SwitchId, port: SwitchPort, *, epoch: int, fails_open: bool, warn_s: Sequence[int] = ()
@@ -137,7 +140,7 @@ class Engine:
         )
         record = resumed(session, switch, state)
         record.owner = state.owner
-        record.terms = self._terms(record)
+        self._renew(record)
         catalog = self._catalog
         reseller = catalog.resellers.get(ResellerId(facts.reseller)) if catalog is not None else None
         if reseller is not None:
@@ -383,18 +386,22 @@ class Engine:
 
     def _request(self, record: LiveLeg, command: ChargeCommand) -> Reserve | Answer | Extend | Settle:
         if isinstance(command, ExtendSlice | SettleLeg):
-            record.terms = self._terms(record)
+            self._renew(record)
             self._legs.note_owner(record)
         if isinstance(command, SettleLeg) and record.shadow:
             self._end_in_shadow(record, command.duration_s or 0)
         return request_of(record, command, self._policy.slice, self._clock.wall_ms())
 
-    def _terms(self, record: LiveLeg) -> Terms:
-        """As the catalogue has them now; an account that is no longer in it keeps what it had."""
-        if self._catalog is None or record.account not in self._catalog.accounts:
-            return self._in_mode(record, record.terms)
-        klass = record.session.facts.destination_class
-        return self._in_mode(record, self._catalog.terms(record.account, klass, self._clock.wall_ms()))
+    def _renew(self, record: LiveLeg) -> None:
+        """Its terms, and the shard in which they make sense, as the catalogue has them now; an account that is no
+        longer in it keeps what it had. Where the account really lives is the store's to know."""
+        terms, catalog = record.terms, self._catalog
+        account = catalog.accounts.get(record.account) if catalog is not None else None
+        if catalog is not None and account is not None:
+            klass = record.session.facts.destination_class
+            terms = catalog.terms(account.id, klass, self._clock.wall_ms())
+            record.shard = account.shard
+        record.terms = self._in_mode(record, terms)
 
     @staticmethod
     def _in_mode(record: LiveLeg, terms: Terms) -> Terms:

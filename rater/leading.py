@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -21,7 +21,7 @@ from rater.charging.store import ChargingStore
 from rater.config import SwitchSettings
 from rater.engine import Engine
 from rater.errors import StoreError
-from rater.ids import Shard, SwitchId
+from rater.ids import SwitchId
 from rater.metrics import Metrics
 from rater.switch.adapter import SwitchAdapter
 
@@ -33,6 +33,10 @@ log = structlog.get_logger(__name__)
 
 
 class LeadingStore(ChargingStore, Protocol):
+    async def legs_of(self, switch: SwitchId) -> Sequence[LegState]:
+        """All live legs of a switch, in whatever shards, each once."""
+        ...
+
     async def release(self, switch: SwitchId, holder: str) -> None:
         """Give the leadership up at once; no effect when another holds it."""
         ...
@@ -40,7 +44,7 @@ class LeadingStore(ChargingStore, Protocol):
 
 class SwitchLeader:
     """`adapter`: the attachment, while the switch is led. `lost` makes the leader give up at once: a newer one
-    writes for the switch. `holder` names this process; `shards`: how many the store has."""
+    writes for the switch. `holder` names this process."""
 
     def __init__(
         self,
@@ -51,7 +55,6 @@ class SwitchLeader:
         metrics: Metrics,
         *,
         holder: str,
-        shards: int,
         is_ready: Callable[[], bool],
     ) -> None:
         self.switch = SwitchId(settings.id)
@@ -63,7 +66,6 @@ class SwitchLeader:
         self._engine = engine
         self._metrics = metrics
         self._holder = holder
-        self._shards = shards
         self._is_ready = is_ready
         self._led_with = 0
         """The last epoch. Each attachment has its own: what the one before asked for and was not answered, and may
@@ -120,16 +122,13 @@ class SwitchLeader:
     async def _attach(self, adapter: SwitchAdapter) -> None:
         while True:
             try:
-                stored = await self._stored_legs()
+                stored = await self._store.legs_of(self.switch)
                 break
             except AWAY as error:
                 log.warning("cannot read the live legs", switch=self.switch, error=str(error))
                 await asyncio.sleep(LEASE_MS / 3000)
         self._engine.adopt(self.switch, stored)
         await adapter.run()
-
-    async def _stored_legs(self) -> list[LegState]:
-        return [leg for shard in range(self._shards) for leg in await self._store.legs(Shard(shard), self.switch)]
 
     async def _hand_over(self) -> None:
         """So that a standby need not wait until the lease runs out."""

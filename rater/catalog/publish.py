@@ -4,7 +4,7 @@
     <prefix>:catalog:v:<n>     a snapshot, whole; the last KEPT versions stay
     <prefix>:catalog:current   the number in force; setting it is the publication
     <prefix>:catalog           channel: the number, when it changes
-    <prefix>:shards            hash: account → shard, given once and never changed
+    <prefix>:shards            hash: account → shard, given once and changed only by moving the account
     <prefix>:opened            hash: account → opening balance as posted, micro-units
 
 A publication first checks and places everything; the last step is the one key that makes it count, so whatever
@@ -23,9 +23,12 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, WatchError
 
+from rater.catalog.gather import finish_all, gather_groups
 from rater.catalog.model import Account
 from rater.catalog.snapshot import Snapshot
+from rater.charging.keys import places_key
 from rater.charging.model import Post, PostKind, Reply, Request, Status
+from rater.charging.moves import MovingStore
 from rater.errors import CatalogError, ConfigError, InputError, StoreError
 from rater.ids import AccountId, OpId, ResellerId, Shard
 from rater.money import format_amount
@@ -36,19 +39,21 @@ _BATCH = 500
 log = structlog.get_logger(__name__)
 
 
-class Asker(Protocol):
-    """What is needed of a `ChargingStore`."""
+class PublishingStore(MovingStore, Protocol):
+    """What is needed of a store."""
 
     async def ask(self, request: Request) -> Reply: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """`opened`: accounts whose opening balance was posted now. `notes`: what the user should know."""
+    """`opened`: accounts whose opening balance was posted now. `moved`: those that came to another shard, where the
+    owner of their group lives. `notes`: what the user should know."""
 
     version: int
     opened: tuple[AccountId, ...]
     notes: tuple[str, ...]
+    moved: tuple[AccountId, ...] = ()
 
 
 def current_key(prefix: str) -> str:
@@ -61,7 +66,7 @@ def version_key(prefix: str, version: int) -> str:
 
 async def publish(
     redis: Redis,
-    store: Asker,
+    store: PublishingStore,
     snapshot: Snapshot,
     *,
     prefix: str,
@@ -71,12 +76,16 @@ async def publish(
 ) -> Published:
     """Make `snapshot` the catalogue in force, after opening its new accounts.
 
-    Raises StoreError when Redis fails on the way; the old catalogue is then still in force, and doing it again is
-    safe. Raises ConfigError when an account lives in a shard that the settings no longer have.
+    Raises StoreError when Redis fails on the way, or live calls keep an account from joining its group: the old
+    catalogue is still in force, and doing it again is safe. Raises ConfigError when the settings no longer have an
+    account's shard.
     """
     try:
         progress("accounts")
-        places = await place_accounts(redis, prefix, list(snapshot.accounts), shards, snapshot.sharing.owner)
+        await finish_all(store, shards)
+        owner_of = snapshot.sharing.owner
+        places = await place_accounts(redis, prefix, list(snapshot.accounts), shards, owner_of)
+        places, moved = await gather_groups(store, places, owner_of, progress=progress)
         resellers = await place_resellers(redis, prefix, list(snapshot.resellers), shards)
         placed = snapshot.placed(places, 0)
         opened, notes = await _open_accounts(redis, store, placed, prefix, now_ms)
@@ -94,7 +103,7 @@ async def publish(
         raise StoreError(
             f"the catalogue could not be published: {error}", hint="The old one is still in force. Load it again."
         ) from error
-    return Published(version, opened, notes)
+    return Published(version, opened, notes, moved)
 
 
 async def place_accounts(
@@ -104,26 +113,18 @@ async def place_accounts(
     shards: int,
     owner_of: Callable[[AccountId], AccountId | None] = lambda account: None,
 ) -> dict[AccountId, Shard]:
-    """The shard of each account; new accounts are spread by name, those of a sharing group live with its owner.
-    Whoever comes first decides. Raises ConfigError when an account's place is none that it may have."""
+    """The shard of each account; new accounts are spread by name, new members of a sharing group live with its
+    owner. Whoever comes first decides. Raises ConfigError when the settings do not have an account's shard."""
     members = [account for account in accounts if owner_of(account) is not None]
     places = await _place(redis, prefix, [account for account in accounts if owner_of(account) is None], shards, {})
     beside = {member: places[owner] for member in members if (owner := owner_of(member)) is not None}
-    places |= await _place(redis, prefix, members, shards, beside)
-    apart = sorted(member for member, shard in beside.items() if places[member] != shard)
-    if apart:
-        raise ConfigError(
-            f"{len(apart)} accounts live in another shard than the owner of their group, such as {apart[0]} in "
-            f"shard {places[apart[0]]} and {owner_of(apart[0])} in shard {beside[apart[0]]}",
-            hint="Only accounts of one shard can share. Make a new account in the group, and transfer the balance.",
-        )
-    return places
+    return places | await _place(redis, prefix, members, shards, beside)
 
 
 async def _place(
     redis: Redis, prefix: str, accounts: Sequence[AccountId], shards: int, beside: Mapping[AccountId, Shard]
 ) -> dict[AccountId, Shard]:
-    key = f"{prefix}:shards"
+    key = places_key(prefix)
     places: dict[AccountId, Shard] = {}
     for batch in _batches(accounts):
         pipe = redis.pipeline(transaction=False)
@@ -136,7 +137,8 @@ async def _place(
         raise ConfigError(
             f"{len(astray)} accounts live in shards that the settings do not have, such as {astray[0]} in shard "
             f"{places[astray[0]]}",
-            hint=f"Set [redis] shards to at least {max(places.values()) + 1}: accounts do not move.",
+            hint=f"Set [redis] shards to at least {max(places.values()) + 1}, or move the accounts first: "
+            "rater account move.",
         )
     return places
 
@@ -151,7 +153,7 @@ async def place_resellers(
 
 
 async def _open_accounts(
-    redis: Redis, store: Asker, snapshot: Snapshot, prefix: str, now_ms: int
+    redis: Redis, store: PublishingStore, snapshot: Snapshot, prefix: str, now_ms: int
 ) -> tuple[tuple[AccountId, ...], tuple[str, ...]]:
     """Post the opening balance of each account not yet opened. Repeating it posts nothing twice."""
     key = f"{prefix}:opened"

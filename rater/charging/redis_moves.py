@@ -10,15 +10,15 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from rater.charging.keys import Keys, places_key, script
-from rater.charging.moves import AwayState, Move, MoveRefusal
+from rater.charging.moves import AwayState, Move, MoveRefusal, live_legs
 from rater.charging.packed import parse_sequence, sequence
-from rater.charging.records import AccountState
+from rater.charging.records import AccountState, LegState
 from rater.charging.redis_reads import PAGE, RedisReads
 from rater.charging.states import recorded
 from rater.charging.wire import to_account, to_leg
 from rater.charging.wire_moves import Parcel, leg_payers, of_homes, to_away, to_homes
 from rater.errors import StoreUnavailable
-from rater.ids import AccountId, LegId, Shard
+from rater.ids import AccountId, LegId, Shard, SwitchId
 
 PARCEL_KEPT_MS = 7 * 86_400_000
 """How long what was moved is kept in the old shard, though it has arrived."""
@@ -56,6 +56,10 @@ class RedisMoves(RedisReads):
         data = await self.redis.get(keys.moving(move.account))
         stored = Parcel.unpack(data).account if data else b""
         return to_account(move.account, stored) if stored else None
+
+    async def legs_of(self, switch: SwitchId) -> Sequence[LegState]:
+        """All live legs of a switch, in whatever shards, each once. Finishes the moves under way."""
+        return await live_legs(self, self.shards, switch)
 
     # -- the steps -----------------------------------------------------------------------------------------------
 

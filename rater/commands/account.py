@@ -31,9 +31,10 @@ group = typer.Typer(help="Balances and grants: look, and move by hand.", no_args
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to the command line."""
-    from rater.commands import account_moves
+    from rater.commands import account_moves, account_shard
 
     account_moves.register(group)
+    account_shard.register(group)
     app.add_typer(group, name="account")
 
 

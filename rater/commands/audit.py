@@ -52,15 +52,16 @@ def audit(
 
     Calls may go on meanwhile. The ledger is its archived part (rater ledger archive) and the entries in Redis.
     """
-    count, faults = asyncio.run(_audit(config, hidden=as_json))
+    count, moving, faults = asyncio.run(_audit(config, hidden=as_json))
     if metrics_file is not None:
         _write_metrics(metrics_file, count, len(faults))
     if as_json:
-        print_json({"accounts": count, "balanced": not faults, "faults": faults})
+        print_json({"accounts": count, "moving": moving, "balanced": not faults, "faults": faults})
     else:
         for fault in faults:
             console.print(fault, highlight=False)
-        console.print(f"{count} accounts, {len(faults)} differences", highlight=False)
+        on_their_way = f", {moving} on their way to another shard" if moving else ""
+        console.print(f"{count} accounts{on_their_way}, {len(faults)} differences", highlight=False)
     if faults:
         raise typer.Exit(1)
 
@@ -72,33 +73,39 @@ def _write_metrics(path: Path, accounts: int, faults: int) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}", hint="Name another: --metrics-file.") from error
 
 
-async def _audit(config: Path | None, *, hidden: bool) -> tuple[int, list[str]]:
+async def _audit(config: Path | None, *, hidden: bool) -> tuple[int, int, list[str]]:
+    """How many accounts there are, how many are on their way, what differs."""
     settings = settings_of(config)
-    count, faults = 0, []
+    count, moving, faults = 0, 0, []
     async with open_store(settings) as store:
         for shard in map(Shard, range(settings.redis.shards)):
             states, found = await audit_shard(store, shard, hidden=hidden)
             count += states
             faults += found
-    return count, faults
+            moving += len(await store.moves(shard))
+    return count, moving, faults
 
 
 async def audit_shard(store: RedisStore, shard: Shard, *, hidden: bool = True) -> tuple[int, list[str]]:
-    """How many accounts the shard has, and what differs, in words.
+    """How many accounts the shard has, and what differs, in words. One on its way to another shard is in neither:
+    its ledger is at zero then.
 
     The first pass reads pages while calls settle. Those that differ in it are looked at again: balance and ledger
     as of one moment, what live legs hold several times, since no moment is common to all legs.
     """
     ledger, count = ShardLedger(store, shard), 0
     differing: dict[AccountId, list[str]] = {}
+    seen: set[AccountId] = set()
     with _progress(await _size(store, shard), shard, hidden=hidden) as advance:
         totals, last = await ledger.total()
         held = await _held(store, shard)
         async for state in store.each_account(shard):
             count += 1
             advance(1)
+            seen.add(state.account)
             if differences(state, totals.get(state.account, {}), held):
                 differing[state.account] = []
+    differing |= {account: [] for account, sums in totals.items() if sums and account not in seen}
     for _ in range(LOOK_AGAIN):
         if differing:
             held = await _held(store, shard)
@@ -115,8 +122,15 @@ async def _again(
 ) -> tuple[dict[AccountId, list[str]], str]:
     found: dict[AccountId, list[str]] = {}
     for start in range(0, len(accounts), PAGE):
-        states, last = await ledger.states(accounts[start : start + PAGE], totals, last)
+        page = accounts[start : start + PAGE]
+        states, last = await ledger.states(page, totals, last)
         found |= {state.account: differences(state, totals[state.account], held) for state in states}
+        absent = set(page) - found.keys()
+        found |= {
+            account: [f"{account}: its ledger is not at zero, and it is not here"]
+            for account in absent
+            if totals.get(account)
+        }
     return {account: faults for account, faults in found.items() if faults}, last
 
 

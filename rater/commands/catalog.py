@@ -51,7 +51,11 @@ def load(folder: Folder, config: ConfigOption = None, as_json: JsonOption = Fals
         published = asyncio.run(_publish(settings, snapshot, step))
     summary = describe(snapshot)
     if as_json:
-        result = {"opened": list(published.opened), "notes": list(published.notes)}
+        result = {
+            "opened": list(published.opened),
+            "moved": list(published.moved),
+            "notes": list(published.notes),
+        }
         print_json({"ok": True, "version": published.version, "folder": str(folder), **summary, **result})
         return
     console.print(
@@ -60,6 +64,11 @@ def load(folder: Folder, config: ConfigOption = None, as_json: JsonOption = Fals
     if published.opened:
         console.print(f"{len(published.opened)} accounts opened: {escape(', '.join(published.opened[:20]))}"
                       + (" …" if len(published.opened) > 20 else ""))  # fmt: skip
+    if published.moved:
+        console.print(
+            f"{len(published.moved)} accounts moved to the shard of their group's owner: "
+            f"{escape(', '.join(published.moved[:20]))}" + (" …" if len(published.moved) > 20 else "")
+        )
     for note in published.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True)
 

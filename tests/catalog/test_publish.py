@@ -24,11 +24,13 @@ from rater.catalog.publish import (
 )
 from rater.catalog.snapshot import Snapshot
 from rater.charging.embedded import EmbeddedRedis
-from rater.charging.model import Post, PostKind, Reply, Request
+from rater.charging.model import Post, PostKind, Reply, Request, Reserve, Settle
+from rater.charging.moves import Move
 from rater.charging.redis_store import RedisStore
-from rater.charging.terms import Terms
+from rater.charging.terms import Share, SlicePolicy, Terms
 from rater.errors import CatalogError, ConfigError, StoreError, StoreUnavailable
-from rater.ids import AccountId, OpId, Shard
+from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
+from rater.money import Quote, Segment
 
 from .support import ACCOUNTS, FILES, run, run_json, write
 
@@ -197,8 +199,8 @@ def test_account_credited_before_it_is_opened_gets_both(server: EmbeddedRedis, s
     asyncio.run(main())
 
 
-class Deaf:
-    """A store that never answers."""
+class Deaf(RedisStore):
+    """A store that answers no request."""
 
     async def ask(self, request: Request) -> Reply:
         raise StoreUnavailable("no answer")
@@ -210,7 +212,7 @@ def test_nothing_is_published_when_an_account_cannot_be_opened(server: EmbeddedR
             await load(redis, store, small)
             await redis.delete(f"{P}:opened")
             with pytest.raises(StoreError):
-                await publish(redis, Deaf(), small, prefix=P, shards=1, now_ms=NOW_MS)
+                await publish(redis, Deaf(server.url, prefix=P), small, prefix=P, shards=1, now_ms=NOW_MS)
             assert await redis.get(current_key(P)) == b"1"
             assert await redis.keys(f"{P}:catalog:v:*") == [f"{P}:catalog:v:1".encode()]
 
@@ -240,10 +242,83 @@ def test_members_of_a_group_live_with_its_owner(server: EmbeddedRedis) -> None:
         async with opened(server) as (redis, _):
             places = await place_accounts(redis, P, [*names, owner], 8, dict.fromkeys(names, owner).get)
             assert set(places.values()) == {places[owner]}
-            alone = AccountId("alone")
-            await redis.hset(f"{P}:shards", alone, (places[owner] + 1) % 8)
-            with pytest.raises(ConfigError, match="owner of their group, such as alone"):
-                await place_accounts(redis, P, [owner, alone], 8, {alone: owner}.get)
+
+    asyncio.run(main())
+
+
+GROUP = """
+[group.family]
+owner = "bob"
+money = true
+
+[group.family.member.ann]
+"""
+
+
+def in_two_shards(names: tuple[AccountId, AccountId] = (ANN, BOB)) -> dict[str, str]:
+    return {str(name): str(shard) for shard, name in enumerate(names)}
+
+
+def test_a_member_that_lives_elsewhere_moves_to_its_owner(
+    server: EmbeddedRedis, small: Snapshot, tmp_path: Path
+) -> None:
+    joined = FILES | {"accounts.toml": ACCOUNTS + GROUP}
+
+    async def main() -> None:
+        async with opened(server, shards=2) as (redis, store):
+            await redis.hset(f"{P}:shards", mapping=in_two_shards())
+            await load(redis, store, small, shards=2)
+            result = await load(redis, store, read_catalog(write(tmp_path / "joined", joined)), shards=2)
+            assert result.moved == (ANN,)
+            current = await load_current(redis, P)
+            assert current is not None
+            assert (current.accounts[ANN].shard, current.accounts[BOB].shard) == (1, 1)
+            assert await redis.hget(f"{P}:shards", "ann") == b"1"
+            [state] = [state for state in await store.accounts(Shard(1)) if state.account == ANN]
+            assert state.balance_micro == 12_500_000
+            again = await load(redis, store, small, shards=2)
+            assert (again.moved, again.opened) == ((), ())
+
+    asyncio.run(main())
+
+
+def test_a_publication_finishes_moves_before_it_says_where_accounts_live(
+    server: EmbeddedRedis, small: Snapshot
+) -> None:
+    async def main() -> None:
+        async with opened(server, shards=2) as (redis, store):
+            await redis.hset(f"{P}:shards", mapping=in_two_shards())
+            await load(redis, store, small, shards=2)
+            begun = await store.begin_move(Shard(0), ANN, Shard(1))
+            assert isinstance(begun, Move)
+            await store.take_out(begun)
+            await load(redis, store, small, shards=2)
+            current = await load_current(redis, P)
+            assert current is not None
+            assert current.accounts[ANN].shard == 1
+
+    asyncio.run(main())
+
+
+def test_while_calls_draw_on_another_group_nothing_is_published(
+    server: EmbeddedRedis, small: Snapshot, tmp_path: Path
+) -> None:
+    joined = FILES | {"accounts.toml": ACCOUNTS + GROUP}
+    quote = Quote((Segment(0, 1, 10_000, 1),), "EUR", "fixed")
+    before = Terms(share=Share(AccountId("cid"), Terms()))
+
+    async def main() -> None:
+        async with opened(server, shards=2) as (redis, store):
+            await redis.hset(f"{P}:shards", mapping=in_two_shards())
+            await load(redis, store, small, shards=2)
+            head = (Shard(0), ANN, LegId("pbx1.a.1"), SwitchId("pbx1"), 1, NOW_MS)
+            leg = Reserve(OpId("pbx1.a.1:1"), *head, quote, before, (), SlicePolicy(), False, b"\x80")
+            await store.ask(leg)
+            with pytest.raises(StoreError, match="ann: its live calls draw on the sharing group"):
+                await load(redis, store, read_catalog(write(tmp_path / "joined", joined)), shards=2)
+            assert await redis.get(current_key(P)) == b"1"
+            await store.ask(Settle(OpId("pbx1.a.1:2"), *head, 5, before, True, b"\x80"))
+            assert (await load(redis, store, read_catalog(tmp_path / "joined"), shards=2)).moved == (ANN,)
 
     asyncio.run(main())
 

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rater.charging.model import Extend, Reserve, Settle
+from rater.charging.moves import Move
 from rater.charging.redis_store import RedisStore
 from rater.charging.terms import SlicePolicy, Terms
 from rater.cli import app
@@ -48,7 +49,7 @@ def run(config: Path) -> Run:
     """A command of the group `account`; its JSON, or with `fails` its exit code and what it says."""
 
     def invoke(*words: str, fails: int = 0) -> Any:
-        names = 2 if words[0] == "account" else 1
+        names = 2 if words[0] in ("account", "catalog") else 1
         result = CliRunner().invoke(app, [*words[:names], "-c", str(config), "--json", *words[names:]])
         if fails or result.exception:
             error = result.exception
@@ -182,7 +183,7 @@ def test_the_audit_finds_what_does_not_agree(run: Run, config: Path, prefix: str
     run("account", "grant", "ann", "10m", "--op-id", "g1")
     run("account", "grant", "ann", "3.00", "--op-id", "g2")
     call(config, "ann", "pbx1.b.9", None)
-    assert run("audit") == {"accounts": 4, "balanced": True, "faults": []}
+    assert run("audit") == {"accounts": 4, "moving": 0, "balanced": True, "faults": []}
     shard = shard_of(config, "ann")
     with server.client() as client:
         client.delete(f"{prefix}:{{{shard}}}:leg:pbx1.b.9")
@@ -196,3 +197,54 @@ def test_the_audit_finds_what_does_not_agree(run: Run, config: Path, prefix: str
         "ann: the ledger's sum for g2 is 0.00, recorded is 3.00",
         "ann: what live legs hold of g1 is 0 s, recorded is 30 s",
     ]
+
+
+def test_a_moved_account_is_served_by_every_command(run: Run, config: Path) -> None:
+    call(config, "ann", "pbx1.b.7", 40)
+    here = shard_of(config, "ann")
+    there = 1 - here
+    assert run("account", "move", "ann", "--to", str(there)) == {
+        "account": "ann", "from": here, "shard": there, "moved": True,
+    }  # fmt: skip
+    assert run("account", "move", "ann", "--to", str(there))["moved"] is False
+    assert shard_of(config, "ann") == there
+    assert run("account", "show", "ann")["balance"] == "12.10"
+    assert run("account", "refund", "ann", "pbx1.b.7", "0.30", "--op-id", "r1")["balance"] == "12.40"
+    assert "refund_too_large" in run("account", "refund", "ann", "pbx1.b.7", "0.11", "--op-id", "r2", fails=1)
+    assert run("account", "transfer", "ann", "bob", "1.00", "--op-id", "t1")["balance"] == "11.40"
+    run("account", "move", "ann", "--to", str(here))
+    assert run("account", "credit", "ann", "1.00", "--op-id", "c1")["balance"] == "12.40"
+    assert run("account", "refund", "ann", "pbx1.b.7", "0.30", "--op-id", "r1")["repeated"]
+    assert run("audit") == {"accounts": 4, "moving": 0, "balanced": True, "faults": []}
+
+
+def test_the_audit_holds_while_an_account_is_on_its_way(run: Run, config: Path) -> None:
+    here = shard_of(config, "ann")
+    store = _store(config)
+
+    async def leave() -> None:
+        begun = await store.begin_move(here, AccountId("ann"), Shard(1 - here))
+        assert isinstance(begun, Move)
+        await store.take_out(begun)
+        state = await store.under_way(begun)
+        assert state is not None
+        assert state.balance_micro == 1250 * CENT
+        await store.redis.aclose()
+
+    asyncio.run(leave())
+    assert run("audit") == {"accounts": 3, "moving": 1, "balanced": True, "faults": []}
+    assert run("account", "show", "ann")["balance"] == "12.50"
+    assert run("account", "credit", "ann", "1.00", "--op-id", "c1")["balance"] == "13.50"
+    assert run("audit") == {"accounts": 4, "moving": 0, "balanced": True, "faults": []}
+
+
+def test_what_may_not_move_is_explained(run: Run, config: Path, tmp_path: Path) -> None:
+    assert "there is no shard 2" in run("account", "move", "ann", "--to", "2", fails=2)
+    assert "no account 'nobody'" in run("account", "move", "nobody", "--to", "1", fails=2)
+    with (tmp_path / "catalog" / "accounts.toml").open("a") as file:
+        file.write('\n[group.family]\nowner = "bob"\n\n[group.family.member.ann]\n')
+    run("catalog", "load", str(tmp_path / "catalog"))
+    shard = shard_of(config, "bob")
+    assert shard_of(config, "ann") == shard
+    assert "in the group of bob" in run("account", "move", "ann", "--to", str(1 - shard), fails=2)
+    assert "owns the group of ann" in run("account", "move", "bob", "--to", str(1 - shard), fails=2)

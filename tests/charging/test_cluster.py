@@ -271,7 +271,7 @@ def test_a_daemon_charges_on_while_a_master_is_replaced(cluster: Cluster, tmp_pa
             await hung_up(here, redis, shard)
             await redis.aclose()
             found = await asyncio.to_thread(rater, tmp_path, "audit", "--json")
-            assert json.loads(found) == {"accounts": 4, "balanced": True, "faults": []}
+            assert json.loads(found) == {"accounts": 4, "moving": 0, "balanced": True, "faults": []}
         event, hung = [json.loads(line) for path in (tmp_path / "files").iterdir() for line in path.open()]
         assert hung["duration_s"] < event["duration_s"]
         assert (event["account"], event["amount_micro"], event["grade"]) == ("RICH", 100_000, "observed")

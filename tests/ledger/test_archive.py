@@ -369,7 +369,7 @@ def test_the_command_line(server: EmbeddedRedis, prefix: str, tmp_path: Path) ->
     assert command("ledger", "verify", *config) == (
         0, {"entries": after["shards"][0]["archived"], "whole": True, "faults": []},
     )  # fmt: skip
-    assert command("audit", *config) == (0, {"accounts": 3, "balanced": True, "faults": []})
+    assert command("audit", *config) == (0, {"accounts": 3, "moving": 0, "balanced": True, "faults": []})
     code, said = command("ledger", "archive", "--before", "soon", *config)
     assert (code, "is no month" in said) == (2, True)
     Path(moved["files"][1]["file"]).unlink()

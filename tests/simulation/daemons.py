@@ -48,7 +48,7 @@ class Daemon:
                     id=switch.plan.name, port=switch.plan.port, mode=switch.plan.mode, fail=switch.plan.fail
                 ),  # type: ignore[arg-type]  # checked by pydantic
                 SECRET, self.store, self.engine, Metrics(),
-                holder=name, shards=1, is_ready=lambda: self.store.available,
+                holder=name, is_ready=lambda: self.store.available,
             )
             for switch in world.switches.values()
         }  # fmt: skip

@@ -305,6 +305,9 @@ class SimStore:
         await self._reach()
         return self._server.legs(switch)
 
+    async def legs_of(self, switch: SwitchId) -> Sequence[LegState]:
+        return await self.legs(SHARD, switch)
+
     async def leg(self, shard: Shard, leg: LegId) -> LegState | None:
         await self._reach()
         return next((state for state in self._server.legs() if state.leg == leg), None)
