@@ -67,9 +67,10 @@ leg[2], leg[3], leg[6], leg[7] = n, reply, granted, final
 if seen > leg[13] then leg[13] = seen end
 for i = 1, #pieces do leg[PIECES + i - 1] = pieces[i] end
 if owner then
+  local owner_id = leg[8] .. ''
   owner[10] = owner[10] + waits - waited
   call('MSET', KEYS[4], pack(unpack(account)), KEYS[1], pack(unpack(leg)), KEYS[6], pack(unpack(owner)))
-  if not held[4] then call('SADD', KEYS[7], leg[8]) end
+  if not held[4] then call('SADD', KEYS[7], owner_id) end
 else
   call('MSET', KEYS[4], pack(unpack(account)), KEYS[1], pack(unpack(leg)))
 end

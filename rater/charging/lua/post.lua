@@ -78,10 +78,13 @@ else
   move(account, change)
 end
 local reply = pack(0, 0, 0, 0, amount, account[2], account[3])
+local wakes, other_before, wakes_other = account[10] > 0 and change > 0
+if other then
+  other_before, wakes_other = other[2], other[10] > 0
+  move(other, amount)
+end
 call('SET', KEYS[1], pack(digest, reply, account_id), 'PX', kept_ms)
 if other then
-  local other_before = other[2]
-  move(other, amount)
   call('MSET', KEYS[2], pack(unpack(account)), KEYS[6], pack(unpack(other)))
   call('SADD', KEYS[3], account_id, other_id)
   call('XADD', KEYS[4], '*', 'account', other_id, 'e', pack(op, now, remark, cause, '', 0, other_before, other[2]))
@@ -95,6 +98,6 @@ if change ~= 0 then
   call('XADD', KEYS[4], '*', 'account', account_id, 'e', pack(op, now, remark, cause, '', 0, before, account[2]))
 end
 if #thresholds > 0 then announce(account, thresholds, levels_before, KEYS[5], op, account_id, now) end
-if account[10] > 0 and change > 0 then call('PUBLISH', wake, account_id) end
-if other and other[10] > 0 then call('PUBLISH', wake, other_id) end
+if wakes then call('PUBLISH', wake, account_id) end
+if wakes_other then call('PUBLISH', wake, other_id) end
 return reply .. '\0'
