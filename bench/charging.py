@@ -4,11 +4,12 @@ An account here has five grants (two allowances; three made by hand, of seconds 
 leg costs a cent a second. Measured on a server of its own, by its own count (INFO commandstats), in one run,
 `ROUNDS` times over:
 
-- `reserve`, `extend`, `settle`: µs of the server's time for one, and how many Redis commands its script gives
+- `reserve`, `extend`, `settle`: µs of the server's time for one, and how many Redis commands it gives; as
+  `functions` of a library (Redis 7 and newer) and as `scripts` (EVALSHA)
 - `apart`: the time of those very commands, as MONITOR saw them, sent one by one without a script
 - `bare`: an EVALSHA of `return 1`
-- `state`: a script that reads an account and its leg, unpacks both, packs and writes them, and does nothing else:
-  the least that any operation on a leg costs with state packed as it is
+- `floor`: the same keys and arguments given to what only gives the commands of one such call, their words written
+  out, and decides nothing: whatever gives these commands costs at least that
 - `memory`: bytes of an idle account, of one that still has its postings and ledger entries, and of a live leg
 """
 
@@ -33,8 +34,9 @@ import msgpack
 import redis
 
 from rater.charging.embedded import server_binary
-from rater.charging.keys import Keys, digest, load_scripts
+from rater.charging.keys import Keys
 from rater.charging.model import Extend, Post, PostGrant, PostKind, Request, Reserve, Settle, Status
+from rater.charging.scripts import Forms
 from rater.charging.terms import AllowanceTerm, GrantSpec, Lease, Resource, SlicePolicy, Terms
 from rater.charging.wire import from_reply, reserve_needs, to_call
 from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
@@ -51,12 +53,6 @@ SLICES = SlicePolicy(30, 60, 2)
 KEYS = Keys("rater", Shard(0))
 SWITCH = SwitchId("pbx1")
 PHASES = ("reserve", "extend", "settle")
-_STATE = """
-for i = 1, 2 do
-  local values = {cmsgpack.unpack(redis.call('GET', KEYS[i]))}
-  redis.call('SET', KEYS[i], cmsgpack.pack(unpack(values)), 'KEEPTTL')
-end
-"""
 _WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 
 
@@ -72,16 +68,21 @@ def measure(size: int) -> dict[str, Any]:
     """Everything said above, over so many accounts and legs (time over TIMED_MOST at most)."""
     with server() as client:
         version = client.info("server")["redis_version"]
-        rounds = [_round(client, min(size, TIMED_MOST)) for _ in range(ROUNDS)]
-        return {
-            "redis": version,
-            "bare_us": _spread([each["bare"]["us"] for each in rounds]),
-            "state_us": _spread([each["state"]["us"] for each in rounds]),
-            **{
-                phase: _figures([each[phase] for each in rounds], [each["bare"] for each in rounds])
-                for phase in PHASES
-            },
-            "memory": {"accounts": size, "aim_bytes": AIM_BYTES, **_memory(client, size)},
+        newest = int(version.split(".")[0]) >= 7
+        kinds = {"functions": True, "scripts": False} if newest else {"scripts": False}
+        timed = min(size, TIMED_MOST)
+        rounds = [
+            {kind: _round(client, timed, Forms(functions=functions)) for kind, functions in kinds.items()}
+            for _ in range(ROUNDS)
+        ]
+        found: dict[str, Any] = {"redis": version}
+        for kind in kinds:
+            each = [one[kind] for one in rounds]
+            found[kind] = {"bare_us": _spread([one["bare"]["us"] for one in each])} | {
+                phase: _figures([one[phase] for one in each], [one["bare"] for one in each]) for phase in PHASES
+            }
+        return found | {
+            "memory": {"accounts": size, "aim_bytes": AIM_BYTES, **_memory(client, size, Forms(functions=newest))}
         }
 
 
@@ -160,15 +161,19 @@ def _facts(n: int) -> bytes:
 class Caller:
     """Sends requests as the store does, in pipelines."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, forms: Forms) -> None:
         self._client = client
-        self._names = {name: digest(body) for name, body in load_scripts().items()}
-        for body in load_scripts().values():
-            client.script_load(body)
+        self.forms = forms
+        for command in forms.loading():
+            try:
+                client.execute_command(*command)
+            except redis.ResponseError as refusal:
+                assert forms.forgives(str(refusal)), refusal
         self._needs: dict[str, bytes] = {}
 
-    def send(self, requests: Iterator[Request]) -> None:
-        """Raises AssertionError unless each is done."""
+    def send(self, requests: Iterator[Request], instead: tuple[str, str] | None = None) -> None:
+        """Raises AssertionError unless each is done. `instead`: the two words of another call with the same keys
+        and arguments, whose answers are not looked at."""
         pipe = self._client.pipeline(transaction=False)
         for request in requests:
             needs = b""
@@ -177,46 +182,46 @@ class Caller:
             elif isinstance(request, Extend | Settle):
                 needs = self._needs[request.leg]
             script, keys, arguments = to_call(request, KEYS, needs)
-            pipe.execute_command("EVALSHA", self._names[script], len(keys), *keys, *arguments)
+            pipe.execute_command(*(instead or self.forms.call(script)), len(keys), *keys, *arguments)
             if len(pipe) == BATCH:
-                _all_ok(pipe.execute())
-        _all_ok(pipe.execute())
+                _all_ok(pipe.execute(), instead)
+        _all_ok(pipe.execute(), instead)
 
 
-def _all_ok(answers: Sequence[Any]) -> None:
+def _all_ok(answers: Sequence[Any], instead: object) -> None:
     for answer in answers:
-        assert from_reply(answer).status is Status.OK, from_reply(answer)
+        assert instead is not None or from_reply(answer).status is Status.OK, from_reply(answer)
 
 
 # -- time ----------------------------------------------------------------------------------------------------------
 
 
-def _round(client: redis.Redis, size: int) -> dict[str, dict[str, float]]:
+def _round(client: redis.Redis, size: int, forms: Forms) -> dict[str, dict[str, float]]:
     """One measurement of each: µs of one call, and commands in it."""
     found: dict[str, dict[str, float]] = {"bare": _bare(client, size)}
     seen: dict[str, list[list[bytes]]] = {}
     client.flushall()
-    caller = Caller(client)
+    caller = Caller(client, forms)
     caller.send(accounts(size))
     for phase in PHASES:
         client.config_resetstat()
         caller.send(legs(phase, size))
         stats = _stats(client)
-        script_us = stats.pop("evalsha")[1]
-        found[phase] = {"us": script_us / size, "commands": sum(calls for calls, _ in stats.values()) / size}
-        if phase == "extend":
-            found["state"] = _state(client, size)
+        calls_us = sum(stats.pop(name)[1] for name in ("evalsha", "fcall") if name in stats)
+        found[phase] = {"us": calls_us / size, "commands": sum(calls for calls, _ in stats.values()) / size}
     client.flushall()
-    caller = Caller(client)
+    caller = Caller(client, forms)
     caller.send(accounts(size))
     with _watched(client) as watched:
         for phase in PHASES:
             caller.send(legs(phase, size))
             seen[phase] = watched()
     client.flushall()
-    Caller(client).send(accounts(size))
+    Caller(client, forms).send(accounts(size))
     for phase in PHASES:
         found[phase]["apart_us"] = _apart(client, seen[phase]) / size
+        last = seen[phase][-round(found[phase]["commands"]) :]
+        found[phase]["floor_us"] = _floor(client, caller, phase, last, size)
     return found
 
 
@@ -227,19 +232,6 @@ def _bare(client: redis.Redis, size: int) -> dict[str, float]:
         pipe = client.pipeline(transaction=False)
         for _ in range(BATCH):
             pipe.evalsha(name, 0)
-        pipe.execute()
-    calls, used_us = _stats(client)["evalsha"]
-    return {"us": used_us / calls}
-
-
-def _state(client: redis.Redis, size: int) -> dict[str, float]:
-    name = client.script_load(_STATE)
-    client.config_resetstat()
-    for start in range(0, size, BATCH):
-        pipe = client.pipeline(transaction=False)
-        for n in range(start, min(start + BATCH, size)):
-            keys = (KEYS.account(AccountId(f"A{n}")), KEYS.leg(LegId(f"pbx1.1790000000.{n}")))
-            pipe.evalsha(name, 2, *keys)
         pipe.execute()
     calls, used_us = _stats(client)["evalsha"]
     return {"us": used_us / calls}
@@ -257,10 +249,9 @@ def _stats(client: redis.Redis) -> dict[str, tuple[int, int]]:
 @contextmanager
 def _watched(client: redis.Redis) -> Iterator[Any]:
     """Gives what returns the commands that scripts gave since it was last asked."""
-    with socket.socket(socket.AF_UNIX) as monitor:
+    with socket.socket(socket.AF_UNIX) as monitor, monitor.makefile("rb") as stream:
         monitor.connect(client.connection_pool.connection_kwargs["path"])
         monitor.sendall(b"MONITOR\r\n")
-        stream = monitor.makefile("rb")
         assert stream.readline() == b"+OK\r\n"
 
         def commands() -> list[list[bytes]]:
@@ -287,10 +278,31 @@ def _apart(client: redis.Redis, commands: Sequence[Sequence[bytes]]) -> int:
     return sum(used_us for _, used_us in _stats(client).values())
 
 
+def _floor(
+    client: redis.Redis, caller: Caller, phase: str, commands: Sequence[Sequence[bytes]], size: int
+) -> float:
+    body = "".join(f"call({','.join(map(_quoted, words))})\n" for words in commands)
+    if caller.forms.functions:
+        function = f"function(KEYS, ARGV)\nlocal call = redis.call\n{body}return 1 end"
+        client.function_load(f"#!lua name=floor\nredis.register_function('floor', {function})", replace=True)
+        instead = ("FCALL", "floor")
+    else:
+        instead = ("EVALSHA", client.script_load(f"local call = redis.call\n{body}return 1"))
+    client.config_resetstat()
+    caller.send(legs(phase, size), instead)
+    return _stats(client)[instead[0].lower()][1] / size
+
+
+def _quoted(word: bytes) -> str:
+    """As a literal of Lua."""
+    return "'" + "".join(f"\\{byte:03d}" for byte in word) + "'"
+
+
 def _figures(rounds: Sequence[dict[str, float]], bare: Sequence[dict[str, float]]) -> dict[str, Any]:
     return {
         "us": _spread([each["us"] for each in rounds]),
         "apart_us": _spread([each["apart_us"] for each in rounds]),
+        "floor_us": _spread([each["floor_us"] for each in rounds]),
         "commands": round(rounds[0]["commands"], 2),
         "over_apart": _spread([each["us"] / each["apart_us"] for each in rounds]) | {"aim": AIM_APART},
         "over_bare": _spread([each["us"] / one["us"] for each, one in zip(rounds, bare, strict=True)])
@@ -307,9 +319,9 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 # -- memory --------------------------------------------------------------------------------------------------------
 
 
-def _memory(client: redis.Redis, size: int) -> dict[str, float]:
+def _memory(client: redis.Redis, size: int, forms: Forms) -> dict[str, float]:
     client.flushall()
-    caller = Caller(client)
+    caller = Caller(client, forms)
     caller.send(iter([*accounts(1), *legs("reserve", 1)]))  # what there is once
     client.flushall()
     before = _used(client)

@@ -11,7 +11,7 @@ a time, and a link that has no connection gives its operations back, so none is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,8 @@ import structlog
 from redis.crc import key_slot
 from redis.exceptions import RedisClusterException, RedisError
 
-from rater.charging.connection import Address, Ask, Call, Link
+from rater.charging.connection import UNKNOWN, Address, Ask, Call, Link
+from rater.charging.scripts import Forms
 
 LOOK_S = 2.0
 """The map of slots comes within that, or is asked for again."""
@@ -52,7 +53,7 @@ class ClusterLinks:
         self,
         redis: Any,
         seed: Address,
-        greeting: Sequence[Sequence[bytes | str]],
+        forms: Forms,
         *,
         shards: int,
         timeout_s: float,
@@ -64,7 +65,7 @@ class ClusterLinks:
         self.up = False
         self._redis = redis
         self._seed = seed
-        self._greeting = greeting
+        self._forms = forms
         self._slots = {shard: slot_of(shard) for shard in range(shards)}
         self._timeout_s = timeout_s
         self._on_answer = on_answer
@@ -108,7 +109,7 @@ class ClusterLinks:
 
     def refused(self, call: Call, code: str, error: str, tries: int) -> bool:
         """A server did not carry the call out. True when it is on its way to another."""
-        if code == "NOSCRIPT":
+        if code == UNKNOWN:
             place = self._masters.get(self._slots[call.shard])
             if place is not None:
                 self._links[place].reconnect()
@@ -185,7 +186,7 @@ class ClusterLinks:
             host, port = place
             link = self._links[place] = Link(
                 replace(self._seed, host=host, port=port),
-                self._greeting,
+                self._forms,
                 timeout_s=self._timeout_s,
                 on_answer=self._answered,
                 after_read=self._after_read,

@@ -18,11 +18,15 @@ import hiredis
 import structlog
 from redis.asyncio.connection import SSLConnection, parse_url
 
+from rater.charging.scripts import Ask as Ask
+from rater.charging.scripts import Forms
+
 RETRY_MIN_S, RETRY_MAX_S = 0.02, 2.0
 CONNECT_S = 5.0
-RECONNECT = ("NOSCRIPT", "READONLY")
+UNKNOWN = "NOSCRIPT"
+"""As a server says that it does not know a script; of a function it says the same without a code."""
+RECONNECT = (UNKNOWN, "READONLY")
 """Refusals that a new connection mends: it loads the scripts, and finds the new master."""
-Ask = Callable[[Iterable[Sequence[bytes | str]]], Awaitable[list[Any]]]
 log = structlog.get_logger(__name__)
 
 
@@ -135,14 +139,15 @@ class _Protocol(asyncio.Protocol):
 
 
 class Link:
-    """`on_answer(call, reply)` gets each answer; an error of the server is a `hiredis.ReplyError`. `after_read` is
-    called when the answers of one read are done. `on_up` is told when calls can be sent and when not. `inspect` may
-    ask a server that was connected to, before anything else is sent to it."""
+    """`forms`: what is loaded first on each connection. `on_answer(call, reply)` gets each answer; an error of the
+    server is a `hiredis.ReplyError`. `after_read` is called when the answers of one read are done. `on_up` is told
+    when calls can be sent and when not. `inspect` may ask a server that was connected to, before anything else is
+    sent to it."""
 
     def __init__(
         self,
         address: Address,
-        greeting: Sequence[Sequence[bytes | str]],
+        forms: Forms,
         *,
         timeout_s: float,
         on_answer: Callable[[Any, Any], None],
@@ -152,7 +157,7 @@ class Link:
     ) -> None:
         self.address = address
         self.up = False
-        self._greeting = greeting
+        self._forms = forms
         self._timeout_s = timeout_s
         self._patience_s = timeout_s
         self._on_answer, self._after_read, self._on_up, self._inspect = on_answer, after_read, on_up, inspect
@@ -256,7 +261,8 @@ class Link:
         if at.database:
             hello.append(("SELECT", str(at.database)))
         try:
-            await protocol.greet([*hello, *self._greeting])
+            await protocol.greet(hello)
+            await self._forms.load(protocol.ask)
             await self._inspect(protocol.ask)
         except BaseException:
             protocol.abort()

@@ -1,40 +1,9 @@
-"""The names of everything kept in Redis, and the scripts' sources. Layout: docs/redis.md."""
+"""The names of everything kept in Redis. Layout: docs/redis.md."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
-from types import MappingProxyType
-
 from rater.events.stream import outbox_key
 from rater.ids import AccountId, LegId, Shard, SwitchId
-
-HOT = ("reserve", "answer", "extend", "settle", "deny", "post", "grant", "lease", "release")
-"""The scripts that go over the pipelined connection."""
-_FOLDER = Path(__file__).parent / "lua"
-_USES = re.compile(r"^-- uses: ([a-z ]+)$", re.MULTILINE)
-
-
-def script(name: str) -> bytes:
-    """A script as Redis is given it: the parts that its header names in front."""
-    own = (_FOLDER / f"{name}.lua").read_text("utf-8")
-    uses = _USES.search(own)
-    parts = uses.group(1).split() if uses is not None else []
-    return b"\n".join([*((_FOLDER / f"{part}.lua").read_bytes() for part in parts), own.encode()])
-
-
-@cache
-def load_scripts() -> Mapping[str, bytes]:
-    """Every script of the hot path, by name."""
-    return MappingProxyType({name: script(name) for name in HOT})
-
-
-def digest(body: bytes) -> str:
-    """What EVALSHA calls a script by."""
-    return hashlib.sha1(body).hexdigest()
 
 
 class Keys:

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rater.charging.books import LedgerEntry
-from rater.charging.keys import script
 from rater.charging.records import AccountState
 from rater.charging.redis_reads import RedisReads
+from rater.charging.scripts import script
 from rater.charging.wire import parse_sequence, sequence, to_account, to_ledger_entry
 from rater.charging.wire_moves import at_home
 from rater.ids import AccountId, Shard

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from rater.charging.keys import Keys, places_key, script
+from rater.charging.keys import Keys, places_key
 from rater.charging.moves import AwayState, Move, MoveRefusal, live_legs
 from rater.charging.packed import parse_sequence, sequence
 from rater.charging.records import AccountState, LegState
 from rater.charging.redis_reads import PAGE, RedisReads
+from rater.charging.scripts import script
 from rater.charging.states import recorded
 from rater.charging.wire import to_account, to_leg
 from rater.charging.wire_moves import Parcel, leg_payers, of_homes, to_away, to_homes

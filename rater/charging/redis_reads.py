@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from redis.exceptions import RedisError, ResponseError
 
 from rater.charging.books import LedgerEntry
-from rater.charging.keys import Keys, leadership_key, script
+from rater.charging.keys import Keys, leadership_key
 from rater.charging.moves import MOVES_MAX, AwayState, Move
 from rater.charging.records import AccountState, LegState, PendingTransfer
 from rater.charging.redis_client import open_client
+from rater.charging.scripts import script
 from rater.charging.states import account_state, as_of
 from rater.charging.terms import Terms
 from rater.charging.wire import to_account, to_books, to_ledger_entry, to_leg, to_pending

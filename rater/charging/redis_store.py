@@ -22,8 +22,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from rater.charging.cluster import ClusterLinks
-from rater.charging.connection import Address, Ask, Call, Link
-from rater.charging.keys import Keys, digest, load_scripts
+from rater.charging.connection import UNKNOWN, Address, Ask, Call, Link
+from rater.charging.keys import Keys
 from rater.charging.model import (
     ExpireGrant,
     FreeLeases,
@@ -43,6 +43,7 @@ from rater.charging.places import OfAccount, Places, is_within, without_group
 from rater.charging.records import LegState
 from rater.charging.redis_moves import RedisMoves
 from rater.charging.rules import validate
+from rater.charging.scripts import Forms, is_unknown
 from rater.charging.store import Done
 from rater.charging.wire import (
     OtherNeeds,
@@ -86,7 +87,9 @@ class _Told(TypedDict):
 
 
 class _Operation(Call):
-    __slots__ = ("alone", "done", "needs", "refunded_micro", "request", "routed", "script", "tries", "waits")
+    __slots__ = (
+        "alone", "as_function", "done", "needs", "refunded_micro", "request", "routed", "script", "tries", "waits"
+    )  # fmt: skip
 
     def __init__(self, request: Request, done: Done) -> None:
         super().__init__(b"", request.shard)
@@ -97,6 +100,7 @@ class _Operation(Call):
         """Of a posting, what the account's homes before know; None before they were asked."""
         self.done = done
         self.script = ""
+        self.as_function = False
         self.needs = b""
         self.tries = 0
         self.waits = 0
@@ -129,7 +133,7 @@ class RedisStore(RedisMoves):
         """Told of shards that lack writes which were acknowledged here, before anything more is asked of them."""
         self.refused = 0
         """Requests turned away because the queue was full."""
-        self._scripts = {name: digest(body) for name, body in load_scripts().items()}
+        self._forms = Forms()
         self._queue_max = queue_max
         self._open = 0
         self._busy: dict[LegId, deque[_Operation] | None] = {}
@@ -139,7 +143,6 @@ class RedisStore(RedisMoves):
         self._newest = Newest(self.keys)
         self._places = Places()
         self._tasks: dict[object, asyncio.Task[None]] = {}
-        greeting = [("SCRIPT", "LOAD", body) for body in load_scripts().values()]
         address = Address.from_url(url, password)
         told: _Told = {
             "on_answer": self._answered, "after_read": self._after_read, "on_up": self._on_up,
@@ -147,9 +150,9 @@ class RedisStore(RedisMoves):
         }  # fmt: skip
         timeout_s = timeout_ms / 1000
         self._link: Link | ClusterLinks = (
-            ClusterLinks(self.redis, address, greeting, shards=shards, timeout_s=timeout_s, **told)
+            ClusterLinks(self.redis, address, self._forms, shards=shards, timeout_s=timeout_s, **told)
             if cluster
-            else Link(address, greeting, timeout_s=timeout_s, **told)
+            else Link(address, self._forms, timeout_s=timeout_s, **told)
         )
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -253,8 +256,8 @@ class RedisStore(RedisMoves):
             operation.needs = self._needs.get(request.leg, b"")
         keys = self.keys(request.shard)
         script, names, arguments = to_call(request, keys, operation.needs, operation.refunded_micro)
-        operation.script = script
-        words = ("EVALSHA", self._scripts[script], len(names), *names, *arguments)
+        operation.script, operation.as_function = script, self._forms.functions
+        words = (*self._forms.call(script), len(names), *names, *arguments)
         operation.data = hiredis.pack_command(words)
         self._link.queue(operation)
 
@@ -385,14 +388,17 @@ class RedisStore(RedisMoves):
     def _failed(self, operation: _Operation, error: str) -> None:
         """The server refused: nothing was done. What may pass is sent again; what may not is given up."""
         operation.tries += 1
+        if operation.as_function and self._forms.has_no_functions(error):
+            self._queue(operation)
+            return
         passing = _PASSING.search(error)
-        if passing is None:
+        code = passing.group(1) if passing is not None else UNKNOWN if is_unknown(error) else ""
+        if not code:
             log.error(
                 "a charging script failed", script=operation.script, op=operation.request.op, error=error[:300]
             )
             self._finish(operation, Reply(Status.DENIED, Reason.STORE_UNAVAILABLE))
             return
-        code = passing.group(1)
         if operation.tries in (1, 10, 100) or operation.tries % 1000 == 0:
             log.warning("redis refuses for now", script=operation.script, code=code, tries=operation.tries)
         if self._link.refused(operation, code, error, operation.tries):
@@ -401,7 +407,7 @@ class RedisStore(RedisMoves):
         asyncio.get_running_loop().call_later(delay_s, self._again, operation)
 
     def _again(self, operation: _Operation) -> None:
-        self._link.queue(operation)
+        self._queue(operation)
         self.flush()
 
     # -- reading -------------------------------------------------------------------------------------------------

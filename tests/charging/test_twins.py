@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rater.charging.books import increment_end_s
-from rater.charging.keys import script
+from rater.charging.scripts import script
 from rater.charging.wire import parse_sequence, sequence
 from rater.errors import AmountError
 from rater.money import (

@@ -16,11 +16,12 @@ from typing import Any, Protocol
 
 import redis
 
-from rater.charging.keys import Keys, load_scripts, script
+from rater.charging.keys import Keys
 from rater.charging.memory import MemoryStore
 from rater.charging.model import FreeLeases, LegRequest, Reply, Request, Reserve, TakeLeases
 from rater.charging.records import AccountState, LegState
 from rater.charging.rules import validate
+from rater.charging.scripts import Forms, script
 from rater.charging.store import Done
 from rater.charging.terms import Terms
 from rater.charging.wire import (
@@ -119,13 +120,25 @@ class RedisServer:
         self.clock = clock
         self._client: Any = redis.Redis(port=port)
         self._keys = Keys(prefix, SHARD)
-        self._scripts = {name: self._client.script_load(body) for name, body in load_scripts().items()}
+        self._forms = Forms()
+        self._load()
         self._fence = script("fence")
         self._needs: dict[LegId, bytes] = {}
         self._leaders: dict[SwitchId, tuple[str, int, int]] = {}
         self._channel = self._client.pubsub()
         self._channel.subscribe(self._keys.wake)
         self._channel.get_message(timeout=5)
+
+    def _load(self) -> None:
+        """As functions, or as scripts where the server has none."""
+        for command in self._forms.loading():
+            try:
+                self._client.execute_command(*command)
+            except redis.ResponseError as refusal:
+                if self._forms.functions and self._forms.has_no_functions(str(refusal)):
+                    self._load()
+                elif not self._forms.forgives(str(refusal)):
+                    raise
 
     def execute(self, request: Request) -> Reply:
         while True:
@@ -134,7 +147,7 @@ class RedisServer:
             else:
                 needs = self._needs.get(request.leg, b"") if isinstance(request, LegRequest) else b""
             name, keys, arguments = to_call(request, self._keys, needs)
-            answer = self._client.evalsha(self._scripts[name], len(keys), *keys, *arguments)
+            answer = self._client.execute_command(*self._forms.call(name), len(keys), *keys, *arguments)
             try:
                 reply = from_reply(answer)
             except OtherNeeds as other:

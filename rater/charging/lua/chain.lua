@@ -5,9 +5,13 @@
 -- money_order (0 earliest expiry, 1 latest expiry, 2 oldest, 3 newest), shift (of its tiers), shared (0, 1); of a
 -- shared one also ends (ms), quotas (terms), quota_s, quota_micro (their ids or "").
 
-local account, owner, seconds, funds, edge, ours, theirs
-local relaxed = false
+local account, owner, seconds, funds, edge, ours, theirs, relaxed
 local find, FOREVER_MS = string.find, 253402300799000
+
+local function begin_chain()
+  begin_grants()
+  account, owner, seconds, funds, edge, ours, theirs, relaxed = nil, nil, nil, nil, nil, nil, nil, false
+end
 
 local function view_of(a, to, terms, floor, use_money, seconds_order, money_order, sharers)
   local index = {}

@@ -4,7 +4,12 @@
 -- funds (for each source of money: grant or "", shared (0, 1), amount), whether anything went back to the account and to
 -- the owner.
 
-local amount, listed, funds, returned, owner_returned = 0, {}, {}, false, false
+local amount, listed, funds, returned, owner_returned
+
+local function begin_charge()
+  begin_grants()
+  amount, listed, funds, returned, owner_returned = 0, {}, {}, false, false
+end
 
 -- A packed list of packed lists of `width` values each.
 local function list_of(values, width)

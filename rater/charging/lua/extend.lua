@@ -15,6 +15,7 @@
 -- A leg draws on one group in its life; it joins it here when its account has come to be in one since it began.
 -- uses: prelude quote grants chain walk spend limits
 
+begin_limits()
 local n, epoch, now, op, account_id, leg_id, switch, elapsed_s, floor, use_money, long_s, seconds_order, money_order,
   group_owner, of_money, of_allowance, of_spend, shadow, seen, needs
 n, epoch, now, op, account_id, leg_id, switch, elapsed_s, floor, use_money, long_s, short_s, seconds_order,

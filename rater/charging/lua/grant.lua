@@ -10,6 +10,7 @@
 -- operation id was used with other contents, or the grant's id is in use); or 6 and where the account is, 7 and its homes.
 -- uses: prelude quote grants
 
+begin_grants()
 local op, account_id, id, kind, amount, from, till, spec, now, remark, digest, kept_ms, too_many, most, wake,
   elsewhere = unpack_all(ARGV[1])
 local CONFLICT = '\4\0\0\0\0\0\0\0'

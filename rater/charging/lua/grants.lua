@@ -5,9 +5,11 @@
 -- priority, end of the next cycle or 0, rollover or "", kind. rollover, packed: most, least, and for each cycle before,
 -- the oldest first: its start, its seconds, its end, the end of what rolls over of it.
 
-local lines, owner_lines = {}, {}
+local lines, owner_lines
 local GRANT_KEPT_MS = 40 * 86400000
 local ROLLOVER_KEPT_MS = 400 * 86400000
+
+local function begin_grants() lines, owner_lines = {}, {} end
 
 local function note(to, cause, resource, cycle, before, after)
   local k = #to

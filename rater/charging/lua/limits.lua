@@ -5,8 +5,12 @@
 
 local RATE_KEPT_MS, RATE_WINDOW_MS = '60000', 1000
 local SHADOW_CREDIT = 1e15
-local reason, would = 0, 0
-local spend, caps
+local reason, would, spend, caps
+
+local function begin_limits()
+  begin_walk()
+  reason, would, spend, caps = 0, 0, nil, nil
+end
 
 -- Notes that a rule is broken; of several the first by precedence counts.
 local function breaks(broken)

@@ -31,6 +31,8 @@
 --
 -- Numbers are doubles, exact up to 2^53; every amount and product stays below (see rater/money.py). Numbers are
 -- handed to redis.call as they are, which prints 17 digits, or packed; never through `..` or tostring.
+-- Definitions may outlive a call (see rater/charging/scripts.py), so a part that keeps state between its functions has
+-- a `begin_…`, which sets all of it and which a script calls before anything else of that part.
 -- Scripts look first and write last: an error after a write would not be undone. The first write is one that Redis
 -- refuses when it is out of memory, so that a script does all or nothing then too.
 

@@ -17,6 +17,7 @@
 -- settled); or 6 and where an account is. A repeat gets the first answer.
 -- uses: prelude quote grants chain walk spend limits
 
+begin_limits()
 local n, epoch, now, op, account_id, leg_id, switch, exempt, floor, use_money, first_s, of_money, of_allowance,
   seconds_order, money_order, owner_id, broken, of_spend, shadow
 n, epoch, now, op, account_id, leg_id, switch, exempt, floor, use_money, first_s, short_s, of_money,

@@ -14,6 +14,7 @@
 -- A leg never heard of is marked as gone, so that a reservation still under way cannot come after its end.
 -- uses: prelude quote grants thresholds charge spend
 
+begin_charge()
 local n, epoch, now, op, account_id, leg_id, switch, duration_s, emit, wake, needs, group_owner =
   unpack_all(ARGV[1])
 local held = KEYS[8] == KEYS[4] and call('MGET', KEYS[1], KEYS[2], KEYS[4])

@@ -2,8 +2,12 @@
 -- Near the end each leg takes half of its equal share of what is left at a time. `spend_left`: how much more money the
 -- spend caps allow (limits.lua).
 
-local pieces, granted, final, draws, start, short_s, blocked = {}, 0, 0, 1, 0, 0, false
-local spend_left = math.huge
+local pieces, granted, final, draws, start, short_s, spend_left
+
+local function begin_walk()
+  begin_chain()
+  pieces, granted, final, draws, start, short_s, spend_left = {}, 0, 0, 1, 0, 0, math.huge
+end
 
 local function add(s, from, to, amount)
   local k, i, quota, grant, cycle, free, following = #pieces, s.i, s.quota, '', 0, 0, 0

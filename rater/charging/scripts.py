@@ -1,0 +1,131 @@
+"""The charging scripts as a server is given them: as functions (Redis 7 and newer), else as scripts by digest.
+
+Both are made of the same texts. The definitions in a script are carried out at each call, those in a library of
+functions once, which saves dozens of closures a call. The library's name holds a digest of its text, so daemons of
+two versions use one server beside each other; one that finds its library gone loads it again. So an old library may
+be deleted at any moment; `rater doctor` names them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import structlog
+
+HOT = ("reserve", "answer", "extend", "settle", "deny", "post", "grant", "lease", "release")
+"""The scripts that go over the pipelined connection."""
+Ask = Callable[[Iterable[Sequence[bytes | str]]], Awaitable[list[Any]]]
+"""Sends commands; a refusal is an exception among the answers."""
+LIBRARY_PREFIX = "rater_"
+_FOLDER = Path(__file__).parent / "lua"
+_USES = re.compile(r"^-- uses: ([a-z ]+)$", re.MULTILINE)
+_LOADED = "already exists"
+_NO_FUNCTIONS = re.compile("unknown command|unknown subcommand|^NOPERM ")
+_LATER = re.compile("^(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN) ")
+_UNKNOWN = re.compile("^NOSCRIPT |Function not found")
+log = structlog.get_logger(__name__)
+_FUNCTION = """
+do
+  local run
+  local function build()
+{parts}
+    return function(KEYS, ARGV)
+{own}
+    end
+  end
+  redis.register_function('{name}', function(keys, arguments)
+    if not run then run = build() end
+    return run(keys, arguments)
+  end)
+end
+"""
+"""The parts are carried out at the first call: while a library is loaded Redis offers nothing that they need."""
+
+
+def script(name: str) -> bytes:
+    """A script as EVAL takes it: the parts that its header names in front."""
+    parts, own = _texts(name)
+    return "\n".join([*parts, own]).encode()
+
+
+def _texts(name: str) -> tuple[list[str], str]:
+    own = (_FOLDER / f"{name}.lua").read_text("utf-8")
+    uses = _USES.search(own)
+    names = uses.group(1).split() if uses is not None else []
+    return [(_FOLDER / f"{part}.lua").read_text("utf-8") for part in names], own
+
+
+@cache
+def load_scripts() -> Mapping[str, bytes]:
+    """Every script of the hot path, by name."""
+    return MappingProxyType({name: script(name) for name in HOT})
+
+
+def digest(body: bytes) -> str:
+    """What EVALSHA calls a script by."""
+    return hashlib.sha1(body).hexdigest()
+
+
+@cache
+def library() -> tuple[str, bytes]:
+    """Name and source of the library that holds every script of the hot path as a function."""
+    name = LIBRARY_PREFIX + hashlib.sha256(b"\n".join(load_scripts().values())).hexdigest()[:12]
+    functions = []
+    for each in HOT:
+        parts, own = _texts(each)
+        functions.append(_FUNCTION.format(parts="\n".join(parts), own=own, name=f"{name}_{each}"))
+    return name, f"#!lua name={name}\n{''.join(functions)}".encode()
+
+
+class Forms:
+    """What to load where one connects, and how to call a script there. Begins with functions, and takes to scripts
+    for good when a server has no functions or forbids them."""
+
+    def __init__(self, *, functions: bool = True) -> None:
+        self.functions = functions
+        name, self._source = library()
+        self._calls = {each: ("FCALL", f"{name}_{each}") for each in HOT}
+        self._digests = {each: ("EVALSHA", digest(body)) for each, body in load_scripts().items()}
+
+    async def load(self, ask: Ask) -> None:
+        """Load what `call` names. Raises ConnectionError with the server's refusal."""
+        for reply in await ask(self.loading()):
+            if not isinstance(reply, Exception) or self.forgives(str(reply)):
+                continue
+            if not self.functions or not self.has_no_functions(str(reply)):
+                raise ConnectionError(str(reply))
+            log.info("redis has no functions, or forbids them; scripts serve instead", error=str(reply))
+            await self.load(ask)
+            return
+
+    def loading(self) -> Sequence[Sequence[bytes | str]]:
+        """The commands that load what `call` names."""
+        if self.functions:
+            return [("FUNCTION", "LOAD", self._source)]
+        return [("SCRIPT", "LOAD", body) for body in load_scripts().values()]
+
+    def call(self, name: str) -> tuple[str, str]:
+        """The first two words of a call of the script."""
+        return (self._calls if self.functions else self._digests)[name]
+
+    def forgives(self, refusal: str) -> bool:
+        """Whether the refusal of a greeting's command is no obstacle: loaded before, or the calls will tell."""
+        return _LOADED in refusal or _LATER.search(refusal) is not None
+
+    def has_no_functions(self, refusal: str) -> bool:
+        """Whether a refusal says that; then scripts are used from now on."""
+        if _NO_FUNCTIONS.search(refusal) is None:
+            return False
+        self.functions = False
+        return True
+
+
+def is_unknown(refusal: str) -> bool:
+    """Whether a server says that it does not know the script or function (any more)."""
+    return _UNKNOWN.search(refusal) is not None
