@@ -12,10 +12,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from rater.charging import redis_store
-from rater.charging.keys import load_scripts
+from rater.charging import scripts
 from rater.charging.model import Reply, Request
 from rater.charging.redis_store import RedisStore
+from rater.charging.scripts import load_scripts
 from rater.charging.terms import Lease
 from rater.charging.wire import parse_sequence, sequence, to_call
 from rater.ids import AccountId, LegId
@@ -96,7 +96,7 @@ def test_29_each_step_may_fail_up_to_the_first_write_and_nothing_is_looked_at_af
 ) -> None:
     """Everything that can be done, in any order; the auditor of test_machine.py counts along."""
     bodies = {name: watched(body, 0) for name, body in load_scripts().items()}
-    monkeypatch.setattr(redis_store, "load_scripts", lambda: bodies)
+    monkeypatch.setattr(scripts, "load_scripts", lambda: bodies)
     failed_at: dict[str, int] = {}
     prefixes = count(1)
     with asyncio.Runner() as runner:
