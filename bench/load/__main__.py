@@ -5,6 +5,7 @@ by JSON lines on its output. `bench/run` drives it; by hand: `python -m bench.lo
 |---|---|
 | (nothing) | `{"ports": […]}` at once; `{"attended": true}` when every switch has a daemon that can decide |
 | `{"do": "phase", "rate": 500, "warm_s": 3, "seconds": 10, "pids": {"daemon": 1}}` | its figures, at its end |
+| `{"do": "hang_up", "per_s": 500}` | `{"talking": N}`; every party that talks puts the receiver down |
 | `{"do": "cut"}` | `{"cut": N}`; every connection breaks |
 | `{"do": "drain", "within_s": 20}` | `{"left": 0}` when every call is over |
 | `{"do": "quit"}` | `{"reasons": […]}`: what the records mean by a reason's number |
@@ -107,6 +108,8 @@ class Generator:
                 for port in self._ports:
                     port.drop()
                 say({"cut": len(self._ports)})
+            case "hang_up":
+                say({"talking": self._world.hang_up_all(order["per_s"])})
             case "drain":
                 self._drain_until_ns = now_ns + int(order["within_s"] * SECOND_NS)
             case "quit":

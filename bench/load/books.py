@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -29,7 +30,20 @@ PAGE = 5_000
 NO_NUMBER = 0xFFFFFFFF
 POOR_NUMBER = "33142345678"
 SHOWN = 10
-Leg = dict[str, Any]
+UNRECORDED = ("store_unavailable", "not_ready")
+"""Refusals while there was nowhere to write them."""
+
+
+class Leg(NamedTuple):
+    """What is compared of one record. `by_grants_s`: seconds that allowances covered."""
+
+    id: str
+    account: str
+    outbound: bool
+    charged_s: int
+    amount_micro: int
+    by_grants_s: int
+    reason: str
 
 
 @dataclass
@@ -97,7 +111,6 @@ class _Comparison:
         self._books = books
         self._rated: dict[tuple[int, int], list[Leg]] = defaultdict(list)
         self._denied: dict[tuple[int, int], list[Leg]] = defaultdict(list)
-        self._ids: Counter[str] = Counter()
 
     def run(self, site: Site) -> None:
         self._read_outbox(site)
@@ -105,7 +118,7 @@ class _Comparison:
             self._compare(record)
         for left in (self._rated, self._denied):
             for legs in left.values():
-                self._books.fault(f"{legs[0]['id']} has a record, but no call of the generator")
+                self._books.fault(f"{legs[0].id} has a record, but no call of the generator")
 
     def _read_outbox(self, site: Site) -> None:
         outbox, last = Keys("rater", Shard(0)).outbox, "-"
@@ -121,13 +134,9 @@ class _Comparison:
             self._books.crossings += 1
         if kind not in (b"rated", b"denied"):
             return
-        leg: Leg = msgpack.unpackb(fields[b"f"])
-        leg["result"] = msgpack.unpackb(fields[b"r"]) if b"r" in fields else {}
+        leg = _leg(msgpack.unpackb(fields[b"f"]), msgpack.unpackb(fields[b"r"]) if b"r" in fields else {})
         # pbx1.<boot>.<seconds>.<serial>[.<further legs>]
-        switch, _, _, serial = str(leg["id"]).split(".")[:4]
-        self._ids[leg["id"]] += 1
-        if self._ids[leg["id"]] > 1:
-            self._books.fault(f"{leg['id']} has more than one record")
+        switch, _, _, serial = leg.id.split(".")[:4]
         place = self._rated if kind == b"rated" else self._denied
         # A call's channels are numbered in threes; a leg is named after one of them.
         first = int(serial) - int(serial) % 3
@@ -146,7 +155,7 @@ class _Comparison:
             self._compare_doubtful(call, rated, name)
             return
         wanted = call.legs if call.fate not in (Fate.DENIED, Fate.NO_VERDICT, Fate.AWAY) else 0
-        if len(rated) != wanted:
+        if len(rated) != wanted or len({leg.id for leg in rated}) != wanted:
             books.fault(f"{name}: {len(rated)} rated events instead of {wanted}")
             return
         if call.fate is Fate.DENIED:
@@ -156,40 +165,54 @@ class _Comparison:
         self._compare_time(call, rated, name)
 
     def _compare_denial(self, call: CallRecord, denied: list[Leg], name: str) -> None:
-        told = self._reasons[call.reason]
-        # A refusal by a script stands in its result, as a number; one by the catalogue in the facts, as a code.
-        recorded = [leg["reason"] or Reason(leg["result"]["reason"]).code for leg in denied]
-        if recorded != [told]:
+        told, recorded = self._reasons[call.reason], [leg.reason for leg in denied]
+        if recorded != [told] and not (told in UNRECORDED and not recorded):
             self._books.fault(f"{name}: denied for {told}, recorded is {recorded}")
 
     def _compare_time(self, call: CallRecord, rated: list[Leg], name: str) -> None:
-        talked_s = 0
-        if call.answered_us:
-            talked_s = max(1, (call.ended_us // 1000 - call.answered_us // 1000 + 500) // 1000)
-        charged_s = sum(leg["result"]["duration_s"] or 0 for leg in rated if leg["direction"] == "out")
+        books, talked_s = self._books, _talked_s(call)
+        charged_s = sum(leg.charged_s for leg in rated if leg.outbound)
         if charged_s != talked_s:
-            self._books.fault(f"{name}: talked for {talked_s} s, charged were {charged_s}")
-        self._compare_amount(call, rated, talked_s, name)
-
-    def _compare_amount(self, call: CallRecord, rated: list[Leg], talked_s: int, name: str) -> None:
+            books.fault(f"{name}: talked for {talked_s} s, charged were {charged_s}")
         number = POOR_NUMBER if call.number == NO_NUMBER else self._numbers[call.number]
-        by_grants = sum(b - a for leg in rated for grant, a, b, _ in leg["result"]["pieces"] if grant)
-        amount_micro = sum(leg["result"]["amount_micro"] for leg in rated)
-        wanted = (talked_s - by_grants) * price_micro_s(number)
+        by_grants_s = sum(leg.by_grants_s for leg in rated)
+        amount_micro = sum(leg.amount_micro for leg in rated)
+        wanted = (talked_s - by_grants_s) * price_micro_s(number)
         if amount_micro != wanted:
-            self._books.fault(f"{name}: {talked_s} s cost {wanted} micro-units, charged were {amount_micro}")
-        if by_grants and self._people.modality(call.line) != "bundle":
-            self._books.fault(f"{name}: an allowance that its account does not have")
-        if any(leg["account"] != self._people.account(call.line) for leg in rated if leg["direction"] == "out"):
-            self._books.fault(f"{name}: charged to another account")
-        self._books.seconds += talked_s
-        self._books.amount_micro += amount_micro
-        self._books.allowance_s += by_grants
+            books.fault(f"{name}: {talked_s} s cost {wanted} micro-units, charged were {amount_micro}")
+        if by_grants_s and self._people.modality(call.line) != "bundle":
+            books.fault(f"{name}: an allowance that its account does not have")
+        if any(leg.account != self._people.account(call.line) for leg in rated if leg.outbound):
+            books.fault(f"{name}: charged to another account")
+        books.seconds += talked_s
+        books.amount_micro += amount_micro
+        books.allowance_s += by_grants_s
 
     def _compare_doubtful(self, call: CallRecord, rated: list[Leg], name: str) -> None:
-        if len(rated) > max(1, call.legs):
-            self._books.fault(f"{name}: {len(rated)} rated events, more than trunks were dialled")
-        charged_s = sum(leg["result"]["duration_s"] or 0 for leg in rated if leg["direction"] == "out")
-        most_s = max(1, (call.ended_us // 1000 - call.answered_us // 1000 + 500) // 1000) if call.answered_us else 0
+        if len(rated) > max(1, call.legs) or len({leg.id for leg in rated}) != len(rated):
+            self._books.fault(f"{name}: {len(rated)} rated events, more than channels were dialled")
+        charged_s, most_s = sum(leg.charged_s for leg in rated if leg.outbound), _talked_s(call)
         if charged_s > most_s:
             self._books.fault(f"{name}: talked for {most_s} s at most, charged were {charged_s}")
+
+
+def _leg(facts: Mapping[str, Any], result: Mapping[str, Any]) -> Leg:
+    """From what stands in the outbox. A refusal by a script stands in its result, as a number; one by the catalogue
+    in the facts, as a code."""
+    rated = "pieces" in result
+    return Leg(
+        id=str(facts["id"]),
+        account=str(facts["account"]),
+        outbound=facts["direction"] == "out",
+        charged_s=int(result["duration_s"] or 0) if rated else 0,
+        amount_micro=int(result["amount_micro"]) if rated else 0,
+        by_grants_s=sum(b - a for grant, a, b, _ in result["pieces"] if grant) if rated else 0,
+        reason="" if rated else str(facts["reason"] or Reason(result["reason"]).code),
+    )
+
+
+def _talked_s(call: CallRecord) -> int:
+    """To the nearest second, half up, at least one; by milliseconds, as the switch's times are read."""
+    if not call.answered_us:
+        return 0
+    return max(1, (call.ended_us // 1000 - call.answered_us // 1000 + 500) // 1000)

@@ -108,13 +108,13 @@ def write_catalog(folder: Path, people: People, switches: int, *, prefixes: int 
     return folder
 
 
-def write_deck(path: Path, prefixes: int) -> None:
+def write_deck(path: Path, prefixes: int, seed: int = 7) -> None:
     """The prefixes that are called, premium ones, and others that nobody calls."""
     rows = ["prefix,destination,class,price,per"]
     for prefix, price_micro in PRICE_MICRO_S.items():
         rows.append(f"{prefix},Called {prefix},{_CLASSES[prefix]},{price_micro / 1e6:.6f},1")
     rows.append(f"{PREMIUM[:4]},Premium,premium,0.050000,1")
-    random, seen = Random(7), set(PRICE_MICRO_S)
+    random, seen = Random(seed), set(PRICE_MICRO_S)
     while len(rows) < prefixes:
         prefix = random.choice(("81", "86", "91", "7", "62", "20")) + str(random.randint(100_000, 9_999_999))
         if prefix not in seen:

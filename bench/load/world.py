@@ -26,7 +26,7 @@ SECOND_NS = 1_000_000_000
 SOON_NS = 20_000_000
 GUARD_NS = 3 * SECOND_NS
 """How long the dialplan waits in the gate."""
-GUARD, CHECK_TIMER = -1, -2
+GUARD, CHECK_TIMER, HANG_UP = -1, -2, -3
 ASKING, RINGING, TALKING, OVER = range(4)
 POOR_APART = 200
 """A poor line calls for the second time when so many others have called."""
@@ -299,6 +299,9 @@ class World:
             if call.state == ASKING:
                 self._guard(switch, call)
             return
+        if step == HANG_UP:
+            self._cut(switch, call, Fate.ANSWERED)
+            return
         doing = call.kind.steps[step]
         if self.window.holds(due_ns):
             self.window.lateness.record(self.now_ns - due_ns)
@@ -381,8 +384,16 @@ class World:
         else:
             self._cut(switch, call, Fate.HUNG_UP)
 
+    def hang_up_all(self, per_s: float) -> int:
+        """Every party that talks puts the receiver down, so many a second. How many do."""
+        talking = [c for s in self.switches for c in set(s.channels.values()) if c.state == TALKING]
+        now_ns = time.monotonic_ns()
+        for place, call in enumerate(talking):
+            self._later(now_ns + int(place / per_s * SECOND_NS), call, HANG_UP)
+        return len(talking)
+
     def _cut(self, switch: Switch, call: Call, fate: Fate) -> None:
-        plain = call.kind.billed == 1 and call.kind.name != "transfer"
+        plain = call.kind.billed == 1 and call.legs == 1
         if call.answered_us:
             self._send(switch, call, self.mix.cut if plain else call.kind.steps[-1].burst)
         else:

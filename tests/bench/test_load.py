@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # bench is no part of the package
 
+from bench.load import report  # noqa: E402
 from bench.load.captures import bursts  # noqa: E402
 from bench.load.histogram import Histogram  # noqa: E402
 from bench.load.mix import mix  # noqa: E402
@@ -42,6 +43,28 @@ def test_every_call_of_a_short_run_is_decided_and_the_books_balance() -> None:
     assert books["crossings"] > 0, "thresholds are on"
     assert books["allowance_s"] > 0, "allowances are on"
     assert result["figures"]["events_per_call"] > 15
+
+
+def test_many_calls_can_be_held_and_ended() -> None:
+    result = run("--only", "live", "--calls", "60", "--fill-rate", "30", "--seconds", "2", "--switches", "2")[-1]
+    assert result["books_balance"], result["books"]["faults"]
+    assert result["live"] > 40
+    assert result["books"]["rated"] >= result["live"]
+
+
+def test_a_catalogue_is_swapped_under_load() -> None:
+    words = "--only swap --prefixes 3000 --rate 200 --seconds 4 --switches 2"
+    result = run(*words.split())[-1]
+    assert result["books_balance"], result["books"]["faults"]
+    assert result["loaded_within_s"] > 0
+
+
+def test_a_soak_with_faults_leaks_nothing() -> None:
+    words = "--only soak --rate 40 --minutes 0.1 --part-seconds 3 --switches 2"
+    result = run(*words.split())[-1]
+    assert result["books_balance"], result["books"]["faults"]
+    assert result["faults"] == ["cut", "redis"]
+    assert result["books"]["doubtful"] > 0, "calls lived while the connections were cut"
 
 
 def test_a_histogram_keeps_every_value_to_three_per_cent() -> None:
@@ -73,6 +96,31 @@ def test_shares_of_the_kinds_make_a_whole() -> None:
 def test_a_capture_is_cut_where_a_switch_waits() -> None:
     asked, *_ = bursts("gate")
     assert [name for name, _ in asked] == ["Newchannel", "AsyncAGIStart"]
+
+
+def test_results_are_told_beside_those_of_the_run_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results_page = tmp_path / "RESULTS.md"
+    results_page.write_text("# What was measured\n\n## Charging\nkept\n")
+    monkeypatch.setattr(report, "RESULTS", results_page)
+    monkeypatch.setattr(report, "FOLDER", tmp_path / "results")
+    for rate in (100.0, 120.0):
+        figures = {
+            "load_average": 1.5, "pace_ns": 140, "seconds": 5, "events_per_call": 28, "actions_per_call": 8,
+            "lateness": {"p99_ms": 1}, "cpu_us_per_call": {"generator": 90},
+            "cpu_share": {"daemon": 0.1, "redis": 0.1, "generator": 0.1},
+        }  # fmt: skip
+        run_of = {
+            "rate": rate, "calls_per_s": rate, "p50_ms": 1, "p99_ms": 2, "p999_ms": 3, "daemon_us_per_call": 400,
+            "redis_us_per_call": 300, "books_balance": True, "figures": figures,
+        }  # fmt: skip
+        report.write(*report.keep({"gate": [run_of] * 3, "ramp": [run_of]}, "bench/run"))
+    page = results_page.read_text()
+    assert page.count("## The whole path") == 1
+    assert page.startswith("# What was measured\n\n## Charging\nkept\n")
+    assert (
+        "| full life cycles, sustained | ≥ 2,000 calls/s | ≥ 5,000 calls/s | **120 (120–120)** | 3 | 100 |" in page
+    )
+    assert (tmp_path / "results" / "whole-path.svg").read_text().startswith("<svg")
 
 
 def test_records_come_back_as_written(tmp_path: Path) -> None:
