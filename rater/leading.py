@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -79,6 +80,7 @@ class SwitchLeader:
     async def run(self) -> None:
         """Lead whenever it can be had, until cancelled."""
         while True:
+            asked_s = time.monotonic()
             epoch = await self._try_to_lead()
             if epoch is None:
                 await asyncio.sleep(LEASE_MS / 3000)
@@ -87,7 +89,7 @@ class SwitchLeader:
             log.info("leading", switch=self.switch, epoch=epoch)
             self._metrics.leading(self.switch, True)
             try:
-                await self._attached(epoch)
+                await self._attached(epoch, asked_s + LEASE_MS / 1000)
             finally:
                 self._engine.detach(self.switch)
                 self.adapter = None
@@ -95,7 +97,7 @@ class SwitchLeader:
                 await self._hand_over()
             log.warning("leadership lost", switch=self.switch)
 
-    async def _attached(self, epoch: int) -> None:
+    async def _attached(self, epoch: int, until_s: float) -> None:
         """Charge the switch's calls until the leadership is lost."""
         self.lost.clear()
         adapter = SwitchAdapter(
@@ -103,11 +105,12 @@ class SwitchLeader:
             mode=Mode.SHADOW if self._settings.mode == "shadow" else Mode.WATCH,
         )  # fmt: skip
         self.adapter = adapter
+        adapter.acts_until_s = until_s
         fails_open, warn_s = self._settings.fail == "open", self._settings.warn_before_s
         self._engine.attach(self.switch, adapter, epoch=epoch, fails_open=fails_open, warn_s=warn_s)
         tasks = [
             asyncio.create_task(self._attach(adapter)),
-            asyncio.create_task(self._keep_leading()),
+            asyncio.create_task(self._keep_leading(adapter)),
             asyncio.create_task(self.lost.wait()),
         ]
         try:
@@ -142,12 +145,16 @@ class SwitchLeader:
             log.warning("cannot ask for the leadership", switch=self.switch, error=str(error))
             return None
 
-    async def _keep_leading(self) -> None:
-        """Ends when another has it. While the store is away nobody else can take it: go on."""
+    async def _keep_leading(self, adapter: SwitchAdapter) -> None:
+        """Ends when another has it. While the store cannot be reached, only from here perhaps, go on listening, so
+        that each leg's end is known when it is back; but when the lease may have run out leave the switch alone."""
         while True:
             await asyncio.sleep(LEASE_MS / 3000)
+            asked_s = time.monotonic()
             try:
-                if await self._store.lead(self.switch, self._holder, LEASE_MS) is None:
-                    return
+                async with asyncio.timeout(LEASE_MS / 3000):
+                    if await self._store.lead(self.switch, self._holder, LEASE_MS) is None:
+                        return
+                adapter.acts_until_s = asked_s + LEASE_MS / 1000
             except AWAY as error:
                 log.warning("cannot renew the leadership", switch=self.switch, error=str(error))

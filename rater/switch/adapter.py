@@ -12,6 +12,7 @@ when the list shows that its channel still waits or lives.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import uuid
 from collections.abc import Callable
@@ -70,6 +71,8 @@ class SwitchAdapter:
     ) -> None:
         self.id = SwitchId(settings.id)
         self.synced = False
+        self.acts_until_s = math.inf
+        """Until then, monotonic, this process surely leads the switch; after that it only listens."""
         self.tracker: Tracker | None = None
         self.connection = SwitchConnection(
             settings, secret, self._on_frames, self._on_state, recorder, timing=timing
@@ -94,13 +97,16 @@ class SwitchAdapter:
     # -- the engine's side ---------------------------------------------------------------------------------------
 
     def execute(self, command: SwitchCommand) -> None:
-        """Collect what it means in actions; `flush` writes them."""
+        """Collect what it means in actions; `flush` writes them. Nothing while another may lead: it would take our
+        word, or cut what it extended."""
         match command:
             case Forget():
                 self._gates.pop(command.leg, None)
                 self._hang_ups.pop(command.leg, None)
                 if self.tracker is not None:
                     self.tracker.forget(command.leg)
+                return
+            case _ if time.monotonic() > self.acts_until_s:
                 return
             case AnswerGate():
                 self._gates[command.leg] = command
@@ -292,7 +298,7 @@ class SwitchAdapter:
                 self.flush()
 
     def _send_beat(self) -> None:
-        if self._settings.mode == "gate" and self._is_ready():
+        if self._settings.mode == "gate" and self._is_ready() and time.monotonic() <= self.acts_until_s:
             self._outgoing.append(self._actions.beat(self.connection.switch_now_ms() // 1000))
 
     async def _look_again(self) -> None:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,9 +70,13 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"TEST_AMI_SECRET": SECRET} | more
 
 
-def start_daemon(config: Path, log_to: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
+def start_daemon(
+    config: Path, log_to: Path, env: dict[str, str], before: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
+    """`before`: a command that runs the rest of its words elsewhere."""
+    words = [*before, *COMMAND, "serve", "--config", str(config)]
     with log_to.open("wb") as log:
-        return subprocess.Popen([*COMMAND, "serve", "--config", str(config)], env=env, stdout=log, stderr=log)
+        return subprocess.Popen(words, env=env, stdout=log, stderr=log)
 
 
 async def until(holds: Callable[[], Awaitable[Any]], *, within_s: float = 30, every_s: float = 0.05) -> Any:
@@ -220,7 +224,7 @@ class Site:
 
 
 @asynccontextmanager
-async def site(folder: Path, **options: str) -> AsyncIterator[Site]:
+async def site(folder: Path, host: str = "127.0.0.1", **options: str) -> AsyncIterator[Site]:
     server = test_server(folder / "redis", **options)
     await asyncio.to_thread(server.start)
     switch = SimulatedSwitch(
@@ -232,7 +236,7 @@ async def site(folder: Path, **options: str) -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
         stack.callback(server.stop)
         between = await stack.enter_async_context(proxy(server.port))
-        await switch.start()
+        await switch.start(host)
         stack.push_async_callback(switch.stop)
         here = Site(folder, server, between, switch)
         await here.publish()
@@ -246,11 +250,11 @@ async def site(folder: Path, **options: str) -> AsyncIterator[Site]:
                     daemon.process.wait()
 
 
-def play(folder: Path, case: Callable[[Site], Awaitable[None]], **options: str) -> None:
-    """One case on a site of its own."""
+def play(folder: Path, case: Callable[[Site], Awaitable[None]], host: str = "127.0.0.1", **options: str) -> None:
+    """One case on a site of its own. `host`: where the switch listens."""
 
     async def main() -> None:
-        async with site(folder, **options) as here:
+        async with site(folder, host, **options) as here:
             await case(here)
 
     asyncio.run(main())

@@ -14,6 +14,7 @@ from random import Random
 from unittest import mock
 
 import rater.engine
+import rater.leading
 import rater.switch.adapter
 import rater.switch.ami
 import rater.switch.simulator.protocol
@@ -185,6 +186,7 @@ def _product_clocks(clock: VirtualTime, random: Random) -> Iterator[None]:
         mock.patch.object(rater.switch.ami, "time", clock),
         mock.patch.object(rater.switch.adapter, "time", clock),
         mock.patch.object(rater.engine, "time", clock),
+        mock.patch.object(rater.leading, "time", clock),
         mock.patch.object(rater.switch.ami, "random", random),
         mock.patch.object(rater.switch.simulator.protocol, "secrets", random),
         mock.patch.object(random, "randbelow", random.randrange, create=True),
