@@ -28,17 +28,9 @@ _WRITES_FAIL = {
 
 
 def check_redis(facts: RedisFacts, settings: RedisSettings, host: str, *, tls: bool) -> list[Finding]:
-    """`host`: empty for a Unix socket."""
-    embedded = settings.url is None
+    """`host`: empty for a Unix socket. Of a cluster only what concerns the whole; its nodes: `check_node`."""
     found = [
-        _version(facts, embedded=embedded),
-        _role(facts),
-        _append_only(facts),
-        _fsync(facts),
-        _eviction(facts),
-        *_files_state(facts),
-        _memory(facts),
-        _replicas(facts, embedded=embedded),
+        *([] if settings.cluster else [_role(facts), *check_node(facts, embedded=settings.url is None)]),
         _write(facts),
         *_latency(facts, settings.timeout_ms),
         _clock(facts),
@@ -49,6 +41,19 @@ def check_redis(facts: RedisFacts, settings: RedisSettings, host: str, *, tls: b
         if is_loopback(host) and facts.config.get("dir") and Path(facts.config["dir"]).is_dir():
             found.append(check_room("redis.room", "", Path(facts.config["dir"])))
     return found
+
+
+def check_node(facts: RedisFacts, *, master: bool = True, embedded: bool = False) -> list[Finding]:
+    """How one server is kept. A replica's own replicas are nobody's concern."""
+    return [
+        _version(facts, embedded=embedded),
+        _append_only(facts),
+        _fsync(facts),
+        _eviction(facts),
+        *_files_state(facts),
+        _memory(facts),
+        *([_replicas(facts, embedded=embedded)] if master else []),
+    ]
 
 
 def _version(facts: RedisFacts, *, embedded: bool) -> Finding:

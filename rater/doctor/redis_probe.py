@@ -59,7 +59,21 @@ def connect(url: str, password: str | None, *, cluster: bool) -> Redis:
 
 
 async def probe(client: Redis, prefix: str) -> RedisFacts:
+    facts = await probe_node(client)
     redis: Any = client  # redis-py's types leave open whether a command is awaited
+    if facts.failed:
+        return facts
+    facts.user = await _try(redis.acl_whoami, "")
+    if facts.info.get("cluster_enabled"):
+        facts.cluster = await _try(lambda: redis.execute_command("CLUSTER INFO"), {})
+    await _clock(redis, facts)
+    await _speed(redis, facts, prefix)
+    return facts
+
+
+async def probe_node(client: Redis) -> RedisFacts:
+    """How one server is kept, without writing to it."""
+    redis: Any = client
     facts = RedisFacts()
     try:
         await redis.ping()
@@ -72,11 +86,6 @@ async def probe(client: Redis, prefix: str) -> RedisFacts:
     for name in ("appendfsync", "dir", "min-replicas-to-write"):
         config |= await _try(partial(redis.config_get, name), {})
     facts.config = config
-    facts.user = await _try(redis.acl_whoami, "")
-    if facts.info.get("cluster_enabled"):
-        facts.cluster = await _try(lambda: redis.execute_command("CLUSTER INFO"), {})
-    await _clock(redis, facts)
-    await _speed(redis, facts, prefix)
     return facts
 
 

@@ -22,6 +22,7 @@ from rater.doctor.mqtt import check_mqtt
 from rater.doctor.network import reach
 from rater.doctor.outbox import check_outbox
 from rater.doctor.redis import check_redis, unreachable
+from rater.doctor.redis_nodes import check_nodes
 from rater.doctor.redis_probe import connect, probe
 from rater.doctor.switch import check_switch
 from rater.doctor.switch_probe import probe as probe_switch
@@ -141,6 +142,8 @@ class Doctor:
         host = "" if address.socket else address.host
         found = [ok("redis.login", "", f"as {facts.user or 'a user that may not ask for its name'}")]
         found += check_redis(facts, settings.redis, host, tls=address.tls is not None)
+        if settings.redis.cluster:
+            found += await check_nodes(client, self._redis_url, settings.redis.password.read() or None)
         prefix, shards = settings.redis.prefix, settings.redis.shards
         found += await examine(
             [

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import RedisServer, binaries
+from cluster import Cluster
+from servers import RedisServer, binaries, needs_debians_redis
 
 from rater.charging.embedded import EmbeddedRedis
 from rater.charging.keys import leadership_key
@@ -185,3 +186,26 @@ def test_server_across_the_network_wants_tls_and_a_user_of_its_own() -> None:
     facts = RedisFacts(info={"redis_version": "7.0.15"}, user="rater")
     found = check_redis(facts, RedisSettings(url="rediss://10.0.0.5/0"), "10.0.0.5", tls=True)
     assert (status(found, "redis.tls"), status(found, "redis.user")) == ("ok", "ok")
+
+
+@needs_debians_redis
+def test_every_node_of_a_cluster_is_looked_at(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path / "cluster")
+    try:
+        cluster.start()
+        for node in cluster.nodes:
+            node.client().config_set("appendfsync", "everysec")
+        careless, evicting, dead = cluster.nodes[1], cluster.nodes[3], cluster.nodes[5]
+        careless.client().config_set("appendfsync", "no")
+        evicting.client().config_set("maxmemory-policy", "allkeys-lru")
+        cluster.kill(dead)
+        found = findings_of(redis={"url": cluster.url, "cluster": True, "shards": 4})
+    finally:
+        cluster.stop()
+    errors = [f for f in found if f.check.startswith("redis.") and f.status == "error"]
+    wrong = {(f.check, f.subject.rpartition(":")[2]) for f in errors}
+    assert wrong == {
+        ("redis.fsync", str(careless.port)), ("redis.eviction", str(evicting.port)), ("redis.node", str(dead.port))
+    }  # fmt: skip
+    assert len([f for f in found if f.check == "redis.append_only" and f.status == "ok"]) == 5
+    assert len([f for f in found if f.check == "redis.replicas"]) == 3
