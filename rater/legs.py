@@ -58,11 +58,11 @@ class LiveLegs:
         self._legs[session.leg] = record
         self._by_account[record.account].add(session.leg)
         self.note_owner(record)
-        switch.active[session.facts.direction] += 1
-        call = session.facts.call
+        direction, call = session.facts.direction, session.facts.call
+        switch.active[direction] += 1
         switch.calls[call] = switch.calls.get(call, 0) + 1
         self._by_call.setdefault(call, []).append(record)
-        self._report(switch)
+        self._report(switch, direction)
 
     def note_owner(self, record: LiveLeg) -> None:
         """A leg draws on one group in its life; it may join it while it talks."""
@@ -83,20 +83,19 @@ class LiveLegs:
             legs.discard(session.leg)
             if not legs:
                 del self._by_account[payer]
-        switch.active[session.facts.direction] -= 1
-        call = session.facts.call
+        direction, call = session.facts.direction, session.facts.call
+        switch.active[direction] -= 1
         switch.calls[call] -= 1
         if not switch.calls[call]:
             del switch.calls[call]
         self._by_call[call].remove(record)
         if not self._by_call[call]:
             del self._by_call[call]
-        self._report(switch)
+        self._report(switch, direction)
         return True
 
-    def _report(self, switch: LiveSwitch) -> None:
-        for direction, count in switch.active.items():
-            self._metrics.legs(switch.id, direction, count)
+    def _report(self, switch: LiveSwitch, direction: str) -> None:
+        self._metrics.legs(switch.id, direction, switch.active[direction])
         self._metrics.calls(switch.id, len(switch.calls))
 
 

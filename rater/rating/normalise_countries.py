@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import phonenumbers
 from phonenumbers import PhoneNumberType, ValidationResult
@@ -49,14 +50,39 @@ def country_code(digits: str) -> str:
     return ""
 
 
+def _plain(code: str, national: str) -> phonenumbers.PhoneNumber | None:
+    """What the library's reader makes of a number that holds nothing for it to take away: no zeros in front, no
+    national prefix. None: let it read."""
+    if not 5 <= len(national) <= 12 or national[0] == "0":
+        return None
+    prefix = _national_prefix(code)
+    if prefix is not None and prefix.match(national):
+        return None
+    return phonenumbers.PhoneNumber(country_code=int(code), national_number=int(national))
+
+
+@cache
+def _national_prefix(code: str) -> re.Pattern[str] | None:
+    """What the reader takes from the front of a country's national numbers."""
+    region = phonenumbers.region_code_for_country_code(int(code))
+    metadata = (
+        phonenumbers.PhoneMetadata.metadata_for_nongeo_region(int(code), None)
+        if region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY
+        else phonenumbers.PhoneMetadata.metadata_for_region(region, None)
+    )
+    prefix = metadata.national_prefix_for_parsing if metadata is not None else None
+    return re.compile(prefix) if prefix else None
+
+
 @lru_cache(maxsize=65_536)
 def place_of(digits: str) -> Place:
     """The place of an international number given as digits without plus. Never raises."""
     code = country_code(digits)
     if not code:
         return Place(digits, fault=f"no country has the code that +{digits} begins with")
+    plain = _plain(code, digits[len(code) :])
     try:
-        parsed = phonenumbers.parse(f"+{digits}")
+        parsed = plain or phonenumbers.parse(f"+{digits}")
     except phonenumbers.NumberParseException:
         return Place(digits, code, fault=f"+{digits} is too short or too long for a number of +{code}")
     possible = phonenumbers.is_possible_number_with_reason(parsed)
@@ -65,7 +91,7 @@ def place_of(digits: str) -> Place:
         if possible == ValidationResult.INVALID_LENGTH:
             fault = "of a length that does not exist"
         return Place(digits, code, fault=f"+{digits} is {fault} for a number of +{code}")
-    number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)[1:]
+    number = digits if plain else phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)[1:]
     if len(number) > 15:
         return Place(digits, code, fault=f"+{digits} is longer than the 15 digits of E.164")
     region = phonenumbers.region_code_for_number(parsed) or ""

@@ -2,11 +2,13 @@
 
 import re
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rater.errors import InputError
+from rater.rating import normalise_countries
 from rater.rating.normalise import MAX_DIALLED, Normalised, NumberRefused, OwnAction, OwnRule, asterisk_pattern
 from rater.rating.normalise_brazil import BrazilOptions
 from rater.rating.normalise_presets import PRESETS, DialPlanSettings, area_pattern, dial_plan
@@ -277,3 +279,14 @@ def test_any_own_rule_is_refused_or_keeps_numbers_clean(dialled: str, match: str
 def test_area_codes_are_digits(preset: str, area: str) -> None:
     if re.fullmatch(area_pattern(preset), area):
         assert area == "" or (area.isascii() and area.isdigit())
+
+
+@given(
+    code=st.sampled_from(["33", "55", "90", "1", "44", "39", "54", "52", "7", "800", "888", "262", "599", "225"]),
+    national=st.text("0123456789", min_size=3, max_size=13),
+)
+def test_what_is_not_handed_to_the_library_reads_as_by_it(code: str, national: str) -> None:
+    mine = normalise_countries._plain(code, national)
+    if mine is not None:
+        assert mine == phonenumbers.parse(f"+{code}{national}")
+        assert phonenumbers.format_number(mine, phonenumbers.PhoneNumberFormat.E164) == f"+{code}{national}"
