@@ -16,6 +16,7 @@ from rater.catalog.model import (
     Catalog,
     Enforce,
     Line,
+    OffHours,
     PayerSource,
     Rated,
     Refused,
@@ -25,6 +26,7 @@ from rater.catalog.model import (
 from rater.charging.terms import CallRate, Lease, Terms
 from rater.events.rated import LegFacts
 from rater.ids import AccountId
+from rater.limits.off_hours import tighter
 from rater.limits.rules import Limits, call_rate, class_lease, leases
 from rater.money import MAX_CALL_S, Quote, Segment
 from rater.verdict import Reason
@@ -101,7 +103,8 @@ def admit(catalog: Catalog, attempt: Attempted, rules: SwitchRules, *, wall_ms: 
         _note_rating(facts, rated)
     emergency = isinstance(rated, Rated) and rated.emergency
     shadow = attempt.mode is Mode.SHADOW or (account is not None and account.enforce is Enforce.SHADOW)
-    reason, detail = _denial(account, line, rated, emergency)
+    off_hours = catalog.off_hours(account.id, wall_ms) if account is not None else None
+    reason, detail = _denial(account, line, rated, emergency, off_hours)
     if reason is not None:
         facts.reason, facts.detail = reason.code, detail
     if account is None or (reason is not None and not shadow):
@@ -118,7 +121,9 @@ def admit(catalog: Catalog, attempt: Attempted, rules: SwitchRules, *, wall_ms: 
         line=line,
         quote=quote,
         terms=catalog.terms(account.id, facts.destination_class, wall_ms),
-        leases=tuple(_leases(catalog, account, line, facts.destination_class, wall_ms, outbound=outbound)),
+        leases=tuple(
+            _leases(catalog, account, line, facts.destination_class, wall_ms, off_hours, outbound=outbound)
+        ),
         facts=facts,
         exempt=emergency,
         free=is_free(quote),
@@ -184,7 +189,11 @@ def _rate(
 
 
 def _denial(
-    account: Account | None, line: Line | None, rated: Rated | Refused | None, emergency: bool
+    account: Account | None,
+    line: Line | None,
+    rated: Rated | Refused | None,
+    emergency: bool,
+    off_hours: OffHours | None,
 ) -> tuple[Reason | None, str]:
     """The first reason that stands, in order of precedence, with its detail; None when nothing denies."""
     if emergency:
@@ -198,19 +207,23 @@ def _denial(
         reasons.append((Reason.ACCOUNT_INACTIVE, ""))
     if line is not None and not line.active:
         reasons.append((Reason.LINE_INACTIVE, ""))
-    barred = _barred(account, line, rated)
+    barred = _barred(account, line, rated, off_hours)
     if barred:
         reasons.append((Reason.BLOCKED_DESTINATION, barred))
     return min(reasons, key=lambda found: found[0], default=(None, ""))
 
 
-def _barred(account: Account | None, line: Line | None, rated: Rated | Refused | None) -> str:
+def _barred(
+    account: Account | None, line: Line | None, rated: Rated | Refused | None, off_hours: OffHours | None
+) -> str:
     """What account or line bar; the plan's own list is rating's. Empty when nothing."""
     if account is None or rated is None:
         return ""
     owners = [(f"the account {account.id}", account.barred)]
     if line is not None:
         owners.append((f"the line {line.id}", line.barred))
+    if off_hours is not None:
+        owners.append((f"in off-hours the account {account.id}", off_hours.barred))
     for name, barred in owners:
         if isinstance(rated, Rated) and rated.destination_class in barred.classes:
             return f"{name} bars the class {rated.destination_class}"
@@ -221,16 +234,41 @@ def _barred(account: Account | None, line: Line | None, rated: Rated | Refused |
 
 
 def _leases(
-    catalog: Catalog, account: Account, line: Line | None, klass: str, wall_ms: int, *, outbound: bool
+    catalog: Catalog,
+    account: Account,
+    line: Line | None,
+    klass: str,
+    wall_ms: int,
+    off_hours: OffHours | None,
+    *,
+    outbound: bool,
 ) -> Iterator[Lease]:
     """In the account's shard, the narrowest scope first."""
     if line is not None:
         yield from leases(f"line:{line.id}", _limits(line.limits), Reason.LINE_LIMIT, outbound=outbound)
     scope, limits = f"account:{account.id}", account.limits
-    yield from leases(scope, _limits(limits), Reason.ACCOUNT_LIMIT, outbound=outbound)
     most = dict(limits.classes).get(klass, catalog.class_limits(account.plan, wall_ms).get(klass))
+    if off_hours is not None:
+        limits, most = _tightened(limits, most, off_hours.limits, klass)
+    yield from leases(scope, _limits(limits), Reason.ACCOUNT_LIMIT, outbound=outbound)
     if most is not None:
         yield class_lease(scope, klass, most, shadow=limits.enforce is Enforce.SHADOW)
+
+
+def _tightened(
+    own: CallLimits, most: int | None, off_hours: CallLimits, klass: str
+) -> tuple[CallLimits, int | None]:
+    """The account's limits and that of the class with those of off-hours; the latter alone where its own are in
+    shadow."""
+    if own.enforce is Enforce.SHADOW:
+        own, most = CallLimits(), None
+    limits = replace(
+        own,
+        both=tighter(own.both, off_hours.both),
+        outbound=tighter(own.outbound, off_hours.outbound),
+        inbound=tighter(own.inbound, off_hours.inbound),
+    )
+    return limits, tighter(most, dict(off_hours.classes).get(klass))
 
 
 def reseller_leases(reseller: Reseller, *, outbound: bool, shadow: bool = False) -> tuple[Lease, ...]:

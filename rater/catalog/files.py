@@ -68,7 +68,7 @@ class _Folder:
         top = self._toml("plans.toml", required=True)
         if top is None:
             return None
-        plans, classes = read_plans(top)
+        plans, classes, calendars = read_plans(top)
         self.plans_are_good = not any(problem.file == "plans.toml" for problem in self.problems)
         accounts: dict[AccountId, Account] = {}
         resellers: dict[ResellerId, Reseller] = {}
@@ -76,7 +76,7 @@ class _Folder:
         switches: dict[SwitchId, SwitchRules] = {}
         trunks: dict[TrunkId, Trunk] = {}
         if (table := self._toml("accounts.toml")) is not None:
-            accounts, resellers, groups = read_accounts(table, plans, classes)
+            accounts, resellers, groups = read_accounts(table, plans, classes, calendars)
         if (table := self._toml("switches.toml")) is not None:
             switches = read_switches(table)
         if (table := self._toml("trunks.toml")) is not None:

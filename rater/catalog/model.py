@@ -13,6 +13,7 @@ from typing import Protocol
 from rater.charging.terms import Terms
 from rater.ids import AccountId, LineId, PlanId, ResellerId, Shard, SwitchId, TrunkId
 from rater.money import Quote
+from rater.rating.bands import Window
 from rater.verdict import Reason
 
 SHARD_ZERO = Shard(0)
@@ -63,6 +64,17 @@ class SpendCaps:
 
 
 @dataclass(frozen=True, slots=True)
+class OffHours:
+    """What holds besides in the hours of `windows` (in the plan's zone): the tighter of each two limits counts, and
+    what either bars is barred. Where the account's own limits or caps are in shadow, these hold alone."""
+
+    windows: tuple[Window, ...]
+    limits: CallLimits = field(default_factory=CallLimits)
+    barred: Barred = field(default_factory=Barred)
+    spend: SpendCaps = field(default_factory=SpendCaps)
+
+
+@dataclass(frozen=True, slots=True)
 class Reseller:
     """Groups accounts, whatever their shards. `shard`: where its simultaneous calls are counted."""
 
@@ -100,6 +112,7 @@ class Account:
     enforce: Enforce = Enforce.ON
     since_ms: int = 0
     notify: Notify = field(default_factory=Notify)
+    off_hours: OffHours | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +217,10 @@ class Catalog(Protocol):
 
     def class_limits(self, plan: PlanId, at_ms: int) -> Mapping[str, int]:
         """Most simultaneous legs of a class that each account of the plan may have, where it says nothing else."""
+        ...
+
+    def off_hours(self, account: AccountId, at_ms: int) -> OffHours | None:
+        """The account's rule for off-hours, where it has one and that moment lies in them."""
         ...
 
     def terms(self, account: AccountId, destination_class: str, at_ms: int) -> Terms:

@@ -16,6 +16,7 @@ from rater.catalog.model import (
     Enforce,
     Modality,
     Notify,
+    OffHours,
     PayerSource,
     Reseller,
     SpendCaps,
@@ -23,11 +24,13 @@ from rater.catalog.model import (
     Trunk,
 )
 from rater.catalog.plan import Plan, WhenExhausted
+from rater.catalog.read_bands import read_window
 from rater.catalog.read_groups import read_groups
 from rater.catalog.read_plans import PREFIX, PREFIX_EXPECTED
 from rater.catalog.table import Table, describe
 from rater.ids import AccountId, GroupId, PlanId, ResellerId, SwitchId, TrunkId
 from rater.money import MAX_CALL_S
+from rater.rating.bands import Calendar
 from rater.rating.moments import EXPECTED, parse_moment
 from rater.rating.timeline import LAST_AT_MS
 
@@ -50,14 +53,15 @@ class _Context:
     plans: Mapping[PlanId, Plan]
     resellers: Mapping[ResellerId, Reseller]
     classes: Collection[str]
+    calendars: Mapping[str, Calendar]
 
 
 def read_accounts(
-    top: Table, plans: Mapping[PlanId, Plan], classes: Collection[str]
+    top: Table, plans: Mapping[PlanId, Plan], classes: Collection[str], calendars: Mapping[str, Calendar]
 ) -> tuple[dict[AccountId, Account], dict[ResellerId, Reseller], dict[GroupId, Group]]:
     """Accounts, resellers and sharing groups. `classes`: those that decks may use."""
     resellers = {ResellerId(name): _reseller(ResellerId(name), table) for name, table in top.named("reseller")}
-    context = _Context(plans, resellers, set(classes) - NEVER_IN_A_DECK)
+    context = _Context(plans, resellers, set(classes) - NEVER_IN_A_DECK, calendars)
     accounts = {AccountId(name): _account(AccountId(name), table, context) for name, table in top.named("account")}
     groups = read_groups(top, accounts, plans, context.classes)
     top.finish()
@@ -86,6 +90,7 @@ def _account(name: AccountId, table: Table, context: _Context) -> Account:
         reseller=ResellerId(table.reference("reseller", context.resellers, "reseller", "")) or None,
         enforce=table.choice("enforce", Enforce, Enforce.ON),
         notify=_notify(table.table("notify")),
+        off_hours=_off_hours(table.table("off_hours"), context) if "off_hours" in table else None,
     )
     plan = plans.get(account.plan)
     account = replace(account, since_ms=_since(table, plan.zone if plan is not None else "UTC"))
@@ -154,6 +159,33 @@ def _spend(table: Table) -> SpendCaps:
     )
     table.finish()
     return caps
+
+
+def _off_hours(table: Table, context: _Context) -> OffHours:
+    windows = table.tables("windows")
+    if not windows:
+        table.fault(
+            None, "off-hours without hours", 'windows = [{ days = "mon-fri", from = "20:00", to = "07:00" }]'
+        )
+    rule = OffHours(
+        tuple(read_window(window, context.calendars) for window in windows),
+        CallLimits(
+            table.limit("both"),
+            table.limit("out"),
+            table.limit("in"),
+            classes=table.limits_by("classes", context.classes),
+        ),
+        Barred(
+            tuple(sorted(table.texts("blocked_classes", among=context.classes))),
+            table.texts("blocked_prefixes", pattern=PREFIX, expected=PREFIX_EXPECTED),
+        ),
+        SpendCaps(table.amount_or_none("spend_hour"), table.amount_or_none("spend_day")),
+    )
+    if windows and rule == OffHours(rule.windows):
+        expected = "both, out, in, classes, blocked_classes, blocked_prefixes, spend_hour or spend_day"
+        table.fault(None, "off-hours that limit nothing", expected)
+    table.finish()
+    return rule
 
 
 def _notify(table: Table) -> Notify:

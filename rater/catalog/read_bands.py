@@ -43,12 +43,13 @@ def read_bands(table: Table, calendars: Mapping[str, Calendar]) -> tuple[Band, .
         windows = entry.tables("windows")
         if not windows:
             entry.fault(None, f"the band {name!r} has no windows", 'windows = [{ days = "mon-fri", … }]')
-        bands.append(Band(name, tuple(_window(window, calendars) for window in windows)))
+        bands.append(Band(name, tuple(read_window(window, calendars) for window in windows)))
         entry.finish()
     return tuple(bands)
 
 
-def _window(table: Table, calendars: Mapping[str, Calendar]) -> Window:
+def read_window(table: Table, calendars: Mapping[str, Calendar]) -> Window:
+    """Hours of some days, as bands and off-hours have them."""
     days = _days(table)
     from_s, to_s = _hour(table, "from", 0), _hour(table, "to", DAY_S)
     if from_s == DAY_S:

@@ -39,8 +39,8 @@ ALL = "all"
 """Instead of classes: all of them, but those that are never in a deck."""
 
 
-def read_plans(top: Table) -> tuple[dict[PlanId, Plan], tuple[str, ...]]:
-    """All plans of the file, and all classes that decks may use. Faults go to ``top.problems``."""
+def read_plans(top: Table) -> tuple[dict[PlanId, Plan], tuple[str, ...], dict[str, Calendar]]:
+    """All plans of the file, all classes that decks may use, and the calendars. Faults go to ``top.problems``."""
     own = top.texts("classes", pattern=CLASS, expected="names in lower-case letters, digits and _")
     classes = tuple(dict.fromkeys((*STANDARD, *own)))
     calendars = {name: read_calendar(name, table) for name, table in top.named("calendar")}
@@ -54,7 +54,7 @@ def read_plans(top: Table) -> tuple[dict[PlanId, Plan], tuple[str, ...]]:
     if not plans:
         top.fault(None, "there is no plan", "at least one table [plan.NAME]")
     top.finish()
-    return plans, classes
+    return plans, classes, calendars
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,14 @@ import msgpack
 from pydantic import TypeAdapter, ValidationError
 
 from rater.catalog.groups import Group, Sharing
-from rater.catalog.model import Account, Line, Rated, Refused, Reseller, SwitchRules, Trunk
+from rater.catalog.model import Account, Line, OffHours, Rated, Refused, Reseller, SwitchRules, Trunk
 from rater.catalog.plan import Plan
 from rater.catalog.pricing import PricedPlan
 from rater.catalog.terms import PlanTerms
 from rater.charging.terms import Terms
 from rater.errors import CatalogError, InputError, Problem
 from rater.ids import AccountId, GroupId, LineId, PlanId, ResellerId, Shard, SwitchId, TrunkId
+from rater.limits.off_hours import holds
 from rater.rating.compiled import CompiledDeck
 
 FORMAT = "rater.catalog/1"
@@ -103,6 +104,14 @@ class Snapshot:
     def class_limits(self, plan: PlanId, at_ms: int) -> Mapping[str, int]:
         """Raises KeyError for a plan that is not in the catalogue."""
         return dict(self.plans[plan].at(at_ms).plan.class_limits)
+
+    def off_hours(self, account: AccountId, at_ms: int) -> OffHours | None:
+        """Raises KeyError for an account that is not in the catalogue."""
+        payer = self.content.accounts[account]
+        rule = payer.off_hours
+        if rule is None or not holds(rule.windows, at_ms, self.plans[payer.plan].at(at_ms).zone):
+            return None
+        return rule
 
     def terms(self, account: AccountId, destination_class: str, at_ms: int) -> Terms:
         """Raises KeyError for an account that is not in the catalogue."""

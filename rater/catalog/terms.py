@@ -20,6 +20,8 @@ from rater.charging.terms import (
     ThresholdKind,
     Tier,
 )
+from rater.limits.off_hours import holds, tighter
+from rater.money import MAX_AMOUNT_MICRO
 
 HOUR_MS = 3_600_000
 _CYCLES_KEPT = 10_000
@@ -58,7 +60,7 @@ class PlanTerms:
         if account.since_ms > cycle.since_ms:
             cycle = self._kept(destination_class, account.since_ms, at_ms)
         floor_micro, use_money = floor(account, self._plan.when_exhausted)
-        key = (floor_micro, use_money, self._spend(account.spend, at_ms))
+        key = (floor_micro, use_money, self._spend(_caps_at(account, at_ms, self._zone), at_ms))
         terms = cycle.terms.get(key)
         if terms is None:
             if len(cycle.terms) >= _TERMS_KEPT:
@@ -165,6 +167,28 @@ def hour_bounds(at_ms: int, zone: ZoneInfo) -> tuple[int, int]:
     offset_ms = offset // dt.timedelta(milliseconds=1)
     start_ms = (at_ms + offset_ms) // HOUR_MS * HOUR_MS - offset_ms
     return start_ms, start_ms + HOUR_MS
+
+
+def _caps_at(account: Account, at_ms: int, zone: ZoneInfo) -> SpendCaps:
+    """Those of the account, tightened in its off-hours. Outside them a cap that is for off-hours alone stands at
+    what nobody can spend: what is spent is counted all day, so that the books are right when the hours begin."""
+    caps, rule = account.spend, account.off_hours
+    if rule is None or (rule.spend.hour_micro is None and rule.spend.day_micro is None):
+        return caps
+    if holds(rule.windows, at_ms, zone):
+        own = SpendCaps() if caps.enforce is Enforce.SHADOW else caps
+        return SpendCaps(
+            tighter(own.hour_micro, rule.spend.hour_micro), tighter(own.day_micro, rule.spend.day_micro)
+        )
+    return SpendCaps(
+        _uncapped(caps.hour_micro, rule.spend.hour_micro),
+        _uncapped(caps.day_micro, rule.spend.day_micro),
+        caps.enforce,
+    )
+
+
+def _uncapped(own_micro: int | None, off_hours_micro: int | None) -> int | None:
+    return MAX_AMOUNT_MICRO if own_micro is None and off_hours_micro is not None else own_micro
 
 
 def floor(account: Account, when_exhausted: WhenExhausted) -> tuple[int, bool]:

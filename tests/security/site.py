@@ -46,7 +46,8 @@ CATALOG = {
     "plans.toml": '[plan.retail]\ncurrency = "EUR"\nzone = "Europe/Paris"\ndial_plan = "e164"\n'
     'deck = "decks/retail.csv"\ndecimals = 6\nthresholds = { money_below = ["99999.99"] }\n',
     "accounts.toml": f'[account.RICH]\nname = "{HOLDER}"\nplan = "retail"\nmodality = "prepaid"\n'
-    f'opening = "100000"\nspend = {{ hour = "500", day = "900" }}\nlimits = {{ both = 9, calls_per_second = 50 }}\nreseller = "r1"\n'
+    f'opening = "100000"\nspend = {{ hour = "500", day = "900" }}\nreseller = "r1"\n'
+    "limits = { both = 9, calls_per_second = 50 }\n"
     f'notify = {{ email = ["{ADDRESS}"] }}\n'
     '[account.POOR]\nplan = "retail"\nmodality = "prepaid"\nopening = "0.02"\n'
     '[account.BROKE]\nplan = "retail"\nmodality = "prepaid"\n[reseller.r1]\nlimits = { both = 20 }\n',
@@ -223,7 +224,7 @@ async def _work(here: Play) -> None:
     await here.command("operator", "account", "expire", "RICH", "gift", "--op-id", "c5")
     calls = [switch.place_call(line, f"+{NUMBER}", ring_s=0.1, talk_s=3) for line in (SUBSCRIBER, POOR, BROKE)]
     calls.append(switch.place_call(SUBSCRIBER, "+331x", ring_s=0.1, talk_s=1))
-    long = switch.place_call(SUBSCRIBER, f"+{NUMBER}", ring_s=0.1, talk_s=60)
+    long = switch.place_call(SUBSCRIBER, f"+{NUMBER}", ring_s=0.1, talk_s=600)
     await asyncio.sleep(1)
     here.note_processes()
     for call in calls:
