@@ -20,7 +20,7 @@ if away(held[3]) then return '\6\0' .. held[3] end
 
 local reply = pack(0, 0, leg[6], leg[7], 0, 0, 0)
 leg[2], leg[3], leg[12], leg[13], leg[15] = n, reply, answered_at, answered_at, ARGV[2]
-local expiry = now + leg[6] * 1000 + LEASE_MARGIN_MS
+local expiry = digits(now + leg[6] * 1000 + LEASE_MARGIN_MS)
 call('SET', KEYS[1], pack(unpack(leg)))
 for i = 5, #KEYS do call('ZADD', KEYS[i], expiry, leg_id) end
 return reply .. '\0'

@@ -6,6 +6,7 @@
 -- shared one also ends (ms), quotas (terms), quota_s, quota_micro (their ids or "").
 
 local account, owner, seconds, funds, edge, ours, theirs, relaxed
+local made, in_use = {}, 0
 local find, FOREVER_MS = string.find, 253402300799000
 
 local function begin_chain()
@@ -14,9 +15,7 @@ local function begin_chain()
 end
 
 local function view_of(a, to, terms, floor, use_money, seconds_order, money_order, sharers)
-  local index = {}
-  for t = 1, #terms, TERM do index[terms[t]] = t end
-  return {a = a, lines = to, terms = terms, index = index, sharers = sharers, floor = floor, use_money = use_money,
+  return {a = a, lines = to, terms = terms, index = terms.index, sharers = sharers, floor = floor, use_money = use_money,
     seconds_order = seconds_order, money_order = money_order, shift = 0, shared = 0}
 end
 
@@ -24,9 +23,9 @@ end
 -- allowances (packed), quotas (packed).
 local function shared_view(wire, sharers)
   local _, floor, use_money, first, ends, seconds_order, money_order, quota_s, quota_micro, terms, quotas = unpack_all(wire)
-  local view = view_of(owner, owner_lines, {unpack_all(terms)}, floor, use_money, seconds_order, money_order, sharers)
+  local view = view_of(owner, owner_lines, terms_of(terms), floor, use_money, seconds_order, money_order, sharers)
   view.shift, view.shared, view.ends = first == 1 and -3 or 3, 1, ends
-  view.quotas, view.quota_s, view.quota_micro = {unpack_all(quotas)}, quota_s, quota_micro
+  view.quotas, view.quota_s, view.quota_micro = terms_of(quotas), quota_s, quota_micro
   return view
 end
 
@@ -66,6 +65,17 @@ local function tier_of(classes, also)
   if find(also, class, 1, true) then return 1 end
 end
 
+-- A source with all its fields yet to be set: the tables of earlier looks serve again.
+local function new_source()
+  in_use = in_use + 1
+  local source = made[in_use]
+  if not source then
+    source = {}
+    made[in_use] = source
+  end
+  return source
+end
+
 local function add_source(view, i, kind, quota_s, quota_micro, first_fund)
   local a = view.a
   local tier, priority, blocks, free, cadence, following
@@ -78,14 +88,16 @@ local function add_source(view, i, kind, quota_s, quota_micro, first_fund)
     -- Among equals: as they stand in the plan, what rolled over before the new cycle.
     place = kind == 0 and t or t - 1
   else
-    local classes, also
-    priority, blocks, free, cadence, following, classes, also = unpack_all(a[i + 8])
-    tier = tier_of(classes, also)
+    local spec = known(a[i + 8])
+    tier = tier_of(spec[6], spec[7])
     if not tier then return end
+    priority, blocks, free, cadence, following = spec[1], spec[2], spec[3], spec[4], spec[5]
   end
-  local source = {a = a, i = i, from = a[i + 1], till = a[i + 2], tier = tier + view.shift, priority = priority,
-    place = place, blocks = blocks, free = free, first = cadence, following = following, sharers = view.sharers,
-    shared = view.shared, quota = false}
+  local source = new_source()
+  source.a, source.i, source.from, source.till = a, i, a[i + 1], a[i + 2]
+  source.tier, source.priority, source.place, source.blocks = tier + view.shift, priority, place, blocks
+  source.free, source.first, source.following = free, cadence, following
+  source.sharers, source.shared, source.quota, source.floor = view.sharers, view.shared, false, false
   if kind == 2 then
     source.first, source.quota = 0, quota_micro
     if quota_micro ~= nil and view.use_money == 1 then insert(funds, first_fund, source, view.money_order) end
@@ -120,8 +132,10 @@ local function look_at(view, at)
     end
   end
   if view.use_money == 1 and quota_micro ~= nil then
-    funds[#funds + 1] = {a = a, i = false, floor = view.floor, blocks = 0, first = 0, sharers = view.sharers,
-      shared = view.shared, quota = quota_micro}
+    local source = new_source()
+    source.a, source.i, source.floor, source.blocks, source.first = a, false, view.floor, 0, 0
+    source.sharers, source.shared, source.quota = view.sharers, view.shared, quota_micro
+    funds[#funds + 1] = source
   end
 end
 
@@ -136,7 +150,7 @@ end
 
 -- Finds the sources as they are at a moment, and the next moment at which they may be others.
 local function look(at)
-  edge, seconds, funds = FOREVER_MS, {}, {}
+  edge, seconds, funds, in_use = FOREVER_MS, {}, {}, 0
   if theirs and at < theirs.ends then
     if theirs.ends < edge then edge = theirs.ends end
     look_at(theirs, at)

@@ -36,7 +36,7 @@ account = account_of(held[3])
 use_quote(leg[14])
 granted, final, draws, start = leg[6], leg[7], leg[10], now - elapsed_s * 1000
 local waited = draws == 1 and final == 1 and granted < q_horizon and 1 or 0
-local terms = {unpack_all(ARGV[2])}
+local terms = terms_of(ARGV[2])
 renew(account, lines, terms, now)
 local joins = leg[8] == '' and group_owner ~= ''
 if joins then leg[8], leg[16] = group_owner, pack(group_owner) .. string.sub(leg[16], 2) end
@@ -75,7 +75,7 @@ if owner then
 else
   call('MSET', KEYS[4], pack(unpack(account)), KEYS[1], pack(unpack(leg)))
 end
-local expiry = now + granted * 1000 + LEASE_MARGIN_MS
+local expiry = digits(now + granted * 1000 + LEASE_MARGIN_MS)
 for i = 9, #KEYS do call('ZADD', KEYS[i], expiry, leg_id) end
 if #lines > 0 then call('XADD', KEYS[5], '*', 'account', account_id, 'e', pack(op, now, '', unpack(lines))) end
 if #owner_lines > 0 then call('XADD', KEYS[5], '*', 'account', leg[8], 'e', pack(op, now, '', unpack(owner_lines))) end

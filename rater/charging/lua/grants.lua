@@ -11,6 +11,17 @@ local ROLLOVER_KEPT_MS = 400 * 86400000
 
 local function begin_grants() lines, owner_lines = {}, {} end
 
+-- The terms of allowances, and with them where each one's begin, by its grant.
+local function terms_of(text)
+  local terms = known(text)
+  if not terms.index then
+    local index = {}
+    for t = 1, #terms, TERM do index[terms[t]] = t end
+    terms.index = index
+  end
+  return terms
+end
+
 local function note(to, cause, resource, cycle, before, after)
   local k = #to
   to[k + 1], to[k + 2], to[k + 3], to[k + 4], to[k + 5] = cause, resource, cycle, before, after
@@ -95,13 +106,11 @@ end
 
 -- Forgets closed grants that nobody holds, except the newest cycle of each allowance for a while.
 local function drop_spent(a, now)
-  local n, newest, gone = #a, {}, false
-  for i = GRANTS, n, GRANT do
-    newest[a[i]] = i
-    if a[i + 6] == 1 then gone = true end
-  end
-  if not gone then return end
-  local to = GRANTS
+  local n, i = #a, GRANTS
+  while i < n and a[i + 6] == 0 do i = i + GRANT end
+  if i > n then return end
+  local newest, to = {}, GRANTS
+  for i = GRANTS, n, GRANT do newest[a[i]] = i end
   for i = GRANTS, n, GRANT do
     local renews = a[i + 7] == 0 or a[i + 7] == 4
     if a[i + 6] == 0 or a[i + 5] > 0 or (renews and newest[a[i]] == i and a[i + 2] + GRANT_KEPT_MS > now) then
@@ -116,7 +125,7 @@ end
 
 -- What is left of each cycle before becomes a grant of its own. A cycle that nobody met had all its seconds.
 local function roll(a, to, id, rollover, newest, now)
-  local r = {unpack_all(rollover)}
+  local r = known(rollover)
   for c = 3, #r, 4 do
     local i, left = grant_at(a, id, r[c]), nil
     if i and a[i + 6] == 0 then

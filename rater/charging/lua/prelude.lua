@@ -30,9 +30,11 @@
 --          its cycle in ms, before, after
 --
 -- Numbers are doubles, exact up to 2^53; every amount and product stays below (see rater/money.py). Numbers are
--- handed to redis.call as they are, which prints 17 digits, or packed; never through `..` or tostring.
+-- handed to redis.call as they are, which prints 17 digits, or packed, or by `digits` when they are needed more than
+-- once; never through `..` or tostring.
 -- Definitions may outlive a call (see rater/charging/scripts.py), so a part that keeps state between its functions has
 -- a `begin_…`, which sets all of it and which a script calls before anything else of that part.
+-- What `known` unpacks is kept from call to call, so it is for texts that many calls have in common, and nobody changes it.
 -- Scripts look first and write last: an error after a write would not be undone. The first write is one that Redis
 -- refuses when it is out of memory, so that a script does all or nothing then too.
 
@@ -44,6 +46,22 @@ local MAX_AMOUNT = 9e15
 local LEASE_MARGIN_MS = 120000
 local LEG_KEPT_MS = '86400000'
 local DENIAL_KEPT_MS = '600000'
+
+local KNOWN_MOST = 2000
+local texts, texts_known = {}, 0
+
+-- The values of a packed text.
+local function known(text)
+  local values = texts[text]
+  if not values then
+    if texts_known == KNOWN_MOST then texts, texts_known = {}, 0 end
+    values = {unpack_all(text)}
+    texts[text], texts_known = values, texts_known + 1
+  end
+  return values
+end
+
+local function digits(n) return string.format('%.0f', n) end
 
 -- Whether a newer leader writes for the switch. `epoch` and `known` are decimal texts; a newer one is written down.
 local function is_stale(known, epoch, key, switches, switch)

@@ -4,11 +4,11 @@
 local q_horizon, q_free, q_connect, q_min, q_max, q_unit, q_rounding, q_den, q_class, q_segments
 local UNAFFORDABLE = math.huge
 
--- `wire`: Quote.to_wire, packed; its first byte is the head of the outer array.
+-- `wire`: Quote.to_wire, packed: a list within a list of one.
 local function use_quote(wire)
-  local _, currency
-  _, q_horizon, q_free, q_connect, q_min, q_max, q_unit, q_rounding, q_den, currency, q_class, q_segments =
-    unpack_all(string.sub(wire, 2))
+  local q = known(wire)[1]
+  q_horizon, q_free, q_connect, q_min, q_max, q_unit = q[2], q[3], q[4], q[5], q[6], q[7]
+  q_rounding, q_den, q_class, q_segments = q[8], q[9], q[11], q[12]
 end
 
 -- `whole` + `part`/q_den micro-units, to the unit.

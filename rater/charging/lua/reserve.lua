@@ -36,7 +36,7 @@ end
 if away(held[3]) then return '\6\0' .. held[3] end
 if owner_id ~= '' and away(held[4]) then return '\6\1' .. held[4] end
 account = account_of(held[3])
-local terms = {unpack_all(ARGV[5])}
+local terms = terms_of(ARGV[5])
 use_quote(ARGV[2])
 renew(account, lines, terms, now)
 if owner_id ~= '' then
@@ -46,13 +46,14 @@ if owner_id ~= '' then
   renew(owner, owner_lines, theirs.terms, now)
 end
 
-local limits, rates, passed = {unpack_all(ARGV[4])}, ARGV[9] ~= '' and {unpack_all(ARGV[9])} or {}, {}
+local limits, rates, passed = known(ARGV[4]), known(ARGV[9]), {}
 local FIRST_LEASE, FIRST_RATE = 11, 11 + #limits / 2
 if exempt == 0 then
   if ARGV[8] ~= '' then use_spend(ARGV[8], call('GET', KEYS[10])) end
   breaks(broken)
+  local from = digits(now + 1)
   for i = 1, #limits, 2 do
-    if call('ZCOUNT', KEYS[FIRST_LEASE + (i - 1) / 2], now + 1, '+inf') >= limits[i] then breaks(limits[i + 1]) end
+    if call('ZCOUNT', KEYS[FIRST_LEASE + (i - 1) / 2], from, '+inf') >= limits[i] then breaks(limits[i + 1]) end
   end
   for i = 1, #rates, 2 do
     local k = (i + 1) / 2
@@ -119,7 +120,7 @@ else
   call('MSET', KEYS[4], pack(unpack(account)), KEYS[1], leg)
 end
 call('SADD', KEYS[5], leg_id)
-local expiry = now + granted * 1000 + LEASE_MARGIN_MS
+local expiry = digits(now + granted * 1000 + LEASE_MARGIN_MS)
 for i = FIRST_LEASE, FIRST_RATE - 1 do call('ZADD', KEYS[i], expiry, leg_id) end
 for k = 1, #passed do
   local times = passed[k]

@@ -34,11 +34,11 @@ if leg[16] ~= needs then return '\5' .. leg[16] end
 if away(held[3]) then return '\6\0' .. held[3] end
 if away(held[4]) then return '\6\1' .. held[4] end
 local account, owner_id, owner = account_of(held[3]), leg[8], nil
-local thresholds, owner_thresholds = {unpack_all(ARGV[3])}, {}
+local thresholds, owner_thresholds = known(ARGV[3]), {}
 local before, levels_before, owner_levels = account[2], levels(account, thresholds, now), nil
 if owner_id ~= '' then
   owner = account_of(held[4])
-  if owner_id == group_owner then owner_thresholds = {unpack_all(ARGV[4])} end
+  if owner_id == group_owner then owner_thresholds = known(ARGV[4]) end
   owner_levels = levels(owner, owner_thresholds, now)
 end
 local granted, draws = leg[6], leg[10]
@@ -61,7 +61,7 @@ end
 call('SREM', KEYS[5], leg_id)
 for i = 10, #KEYS do call('ZREM', KEYS[i], leg_id) end
 if ARGV[5] ~= '' and leg[9] == 0 then
-  local caps = {unpack_all(ARGV[5])}
+  local caps = known(ARGV[5])
   note_spend(caps, spent(caps, call('GET', KEYS[9])), KEYS[9], amount, -money_in(leg, PIECES))
 end
 if #lines > 0 then call('XADD', KEYS[6], '*', 'account', account_id, 'e', pack(op, now, '', unpack(lines))) end
