@@ -256,6 +256,8 @@ class Daemon:
             self.metrics.ready(decides and (bool(led) or not self.leaders))
             if ready is not None and decides and len(led) == len(self.leaders):
                 ready.set()
+            for shard in range(self.settings.redis.shards):
+                self.metrics.shard_up(shard, self.store.reaches(Shard(shard)))
             for leader in self.leaders.values():
                 if leader.adapter is not None:
                     leader.adapter.report()

@@ -183,6 +183,9 @@ class Metrics:
     def store_up(self, up: bool) -> None:
         self._gauges["rater_store_up"][()] = up
 
+    def shard_up(self, shard: int, up: bool) -> None:
+        self._gauges["rater_shard_up"][(str(shard),)] = up
+
     def store_lost(self, shard: int) -> None:
         """It came back without writes that it had."""
         self._counters["rater_store_losses"][(str(shard),)] += 1
@@ -377,7 +380,8 @@ _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "rater_ami_backlog_frames": ("AMI frames read and not yet handled.", ("switch",)),
     "rater_ami_clock_offset_seconds": ("The switch's clock less this machine's.", ("switch",)),
     "rater_leader": ("Whether this process leads the switch.", ("switch",)),
-    "rater_store_up": ("Whether Redis answers.", ()),
+    "rater_store_up": ("Whether Redis answers, every master of it.", ()),
+    "rater_shard_up": ("Whether the shard's master answers.", ("shard",)),
     "rater_outbox_entries": ("Entries that the outbox holds, delivered or not.", ("shard",)),
     "rater_outbox_lag_entries": ("Outbox entries that the group has not acknowledged.", ("shard", "group")),
     "rater_outbox_lag_seconds": ("Age of the oldest of them.", ("shard", "group")),

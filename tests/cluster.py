@@ -71,6 +71,7 @@ class Cluster:
             "cluster-node-timeout": str(NODE_TIMEOUT_MS),
             "cluster-config-file": "nodes.conf",
             "cluster-replica-validity-factor": "0",
+            "cluster-require-full-coverage": "no",
             "repl-diskless-sync": "yes",
             "repl-diskless-sync-delay": "0",
             "appendfsync": "no",

@@ -47,7 +47,8 @@ class _Asking(Call):
 
 class ClusterLinks:
     """What `Link` is for one server. `redis`: redis-py's cluster client, which knows the map of slots. `seed`: how
-    to log in. `up` when every shard's master can be reached."""
+    to log in. `whole` when every shard's master can be reached, `up` when any can: one that is away hinders the
+    operations of its own shards only."""
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class ClusterLinks:
         on_up: Callable[[bool], None],
         inspect: Callable[[Ask], Awaitable[None]],
     ) -> None:
-        self.up = False
+        self.whole = False
         self._redis = redis
         self._seed = seed
         self._forms = forms
@@ -79,6 +80,15 @@ class ClusterLinks:
         """Of slots whose master is not known."""
         self._doubt = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def up(self) -> bool:
+        return any(self.reaches(shard) for shard in self._slots)
+
+    def reaches(self, shard: int) -> bool:
+        """Whether the shard's master, as far as it is known, is connected."""
+        link = self._links.get(self._masters.get(self._slots[shard], ("", 0)))
+        return link is not None and link.up
 
     def start(self) -> None:
         if self._task is None:
@@ -136,7 +146,7 @@ class ClusterLinks:
         while True:
             await self._look()
             try:
-                async with asyncio.timeout(LOOK_EVERY_S if self.up else LOOK_AGAIN_S):
+                async with asyncio.timeout(LOOK_EVERY_S if self.whole else LOOK_AGAIN_S):
                     await self._doubt.wait()
                 await asyncio.sleep(LOOK_AGAIN_S)
             except TimeoutError:
@@ -208,8 +218,7 @@ class ClusterLinks:
 
     def _tell(self) -> None:
         """Say whether every shard can be charged in, when that has changed."""
-        places = [self._masters.get(slot) for slot in self._slots.values()]
-        up = all(place is not None and place in self._links and self._links[place].up for place in places)
-        if up != self.up:
-            self.up = up
-            self._on_up(up)
+        whole = all(self.reaches(shard) for shard in self._slots)
+        if whole != self.whole:
+            self.whole = whole
+            self._on_up(whole)

@@ -166,6 +166,14 @@ class Link:
         self._protocol: _Protocol | None = None
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def whole(self) -> bool:
+        """One server is all there is."""
+        return self.up
+
+    def reaches(self, shard: int) -> bool:
+        return self.up
+
     def start(self) -> None:
         if self._task is None:
             self._task = asyncio.create_task(self._keep(), name=f"redis {self.address}")

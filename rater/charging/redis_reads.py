@@ -31,6 +31,7 @@ class RedisReads:
         self.shards = shards
         self._cluster = cluster
         self.redis = open_client(url, password, cluster=cluster)
+        self._led: dict[SwitchId, tuple[str, int]] = {}
         self._shard_keys = [Keys(prefix, Shard(shard)) for shard in range(shards)]
         self._lead = self.redis.register_script(script("lead"))
         self._fence = self.redis.register_script(script("fence"))
@@ -218,10 +219,18 @@ class RedisReads:
             epoch = int(await self._lead(keys=[key], args=[holder, ttl_ms, least]))
             if not epoch:
                 return None
-            written = [await self._write_epoch(Shard(shard), switch, epoch) for shard in range(self.shards)]
+            # A shard that is away need not be written to again and again: it has this epoch, or will be given it.
+            renewed = self._led.get(switch) == (holder, epoch)
+            shards = [shard for shard in map(Shard, range(self.shards)) if not renewed or self.reaches(shard)]
+            written = [await self._write_epoch(shard, switch, epoch) for shard in shards]
             least = max(written, default=epoch)
             if least <= epoch:
+                self._led[switch] = holder, epoch
                 return epoch
+
+    def reaches(self, shard: Shard) -> bool:
+        """Whether the shard's server answers, as far as it is known."""
+        return True
 
     async def _write_epoch(self, shard: Shard, switch: SwitchId, epoch: int) -> int:
         keys = self.keys(shard)

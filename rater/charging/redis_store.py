@@ -159,15 +159,19 @@ class RedisStore(RedisMoves):
 
     @property
     def available(self) -> bool:
-        """Whether operations are being carried out."""
+        """Whether operations are being carried out, of some shards at least."""
         return self._link.up
+
+    def reaches(self, shard: Shard) -> bool:
+        """Whether operations of that shard are."""
+        return self._link.reaches(shard)
 
     async def start(self) -> None:
         """Connect. Raises StoreUnavailable when the server cannot be reached or refuses."""
         await self.check()
         self._link.start()
         for _ in range(int(ASK_S / 0.01)):
-            if self.available:
+            if self._link.whole:
                 return
             await asyncio.sleep(0.01)
         await self.close()
@@ -241,7 +245,7 @@ class RedisStore(RedisMoves):
             return await asyncio.wait_for(answer, ASK_S)
         except TimeoutError as error:
             hint = "Repeat it with the same operation id: it is carried out once."
-            if not self.available:
+            if not self.reaches(Shard(request.shard)):
                 raise StoreUnavailable(f"Redis is away; {request.op} waits", hint=hint) from error
             raise OutcomeUnknown(f"no answer to {request.op} within {ASK_S:.0f} s", hint=hint) from error
 

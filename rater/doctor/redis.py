@@ -53,6 +53,7 @@ def check_node(facts: RedisFacts, *, master: bool = True, embedded: bool = False
         *_files_state(facts),
         _memory(facts),
         *([_replicas(facts, embedded=embedded)] if master else []),
+        *_coverage(facts),
     ]
 
 
@@ -215,6 +216,18 @@ def _cluster(facts: RedisFacts) -> list[Finding]:
         return [ok("redis.cluster", "", seen, expected)]
     mend = "Look with redis-cli --cluster check; accounts in slots that nobody serves cannot be charged."
     return [error("redis.cluster", "", seen, expected, mend)]
+
+
+def _coverage(facts: RedisFacts) -> list[Finding]:
+    """Of a node of a cluster, where CONFIG may be asked."""
+    check, name = "redis.coverage", "cluster-require-full-coverage"
+    value = facts.config.get(name)
+    if not facts.info.get("cluster_enabled") or value is None:
+        return []
+    if value != "no":
+        mend = f"Set {name} no."
+        return [warning(check, "", f"{name} is {value}: one lost master stops every account", "no", mend)]
+    return [ok(check, "", f"{name} is no", "no")]
 
 
 # -- who may come in -----------------------------------------------------------------------------------------------

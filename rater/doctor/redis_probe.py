@@ -83,7 +83,7 @@ async def probe_node(client: Redis) -> RedisFacts:
         return facts
     facts.info = await _try(redis.info, {})
     config: dict[str, str] = {}
-    for name in ("appendfsync", "dir", "min-replicas-to-write"):
+    for name in ("appendfsync", "dir", "min-replicas-to-write", "cluster-require-full-coverage"):
         config |= await _try(partial(redis.config_get, name), {})
     facts.config = config
     return facts

@@ -320,3 +320,39 @@ async def published(settings: Settings, client: Any, folder: Path) -> None:
     current = await load_current(client, "rater")
     assert current is not None
     assert current.version == result.version
+
+
+def test_a_shard_without_a_master_hinders_its_own_accounts_only(cluster: Cluster, tmp_path: Path) -> None:
+    """Master and replica are gone. The others' calls, live and new, are decided and extended as ever."""
+
+    async def main() -> None:
+        settings = f"url = '{cluster.url}'\ncluster = true\nshards = {SHARDS}\n"
+        async with site_on(tmp_path, settings, mode="gate") as here:
+            redis = open_client(cluster.url, None, cluster=True)
+            rich, bundle = [Shard(int(n)) for n in await redis.hmget("rater:shards", "RICH", "BUNDLE")]
+            await redis.aclose()
+            doomed = cluster.master_of(rich)
+            assert cluster.master_of(bundle) is not doomed
+            place = here.switch.place_call
+            cut, goes_on = (place(line, NUMBER, ring_s=0.2, talk_s=14) for line in ("1001", "1004"))
+            await asyncio.sleep(1.5)
+            for node in (cluster.replica_of(doomed), doomed):
+                await asyncio.to_thread(cluster.kill, node)
+            await asyncio.sleep(2)
+            for _ in range(4):
+                passed, refused = (place(line, NUMBER, ring_s=0.1, talk_s=1) for line in ("1004", "1001"))
+                await here.talk(passed, refused)
+                assert passed.talked_s > 0.9
+                assert refused.talked_s == 0
+            await here.talk(cut, goes_on)
+            assert abs(cut.talked_s - 4) < 0.3, "what was paid"
+            assert abs(goes_on.talked_s - 14) < 0.3
+            await asyncio.to_thread(doomed.start)
+            await asyncio.to_thread(cluster.wait_until_whole)
+            await asyncio.sleep(3)
+            after = place("1001", NUMBER, ring_s=0.1, talk_s=1)
+            await here.talk(after)
+            assert after.talked_s > 0.9
+            assert await charged(here, rich) == (100_000_000 - 50_000, 50_000)
+
+    asyncio.run(main())

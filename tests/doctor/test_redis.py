@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import Cluster
+from cluster import Cluster, wait_until
 from servers import RedisServer, binaries, needs_debians_redis
 
 from rater.charging.embedded import EmbeddedRedis
@@ -198,6 +198,10 @@ def test_every_node_of_a_cluster_is_looked_at(tmp_path: Path) -> None:
         careless, evicting, dead = cluster.nodes[1], cluster.nodes[3], cluster.nodes[5]
         careless.client().config_set("appendfsync", "no")
         evicting.client().config_set("maxmemory-policy", "allkeys-lru")
+        # Whoever is asked has heard of all replicas.
+        wait_until(
+            lambda: str(cluster.nodes[0].client().execute_command("CLUSTER NODES")).count("slave") == 3, "heard"
+        )
         cluster.kill(dead)
         found = findings_of(redis={"url": cluster.url, "cluster": True, "shards": 4})
     finally:
