@@ -15,6 +15,7 @@ import platform
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -310,8 +311,9 @@ class Metrics:
         return answer
 
 
+@cache
 def version_text() -> str:
-    """The version that runs."""
+    """The version that runs. It is looked for on the disk, once."""
     try:
         return version("rater")
     except PackageNotFoundError:

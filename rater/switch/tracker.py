@@ -58,6 +58,9 @@ from rater.switch.legs import Leg, LegChannels, disposition
 from rater.switch.payer import doubt_own_code, line_payer, payer_of
 from rater.switch.switch_time import SwitchTime
 
+_TELL_THE_ANSWER = frozenset({"Newchannel", "Newstate", "DialEnd", "BridgeEnter"})
+"""Events at the moment of an answer. Any other that shows a channel up comes later: those were missed."""
+
 
 class Tracker:
     """One switch, one life of it (`boot`). `mode`: WATCH or SHADOW for legs that did not pass the gate.
@@ -162,7 +165,8 @@ class Tracker:
             caller = frame.get("CallerIDNum", channel.caller)
             channel.caller = "" if caller == "<unknown>" else caller
         if frame.get(side + "ChannelState") == STATE_UP:
-            self._up(channel, at_ms)
+            at_once = frame.get("Event") in _TELL_THE_ANSWER
+            self._up(channel, at_ms, Grade.OBSERVED if at_once else Grade.RECONCILED)
         return channel
 
     def note_variables(self, channel: Channel, lines: str | None) -> None:
@@ -206,11 +210,11 @@ class Tracker:
             channel.variables = None  # a Local channel's are read in another way
             channel.let_go_at_ms = None
 
-    def _up(self, channel: Channel, at_ms: int) -> None:
+    def _up(self, channel: Channel, at_ms: int, grade: Grade = Grade.OBSERVED) -> None:
         if channel.up_at_ms is None:
             channel.up_at_ms = at_ms
             if channel.leg is not None and not channel.leg.passes:
-                self.answered(channel.leg, at_ms)
+                self.answered(channel.leg, at_ms, grade)
 
     def _hangup(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
         channel = self.channels.live.get(frame.get("Uniqueid", ""))

@@ -13,7 +13,8 @@ import pytest
 from rater.calls.commands import HangUp
 from rater.calls.signals import Attempted, Direction, Mode
 from rater.catalog.files import read_catalog
-from rater.charging.model import PostKind
+from rater.charging.model import PostKind, Request
+from rater.charging.store import Done
 from rater.ids import CallId, LegId, Shard, SwitchId
 from rater.money import parse_amount
 from tests.limits.site import Site, make
@@ -233,3 +234,27 @@ def test_its_denial_does_not_end_an_emergency_call(tmp_path: Path, account: str)
     assert not any(isinstance(c, HangUp) for c in site.switch.touched("sos"))
     site.run(31)
     assert [event["id"] for event in site.records("rated")] == ["sos"]
+
+
+# -- leadership ------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_to_what_was_asked_under_an_earlier_leadership_is_nobodys(tmp_path: Path) -> None:
+    """The store refuses it. It must neither deny the leg as it was found again nor end the new leadership."""
+    site = make(tmp_path)
+    late: list[tuple[Request, Done]] = []
+    site.store.submit, at_once = lambda request, done: late.append((request, done)), site.store.submit  # type: ignore
+    site.call(leg("a"), 30)
+    site.engine.detach(SwitchId("pbx1"))
+    site.engine.attach(SwitchId("pbx1"), site.switch, epoch=2, fails_open=False)
+    told: list[SwitchId] = []
+    site.engine.on_stale = told.append
+    site.store.submit = at_once  # type: ignore[method-assign]
+    site.call(leg("a"), 30)
+    for request, done in late:
+        done(request, site.store.execute(request))
+    assert told == []
+    assert site.store.live_leases(Shard(0), "account:ACME", site.now_ms) <= 1
+    site.run(31)
+    assert [event["id"] for event in site.records("rated")] == ["a"]
+    assert site.denials() == []

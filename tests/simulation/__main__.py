@@ -19,7 +19,7 @@ from tests.servers import RedisServer as RealRedis
 from tests.servers import binaries
 
 from .play import play, server_for
-from .stores import Server
+from .servers import Server
 from .virtual import VirtualTime
 from .world import Result, simulate
 

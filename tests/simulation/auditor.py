@@ -14,13 +14,16 @@ recomputes every price, balance, lease and crossing from that, and compares.
     overspend       in gate mode nobody talks longer than what is paid
     repeat          a repeated operation gets its first answer
     threshold       one notification for each crossing
+
+When the store comes back without its last writes, `rolled_back` has the auditor forget what the store forgot. What
+was paid there is not charged; that is all that may be different afterwards.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgpack
@@ -29,11 +32,13 @@ from rater.charging.model import LegRequest, Post, PostKind, Reply, Request, Res
 from rater.ids import AccountId
 
 from . import site
-from .stores import Server
+from .servers import Server
 
 TIMER_SLACK_MS = 700
 """An order to the switch's timer is under way for a while, and is given by an estimate of the switch's clock."""
 LOOK_S = 0.25
+FOUND_AGAIN_S = 20.0
+"""Within that, a served switch's calls are compared with a store that lost their reservations."""
 FLOORS = {payer.name: payer.floor_micro for payer in site.PAYERS}
 ALLOWANCES = {payer.name: payer.allowance_s for payer in site.PAYERS}
 
@@ -79,12 +84,24 @@ class _Leg:
     emitted: bool = False
 
 
+@dataclass(frozen=True)
+class Books:
+    """What the store has, as the auditor knows it: what goes when its last writes are lost."""
+
+    epochs: dict[str, int]
+    live: dict[str, _Leg]
+    over: dict[str, _Leg]
+    last: dict[str, tuple[str, Reply]]
+    posted: Counter[tuple[str, str]]
+
+
 @dataclass
 class Auditor:
     server: Server
     served: Callable[[str], bool]
     calls: int = 0
     legs: int = 0
+    refusals: int = 0
     damaged: bool = False
     """Events were lost or late on the way; what the product cannot know is not held against it."""
     findings: list[Finding] = field(default_factory=list)
@@ -100,6 +117,10 @@ class Auditor:
     """Callers of legs of which a leader that had been succeeded still had something to say."""
     _posted: Counter[tuple[str, str]] = field(default_factory=Counter)
     _unserved: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _lost_s: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By the callers of legs whose reservations were lost with the store's last writes: the seconds paid there."""
+    _lost_at_s: dict[tuple[str, str], float] = field(default_factory=dict)
+    """When the store came back without them."""
 
     def find(self, rule: str, text: str) -> None:
         self.findings.append(Finding(rule, text))
@@ -133,6 +154,27 @@ class Auditor:
         self._check_repeat(request, reply, where)
         if reply.status is Status.OK:
             self._follow(request, reply, where)
+
+    def refused(self, request: Request, now_s: float) -> None:
+        """The server took no writes; nothing may be done by halves."""
+        if isinstance(request, LegRequest | Post):
+            self._check_floor(request.account, f"at {now_s:.3f} s, refused {request.op}")
+            self.refusals += 1
+
+    def books(self) -> Books:
+        return Books(
+            dict(self._epochs), {leg: replace(known) for leg, known in self._live.items()}, dict(self._over),
+            dict(self._last), Counter(self._posted),
+        )  # fmt: skip
+
+    def rolled_back(self, books: Books, now_s: float) -> None:
+        """The store is as it was then. What it granted since is lost, but not what the switches were told of it."""
+        for leg in (self._live | self._over).keys() - (books.live | books.over).keys():
+            caller = self._callers[leg]
+            self._lost_s[caller] += (self._live | self._over)[leg].granted_s
+            self._lost_at_s[caller] = now_s
+        self._epochs, self._live, self._over = books.epochs, books.live, books.over
+        self._last, self._posted = books.last, books.posted
 
     def _check_floor(self, account: AccountId, where: str) -> None:
         state = self.server.account(account)
@@ -220,12 +262,18 @@ class Auditor:
             return
         if truth.number == site.EMERGENCY:
             return
-        excused = self.damaged or truth.lost or (truth.switch, truth.caller) in self._handed_over
+        caller = (truth.switch, truth.caller)
+        excused = self.damaged or truth.lost or caller in self._handed_over or self._is_unwritten(truth)
         if not has_event and not excused and self._was_served(truth):
             self.find("event", f"answered without an event: {truth}")
-        paid_ms = 1000 * self._granted.get((truth.switch, truth.caller), 0)
+        paid_ms = 1000 * (self._granted.get(caller, 0) + self._lost_s[caller])
         if truth.talk_ms > paid_ms + TIMER_SLACK_MS and not self.damaged:
             self.find("overspend", f"{truth.talk_ms:.0f} ms talked, {paid_ms} ms paid: {truth}")
+
+    def _is_unwritten(self, truth: Truth) -> bool:
+        """Its reservation was lost, and it was over before it could be found by comparing."""
+        lost_at_s = self._lost_at_s.get((truth.switch, truth.caller))
+        return lost_at_s is not None and truth.ended_us / 1e6 - site.EPOCH_S < lost_at_s + FOUND_AGAIN_S
 
     def _was_served(self, truth: Truth) -> bool:
         from_s, to_s = truth.began_us / 1e6 - 2 * LOOK_S, truth.ended_us / 1e6 + 2 * LOOK_S

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from typing import TYPE_CHECKING
 
 from rater.charging.store_clock import StoreClock
 from rater.charging.terms import SlicePolicy
+from rater.charging.witness import Witness
 from rater.config import SwitchSettings
+from rater.daemon import GAUGES_S
 from rater.engine import Engine, EnginePolicy
 from rater.errors import StoreUnavailable
 from rater.ids import SwitchId
-from rater.leading import SwitchLeader
+from rater.leading import AWAY, SwitchLeader
 from rater.metrics import Metrics
 
 from . import site
@@ -35,8 +38,10 @@ class Daemon:
         self._next_tick: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.store = SimStore(world.loop, world.random, world.way, world.execute, world.server)
+        self.store.on_lost = lambda shards: self._take_up_anew()
         policy = EnginePolicy(slice=SlicePolicy(*world.slices), extend_ahead_ms=3000, decision_timeout_ms=1500)
         self.clock = StoreClock(world.clock)
+        self._witness = Witness(self.store)  # type: ignore[arg-type]  # what it asks of a store is there
         self.engine = Engine(self.store, self.clock, Metrics(), policy)
         self.engine.set_catalog(site.catalog(world.version))
         self.engine.on_dirty = lambda: world.loop.call_soon(self._flush) and None
@@ -53,7 +58,7 @@ class Daemon:
             for switch in world.switches.values()
         }  # fmt: skip
         self._tasks = [asyncio.ensure_future(self._lead(leader)) for leader in self.leaders.values()]
-        self._tasks.append(asyncio.ensure_future(self.clock.keep(self.store)))
+        self._tasks += [asyncio.ensure_future(self.clock.keep(self.store)), asyncio.ensure_future(self._compare())]
         OWNER.reset(token)
 
     async def _lead(self, leader: SwitchLeader) -> None:
@@ -65,6 +70,18 @@ class Daemon:
             except StoreUnavailable:
                 await asyncio.sleep(0.5)
         await leader.run()
+
+    async def _compare(self) -> None:
+        """As the daemon does beside its gauges."""
+        while True:
+            with contextlib.suppress(*AWAY):
+                if (await self._witness.look()).lost:
+                    self._take_up_anew()
+            await asyncio.sleep(GAUGES_S)
+
+    def _take_up_anew(self) -> None:
+        for leader in self.leaders.values():
+            leader.lost.set()
 
     def _flush(self) -> None:
         self.engine.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from rater.ids import AccountId, OpId
 from rater.switch.simulator.call import Call, Kind, Outcome, Script
 
 from . import site
-from .stores import SHARD
+from .servers import SHARD
 from .switches import Switch
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Life:
         self._world = world
         self._random = world.random
         self._posted = 0
+        self._recent: deque[tuple[float, Post]] = deque(maxlen=200)
 
     async def traffic(self) -> None:
         random, lines = self._random, list(site.LINES)
@@ -117,11 +119,24 @@ class Life:
                 self.post(AccountId(payer.name), PostKind.DEBIT, self._random.randrange(10_000, 300_000, 10_000))
 
     def post(self, account: AccountId, kind: PostKind, amount_micro: int, op: str = "") -> None:
-        """By a process of its own; now and then the same one twice."""
+        """By a process of its own."""
         self._posted += 1
         now_ms = self._world.server_clock.wall_ms()
         terms = site.catalog(self._world.version).terms(account, "", now_ms)
-        post = Post(OpId(op or f"post:{self._posted}"), SHARD, account, kind, amount_micro, now_ms, terms)
-        self._world.execute(post)
+        self._do(Post(OpId(op or f"post:{self._posted}"), SHARD, account, kind, amount_micro, now_ms, terms))
+
+    def _do(self, post: Post) -> None:
+        """Until it is answered; now and then once more, and again when it may have been lost."""
+        if self._world.way.away or self._world.execute(post) is None:
+            self._later(self._random.uniform(0.1, 1.0), self._do, post)
+            return
+        self._recent.append((self._world.loop.time(), post))
         if self._random.random() < 0.2:
             self._world.execute(post)
+
+    def lost_since(self, at_s: float) -> None:
+        """The store lacks what was posted since: most of it is posted again, under its operation id."""
+        lost = [post for when_s, post in self._recent if when_s >= at_s]
+        for post in lost:
+            if post.kind is PostKind.OPENING or self._random.random() < 0.7:
+                self._later(self._random.uniform(0.0, 5.0), self._do, post)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import rater.calls.session as session
 import rater.charging.operations as operations
+import rater.notify.deliver as deliver
 from rater.calls.commands import ArmTimer, Party
 from rater.charging.caps import Broken, LimitBooks
 from rater.charging.model import Extend, Settle, Status
 from rater.charging.walk import Walk
+from rater.events.consumer import OutboxConsumer
+
+from . import daemons, publishing
+from .servers import SHARD, MemoryServer
+from .stores import SimStore
 
 
 def plant(name: str) -> None:
@@ -125,8 +132,63 @@ def _refund() -> None:
     operations.charge = keeps
 
 
+def _loss() -> None:
+    """A store that came back without its last writes is not noticed."""
+    SimStore._connected_anew = lambda self: None  # type: ignore[method-assign]
+    daemons.Daemon._take_up_anew = lambda self: None  # type: ignore[method-assign]
+
+
+def _half() -> None:
+    """A settlement that the server refused for want of room has taken its money."""
+    true = MemoryServer.execute
+
+    def half(self: MemoryServer, request: Any) -> Any:
+        account = self.store._accounts.get((SHARD, getattr(request, "account", "")))
+        if self.refuses and isinstance(request, Settle) and account is not None:
+            account.balance_micro -= 10_000
+        return true(self, request)
+
+    MemoryServer.execute = half  # type: ignore[method-assign]
+
+
+def _acknowledged() -> None:
+    """Entries count as delivered before they are."""
+    true = OutboxConsumer.read
+
+    async def early(self: OutboxConsumer, *, now_ms: int, block_ms: int) -> Any:
+        batch = await true(self, now_ms=now_ms, block_ms=block_ms)
+        await self.ack(batch.entries)
+        return batch
+
+    OutboxConsumer.read = early  # type: ignore[method-assign]
+
+
+def _trimmed() -> None:
+    """The outbox is trimmed whether it was read or not."""
+
+    async def at_once(redis: Any, *, prefix: str, shard: int, keep_ms: int) -> int:
+        now_ms = (await redis.time())[0] * 1000
+        return int(await redis.xtrim(publishing.KEY, minid=f"{now_ms - 2000}-0", approximate=False))
+
+    publishing.trim_outbox = at_once
+
+
+def _told_twice() -> None:
+    """Now and then a record that comes again says something else."""
+    true = deliver.record_of
+
+    def other(entry: Any) -> Any:
+        record = true(entry)
+        drifts = hasattr(record, "cause")
+        return record.model_copy(update={"cause": next(_NUMBERS)}) if drifts else record
+
+    deliver.record_of = other
+
+
+_NUMBERS = itertools.count()
 _PLANTS: dict[str, Callable[[], None]] = {
     "": lambda: None, "duration": _duration, "price": _price, "timer": _timer, "lease": _lease, "fence": _fence,
     "event": _event, "repeat": _repeat, "floor": _floor, "threshold": _threshold, "ledger": _ledger,
-    "refund": _refund,
+    "refund": _refund, "loss": _loss, "half": _half, "acknowledged": _acknowledged,
+    "trimmed": _trimmed, "told_twice": _told_twice,
 }  # fmt: skip

@@ -9,7 +9,7 @@ from itertools import count
 from rater.logs import set_up_logs
 
 from .plants import plant
-from .stores import MemoryServer, RedisServer, Server
+from .servers import MemoryServer, RedisServer, Server
 from .virtual import VirtualTime
 from .world import Result, simulate
 

@@ -1,7 +1,5 @@
-"""The charging store as the simulated daemons reach it: one server, with everything that can happen on the way.
-
-The server is the product's own: the reference store, or the Lua scripts in a real Redis. What is simulated is the
-way there: operations that are late, lost before or after they were done, and a server that is away.
+"""The charging store as the simulated daemons reach it: operations that are late, lost before or after they were
+done, or refused, and a server that is away.
 """
 
 from __future__ import annotations
@@ -12,198 +10,26 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
-import redis
+from redis.exceptions import ResponseError
 
 from rater.charging.keys import Keys
-from rater.charging.memory import MemoryStore
-from rater.charging.model import FreeLeases, LegRequest, Reply, Request, Reserve, TakeLeases
+from rater.charging.model import FreeLeases, LegRequest, Reply, Request, Status, TakeLeases
 from rater.charging.records import AccountState, LegState
+from rater.charging.redis_store import RETRY_MAX_S, RETRY_MIN_S
 from rater.charging.rules import validate
-from rater.charging.scripts import Forms, script
 from rater.charging.store import Done
 from rater.charging.terms import Terms
-from rater.charging.wire import (
-    OtherNeeds,
-    from_reply,
-    needs_after,
-    reserve_needs,
-    to_account,
-    to_call,
-    to_ledger_entry,
-    to_leg,
-)
 from rater.errors import StoreUnavailable
-from rater.events.stream import decode_entry
 from rater.ids import AccountId, LegId, Shard, SwitchId
 
-from .virtual import VirtualLoop, VirtualTime
+from .servers import SHARD, Server
+from .virtual import VirtualLoop
 
-SHARD = Shard(0)
 _IN_TURN = LegRequest | TakeLeases | FreeLeases
 """What belongs to a leg goes one after the other."""
-Entries = list[tuple[str, dict[str, Any], dict[str, Any]]]
-
-
-class Server(Protocol):
-    """What the auditor reads of a server, and how an operation is carried out by it, at once."""
-
-    clock: VirtualTime
-    on_wake: Callable[[AccountId], None]
-
-    def execute(self, request: Request) -> Reply: ...
-    def lead(self, switch: SwitchId, holder: str, ttl_ms: int, above: int = 0) -> int | None: ...
-    def account(self, name: AccountId) -> AccountState | None: ...
-    def accounts(self) -> list[AccountState]: ...
-    def legs(self, switch: SwitchId | None = None) -> list[LegState]: ...
-    def live_leases(self, scope: str, now_ms: int) -> int: ...
-    def outbox(self) -> Entries: ...
-    def ledger(self) -> list[Any]: ...
-
-
-def _now(coroutine: Any) -> Any:
-    """The result of a coroutine that never waits."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    raise AssertionError("the reference store waited")
-
-
-class MemoryServer:
-    def __init__(self, clock: VirtualTime) -> None:
-        self.clock = clock
-        self.store = MemoryStore(clock)
-
-    @property
-    def on_wake(self) -> Callable[[AccountId], None]:
-        return self.store.on_wake
-
-    @on_wake.setter
-    def on_wake(self, wake: Callable[[AccountId], None]) -> None:
-        self.store.on_wake = wake
-
-    def execute(self, request: Request) -> Reply:
-        return self.store.execute(request)
-
-    def lead(self, switch: SwitchId, holder: str, ttl_ms: int, above: int = 0) -> int | None:
-        epoch: int | None = _now(self.store.lead(switch, holder, ttl_ms, above))
-        return epoch
-
-    def account(self, name: AccountId) -> AccountState | None:
-        state: AccountState | None = _now(self.store.account(SHARD, name))
-        return state
-
-    def accounts(self) -> list[AccountState]:
-        return list(_now(self.store.accounts(SHARD)))
-
-    def legs(self, switch: SwitchId | None = None) -> list[LegState]:
-        return list(_now(self.store.legs(SHARD, switch)))
-
-    def live_leases(self, scope: str, now_ms: int) -> int:
-        return self.store.live_leases(SHARD, scope, now_ms)
-
-    def outbox(self) -> Entries:
-        return [(kind, dict(facts), dict(result)) for kind, facts, result in self.store.outbox]
-
-    def ledger(self) -> list[Any]:
-        return list(self.store.ledger)
-
-
-class RedisServer:
-    """The scripts in a real Redis. The leadership's lease runs by virtual time, so it is kept here; the fencing is
-    the scripts' own. `port`: of a server on this machine; everything is kept under `prefix`."""
-
-    def __init__(self, clock: VirtualTime, port: int, prefix: str) -> None:
-        self.on_wake: Callable[[AccountId], None] = lambda account: None
-        self.clock = clock
-        self._client: Any = redis.Redis(port=port)
-        self._keys = Keys(prefix, SHARD)
-        self._forms = Forms()
-        self._load()
-        self._fence = script("fence")
-        self._needs: dict[LegId, bytes] = {}
-        self._leaders: dict[SwitchId, tuple[str, int, int]] = {}
-        self._channel = self._client.pubsub()
-        self._channel.subscribe(self._keys.wake)
-        self._channel.get_message(timeout=5)
-
-    def _load(self) -> None:
-        """As functions, or as scripts where the server has none."""
-        for command in self._forms.loading():
-            try:
-                self._client.execute_command(*command)
-            except redis.ResponseError as refusal:
-                if self._forms.functions and self._forms.has_no_functions(str(refusal)):
-                    self._load()
-                elif not self._forms.forgives(str(refusal)):
-                    raise
-
-    def execute(self, request: Request) -> Reply:
-        while True:
-            if isinstance(request, Reserve):
-                needs = reserve_needs(request)
-            else:
-                needs = self._needs.get(request.leg, b"") if isinstance(request, LegRequest) else b""
-            name, keys, arguments = to_call(request, self._keys, needs)
-            answer = self._client.execute_command(*self._forms.call(name), len(keys), *keys, *arguments)
-            try:
-                reply = from_reply(answer)
-            except OtherNeeds as other:
-                assert isinstance(request, LegRequest)
-                self._needs[request.leg] = other.needs
-                continue
-            if needs and isinstance(request, LegRequest):
-                self._needs[request.leg] = needs_after(request, needs)
-            self._hear()
-            return reply
-
-    def _hear(self) -> None:
-        """Deliver the wake-ups that the scripts published: all that came before the pong."""
-        self._channel.ping()
-        while (message := self._channel.get_message(timeout=5)) is not None and message["type"] != "pong":
-            if message["type"] == "message":
-                self.on_wake(AccountId(message["data"].decode()))
-
-    def lead(self, switch: SwitchId, holder: str, ttl_ms: int, above: int = 0) -> int | None:
-        now_ms = self.clock.wall_ms()
-        known = self._leaders.get(switch)
-        if known is not None and known[0] != holder and known[2] > now_ms:
-            return None
-        epoch = max(1 if known is None else known[1] + (known[0] != holder), above + 1)
-        self._leaders[switch] = (holder, epoch, now_ms + ttl_ms)
-        self._client.eval(self._fence, 2, self._keys.epoch(switch), self._keys.switches, epoch, switch)
-        return epoch
-
-    def account(self, name: AccountId) -> AccountState | None:
-        data = self._client.get(self._keys.account(name))
-        return to_account(name, data) if data else None
-
-    def accounts(self) -> list[AccountState]:
-        names = sorted(name.decode() for name in self._client.smembers(self._keys.accounts))
-        return [state for name in names if (state := self.account(AccountId(name))) is not None]
-
-    def legs(self, switch: SwitchId | None = None) -> list[LegState]:
-        switches = sorted(s.decode() for s in self._client.smembers(self._keys.switches))
-        found = []
-        for each in switches if switch is None else [switch]:
-            for name in sorted(n.decode() for n in self._client.smembers(self._keys.legs(SwitchId(each)))):
-                data = self._client.get(self._keys.leg(LegId(name)))
-                state = to_leg(LegId(name), SHARD, data) if data else None
-                if state is not None:
-                    found.append(state)
-        return found
-
-    def live_leases(self, scope: str, now_ms: int) -> int:
-        return int(self._client.zcount(self._keys.lease(scope), now_ms + 1, "+inf"))
-
-    def outbox(self) -> Entries:
-        decoded = [decode_entry(SHARD, name, fields) for name, fields in self._client.xrange(self._keys.outbox)]
-        return [(entry.kind, dict(entry.facts), dict(entry.result)) for entry in decoded]
-
-    def ledger(self) -> list[Any]:
-        return [to_ledger_entry(fields) for _, fields in self._client.xrange(self._keys.ledger)]
+PREFIX = "rater"
 
 
 @dataclass
@@ -223,6 +49,7 @@ class _Operation:
     request: Request
     done: Done
     number: int
+    tries: int = 0
 
 
 class SimStore:
@@ -230,11 +57,22 @@ class SimStore:
     cannot be reached, everything else can."""
 
     def __init__(
-        self, loop: VirtualLoop, random: Random, way: Way, execute: Callable[[Request], Reply], server: Server
+        self,
+        loop: VirtualLoop,
+        random: Random,
+        way: Way,
+        execute: Callable[[Request], Reply | None],
+        server: Server,
     ) -> None:
         self.dead = False
+        self.redis = Looks(self, server)
+        self.shards = 1
         self.cut_off_from_leading = False
         self._loop, self._random, self._way, self._execute, self._server = loop, random, way, execute, server
+        self.on_lost: Callable[[tuple[Shard, ...]], None] = lambda shards: None
+        self._life = server.life
+        self._newest: LegRequest | None = None
+        """The newest operation that was acknowledged here."""
         self._queue: list[_Operation] = []
         self._busy: dict[LegId, deque[_Operation]] = {}
         self._numbers = itertools.count()
@@ -273,16 +111,32 @@ class SimStore:
         if way.away or self._random.random() < way.lost:
             self._loop.call_later(way.timeout_s, self._send, operation)
             return
+        if self._life != self._server.life and not self.dead:
+            self._connected_anew()
         reply = self._execute(operation.request)
+        if reply is None:
+            operation.tries += 1
+            delay_s = min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(operation.tries - 1, 8))
+            self._loop.call_later(delay_s, self._send, operation)
+            return
         if self._random.random() < way.unanswered:
             self._loop.call_later(way.timeout_s, self._send, operation)
         else:
             self._loop.call_later(self._random.uniform(*way.latency_s), self._answered, operation, reply)
 
+    def _connected_anew(self) -> None:
+        """As the product's store does with each connection: is what was acknowledged there?"""
+        self._life = self._server.life
+        if self._newest is not None and self._server.lacks(self._newest):
+            self._newest = None
+            self.on_lost((SHARD,))
+
     def _answered(self, operation: _Operation, reply: Reply) -> None:
         if self.dead:
             return
         request = operation.request
+        if reply.status is Status.OK and isinstance(request, LegRequest):
+            self._newest = request
         if isinstance(request, _IN_TURN):
             waiting = self._busy[request.leg]
             if waiting:
@@ -299,7 +153,7 @@ class SimStore:
 
     # -- everything else -------------------------------------------------------------------------------------------
 
-    async def _reach(self) -> None:
+    async def reach(self) -> None:
         await asyncio.sleep(self._random.uniform(*self._way.latency_s))
         if self._way.away or self.dead:
             raise StoreUnavailable("the store is away")
@@ -307,36 +161,63 @@ class SimStore:
     async def account(
         self, shard: Shard, account: AccountId, terms: Terms | None = None, now_ms: int = 0
     ) -> AccountState | None:
-        await self._reach()
+        await self.reach()
         return self._server.account(account)
 
     async def accounts(self, shard: Shard) -> Sequence[AccountState]:
-        await self._reach()
+        await self.reach()
         return self._server.accounts()
 
     async def legs(self, shard: Shard, switch: SwitchId | None = None) -> Sequence[LegState]:
-        await self._reach()
+        await self.reach()
         return self._server.legs(switch)
 
-    async def legs_of(self, switch: SwitchId) -> Sequence[LegState]:
-        return await self.legs(SHARD, switch)
-
     async def leg(self, shard: Shard, leg: LegId) -> LegState | None:
-        await self._reach()
+        await self.reach()
         return next((state for state in self._server.legs() if state.leg == leg), None)
 
     async def lead(self, switch: SwitchId, holder: str, ttl_ms: int, above: int = 0) -> int | None:
         if self.cut_off_from_leading:
             raise StoreUnavailable("the lease cannot be reached")
-        await self._reach()
+        await self.reach()
+        if self._server.refuses:
+            raise ResponseError("MISCONF errors writing to the append-only file")
         return self._server.lead(switch, holder, ttl_ms, above)
 
     async def release(self, switch: SwitchId, holder: str) -> None:
         await self.lead(switch, holder, 0)
 
     async def time_ms(self) -> int:
-        await self._reach()
+        await self.reach()
         return self._server.clock.wall_ms()
+
+    def keys(self, shard: Shard) -> Keys:
+        return Keys(PREFIX, shard)
 
     async def close(self) -> None:
         self.flush()
+
+
+class Looks:
+    """What `rater.charging.witness` asks of a server."""
+
+    def __init__(self, store: SimStore, server: Server) -> None:
+        self._store, self._server = store, server
+
+    async def info(self, section: str) -> dict[str, Any]:
+        await self._store.reach()
+        return {"run_id": str(self._server.life)}
+
+    async def xrevrange(self, key: str, max: bytes | None = None, count: int = 1) -> list[tuple[bytes, Any]]:
+        await self._store.reach()
+        newest = self._server.newest_entry(max)
+        return [] if newest is None else [(newest, {})]
+
+    async def xlen(self, key: str) -> int:
+        await self._store.reach()
+        return int(self._server.newest_entry(None) is not None)
+
+    async def exists(self, key: str) -> int:
+        """The ledger of a world is never archived."""
+        await self._store.reach()
+        return 0

@@ -16,6 +16,20 @@ import pytest
 
 RUN = Path(__file__).parent / "run"
 SEEDS = {"memory": 200, "redis": 25}
+TARGETS = ("broker", "webhook", "consumer")
+CHARGING = {
+    "ami cut", "ami black hole", "store away", "store loses operations and answers", "store slow", "daemon killed",
+    "switch restarted", "events lost, doubled, late", "the daemons' wall clock steps", "catalogue swapped",
+    "operator hangs up", "two leaders", "store fails over, its last writes lost", "store takes no writes",
+}  # fmt: skip
+PUBLISHING = {
+    f"{target} {trouble}"
+    for target in TARGETS
+    for trouble in ("away", "loses answers", "refuses for a while", "away for hours")
+}
+FAULTS = {"memory": CHARGING | PUBLISHING | {"publisher killed"}, "redis": CHARGING}
+PLANTED_SEEDS = {"loss": 32}
+"""How many worlds it takes until one shows a planted fault; where it is not 12."""
 TIMEOUT_S = 1500
 pytestmark = pytest.mark.timeout(TIMEOUT_S)
 
@@ -37,7 +51,8 @@ def test_worlds_show_no_fault(store: str) -> None:
     assert summary["seeds"] == SEEDS[store]
     assert summary["failed"] == []
     assert summary["legs"] > 50 * SEEDS[store], "a world in which nothing happens proves nothing"
-    assert len(summary["faults"]) == 12, "every kind of trouble came about"
+    assert summary["faults"].keys() >= FAULTS[store], "every kind of trouble came about"
+    assert summary["events"].keys() == {"blind transfer", "redirect", "attended transfer"}
 
 
 def test_a_seed_replays_exactly() -> None:
@@ -60,10 +75,15 @@ def test_a_seed_replays_exactly() -> None:
         ("threshold", "threshold"),
         ("ledger", "books"),
         ("refund", "reserved"),
+        ("loss", "event"),
+        ("half", "books"),
+        ("acknowledged", "delivery"),
+        ("trimmed", "delivery"),
+        ("told_twice", "delivery"),
     ],
 )
 def test_the_auditor_sees_a_planted_fault(plant: str, rule: str) -> None:
-    code, output, summary = play("--seeds", "12", plant=plant)
+    code, output, summary = play("--seeds", str(PLANTED_SEEDS.get(plant, 12)), plant=plant)
     assert code == 1, f"nobody noticed: {output}"
     assert summary["failed"]
     assert f"  {rule}: " in output

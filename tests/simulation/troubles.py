@@ -29,6 +29,7 @@ class Troubles:
             (self._cut, 20), (self._black_hole, 60), (self._store_away, 40), (self._store_shaky, 30),
             (self._store_slow, 50), (self._die, 45), (self._switch_dies, 90), (self._damage, 40),
             (self._clock_steps, 60), (self._swap_catalog, 50), (self._hang_up, 25), (self._two_leaders, 50),
+            (self._fail_over, 60), (self._disk_full, 50), *self._world.publishing.troubles(),
         ]  # fmt: skip
         if self._random.random() < 0.1:
             return
@@ -74,6 +75,30 @@ class Troubles:
         self._world.way.latency_s = (0.0005, self._random.choice([0.05, 0.3, 2.5]))
         await asyncio.sleep(self._random.uniform(1, 15))
         self._world.way.latency_s = Way().latency_s
+
+    async def _fail_over(self) -> None:
+        """A replica that has not been heard of for a while takes the place of its master."""
+        world, random = self._world, self._random
+        world.fault("store fails over, its last writes lost")
+        behind_since_s = world.loop.time()
+        copied, books = world.server.copy(), world.auditor.books()
+        streams = world.publishing.streams.copy()
+        await asyncio.sleep(random.choice([0.001, 0.05, 0.5, 3.0, 8.0]) * random.random())
+        world.way.away = True
+        await asyncio.sleep(random.uniform(0.1, 4))
+        world.note(f"{world.loop.time():.6f} -- the replica serves, as of {behind_since_s:.6f}")
+        world.server.become(copied)
+        world.publishing.become(streams)
+        world.auditor.rolled_back(books, world.loop.time())
+        world.life.lost_since(behind_since_s)
+        world.way.away = False
+
+    async def _disk_full(self) -> None:
+        """Redis serves what is read and refuses what is written."""
+        self._world.fault("store takes no writes")
+        self._world.server.refuses = True
+        await asyncio.sleep(self._random.uniform(0.5, 15))
+        self._world.server.refuses = False
 
     async def _die(self) -> None:
         if not self._world.daemons:

@@ -24,8 +24,11 @@ from rater.ids import AccountId
 from . import site
 from .auditor import Auditor, Finding
 from .daemons import Daemon
+from .deliveries import judge
 from .life import Life
-from .stores import Server, Way
+from .publishing import Publishing
+from .servers import Refused, Server
+from .stores import Way
 from .switches import SKEWS_MS, Switch, SwitchPlan
 from .troubles import Troubles
 from .virtual import Network, VirtualLoop, VirtualTime
@@ -56,6 +59,7 @@ class World:
         self.server = self.make_server(self.server_clock)
         self.server.on_wake = self._wake
         self.auditor = Auditor(self.server, self._served)
+        self.publishing = Publishing(self)
         self.length_s = self.random.uniform(60, 240)
         self.account_codes = self.random.random() < 0.5
         """Whether the switches give their lines account codes."""
@@ -65,10 +69,16 @@ class World:
 
     # -- the parts -------------------------------------------------------------------------------------------------
 
-    def execute(self, request: Request) -> Reply:
-        """An operation reaches the server."""
-        reply = self.server.execute(request)
+    def execute(self, request: Request) -> Reply | None:
+        """An operation reaches the server. None: it takes no writes, and nothing was done."""
         now_s = self.loop.time()
+        try:
+            reply = self.server.execute(request)
+        except Refused:
+            self.note(f"{now_s:.6f} {type(request).__name__} {request.op} refused")
+            self.auditor.refused(request, now_s)
+            return None
+        self.publishing.feed()
         answer = f"{reply.status} {reply.reason.code} {reply.granted_s}"
         self.note(f"{now_s:.6f} {type(request).__name__} {request.op} {answer}")
         self.auditor.executed(request, reply, now_s)
@@ -124,13 +134,14 @@ class World:
             switch = self.switches[plan.name] = Switch(plan, self)
             await switch.sim.start(port=plan.port)
         self.network.random = self.random
-        life = Life(self)
+        life = self.life = Life(self)
         for account, opening_micro in site.OPENINGS.items():
             if opening_micro:
                 life.post(account, PostKind.OPENING, opening_micro, f"opening:{account}")
         for _ in range(self.random.choice([1, 1, 2])):
             self.spawn()
         watching = asyncio.ensure_future(self._watch())
+        housing = self.publishing.begin()
         living = [asyncio.ensure_future(life.traffic()), asyncio.ensure_future(life.top_ups())]
         living += [asyncio.ensure_future(work) for work in Troubles(self).begin()]
         await asyncio.sleep(self.length_s)
@@ -151,6 +162,11 @@ class World:
         findings += [Finding("daemon", f"a part of the daemon ended: {error!r}") for error in failed]
         for daemon in self.daemons:
             await daemon.kill()
+        failures = await self.publishing.finish()
+        findings += judge(self.publishing)
+        findings += [Finding("delivery", f"a part of the publisher ended: {error!r}") for error in failures]
+        for task in housing:
+            task.cancel()
         for switch in self.switches.values():
             await switch.sim.stop()
         return findings
@@ -158,7 +174,7 @@ class World:
     async def _heal(self) -> None:
         """Every trouble is over."""
         self.way.lost = self.way.unanswered = 0.0
-        self.way.away = False
+        self.way.away = self.server.refuses = False
         self.way.latency_s = Way().latency_s
         for condition in self.network.conditions.values():
             condition.black_hole = condition.refuses = False
@@ -210,7 +226,7 @@ def simulate(seed: int, make_server: Callable[[VirtualTime], Server], trace: lis
     loop = VirtualLoop()
     try:
         world = World(seed, loop, make_server, trace)
-        with _product_clocks(world.clock, world.random):
+        with _product_clocks(world.clock, world.random), world.publishing.patched():
             findings = loop.run_until_complete(world.run())
         auditor, digest = world.auditor, world.digest.hexdigest()[:16]
         return Result(seed, findings, auditor.calls, auditor.legs, world.faults, world.events, digest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rater.calls.signals import Answered, Dialled, Direction, Grade, Seen
-from tests.switch.support import first_list, known, lines, new_tracker, row
+from tests.switch.support import call_events, channel, event, feed, first_list, known, lines, new_tracker, row
 
 SENT = row("trunk", "1.2", app="Dial", data="PJSIP/+33666000001@trunk,60", exten="+33666000001")
 """An outside party that line 1001 called and sent on: it dials now, and the line is gone."""
@@ -57,3 +57,11 @@ def test_a_line_that_left_before_anything_was_heard_of_it_still_pays_for_where_i
 def test_a_sent_party_that_no_leg_accounts_for_is_not_taken_for_one_that_called_in():
     """It would be an inbound leg of its own, and free."""
     assert [line.split()[1] for line in lines(first_list(new_tracker(), [SENT, SECOND]))] == ["out"]
+
+
+def test_an_answer_that_only_a_later_event_shows_is_not_called_observed():
+    """So that the timer counts from when it may have been: nobody talks longer than what is paid."""
+    tracker = new_tracker()
+    feed(tracker, call_events()[:4])
+    late = event("AsyncAGIStart", 9, **channel("trunk", "1.2", state=6), Env="")
+    assert feed(tracker, [late])[0] == Answered(WATCHED, 1_700_000_009_000, Grade.RECONCILED)
