@@ -86,6 +86,9 @@ def resync(
                     gate.asking = False
     _bury_unlisted(tracker, rows, at_ms, asked_ns)
     named = {leg.leg for leg in known}
+    for leg in known:  # all of them first: which channel is whose must be known before one is looked for
+        if leg.leg not in tracker.legs:
+            _restore(tracker, leg)
     for leg in known:
         _compare(tracker, rows, leg, at_ms)
     for other in [leg for leg in tracker.legs.values() if leg.id not in named]:
@@ -137,7 +140,7 @@ def _bury_unlisted(tracker: Tracker, rows: dict[str, _Row], at_ms: int, asked_ns
 
 def _compare(tracker: Tracker, rows: dict[str, _Row], known: KnownLeg, at_ms: int) -> None:
     """What became of one leg of the core."""
-    leg = tracker.legs.get(known.leg) or _restore(tracker, known)
+    leg = tracker.legs[known.leg]
     if leg.ended:
         return
     prefix = f"{tracker.switch}.{tracker.boot}."
@@ -145,7 +148,7 @@ def _compare(tracker: Tracker, rows: dict[str, _Row], known: KnownLeg, at_ms: in
         # Of an earlier life of the switch. Its channels' names may be somebody else's today.
         tracker.end(leg, known.seen_at_ms, 0, "NOANSWER", Grade.ESTIMATED)
         return
-    if leg.billed is None:
+    if leg.billed is None and not _own_channel(tracker, known, known.leg.removeprefix(prefix)):
         _find_billed(rows, leg, known)
     if leg.billed is not None and not known.channel_id:
         tracker.emit(leg, Dialled(leg.id, leg.trunk or TrunkId(""), leg.billed.uniqueid, at_ms))
@@ -237,7 +240,8 @@ def _find_billed(rows: dict[str, _Row], leg: Leg, known: KnownLeg) -> None:
     for row in rows.values():
         channel = row.channel
         dialled = row.was_dialled or channel.uniqueid != channel.linkedid
-        if channel.linkedid == linkedid and channel.trunk and dialled and channel.leg is None:
+        free = channel.leg is None and channel is not leg.caller
+        if channel.linkedid == linkedid and channel.trunk and dialled and free:
             leg.billed = channel
             leg.trunk = channel.trunk
             leg.open = leg.asking = False

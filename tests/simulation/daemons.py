@@ -7,13 +7,14 @@ import contextlib
 import math
 from typing import TYPE_CHECKING
 
+from rater.catalog.snapshot import Snapshot
 from rater.charging.store_clock import StoreClock
 from rater.charging.terms import SlicePolicy
 from rater.charging.witness import Witness
 from rater.config import SwitchSettings
 from rater.daemon import GAUGES_S
 from rater.engine import Engine, EnginePolicy
-from rater.errors import StoreUnavailable
+from rater.errors import CatalogError, StoreUnavailable
 from rater.ids import SwitchId
 from rater.leading import AWAY, SwitchLeader
 from rater.metrics import Metrics
@@ -106,8 +107,15 @@ class Daemon:
             self.engine.tick()
             self._set_tick()
 
+    def load(self, data: bytes) -> None:
+        """A catalogue as it comes over the wire. One that is damaged is refused, and the old one stays."""
+        with contextlib.suppress(CatalogError):
+            self._use(Snapshot.from_bytes(data))
+
     def use(self, version: int) -> None:
-        snapshot = site.catalog(version)
+        self._use(site.catalog(version))
+
+    def _use(self, snapshot: Snapshot) -> None:
         self.engine.set_catalog(snapshot)
         for leader in self.leaders.values():
             if leader.adapter is not None:

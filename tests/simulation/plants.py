@@ -11,12 +11,13 @@ import rater.calls.session as session
 import rater.charging.operations as operations
 import rater.notify.deliver as deliver
 from rater.calls.commands import ArmTimer, Party
+from rater.catalog.snapshot import Snapshot
 from rater.charging.caps import Broken, LimitBooks
 from rater.charging.model import Extend, Settle, Status
 from rater.charging.walk import Walk
 from rater.events.consumer import OutboxConsumer
 
-from . import daemons, publishing
+from . import daemons, publishing, site
 from .servers import SHARD, MemoryServer
 from .stores import SimStore
 
@@ -151,6 +152,12 @@ def _half() -> None:
     MemoryServer.execute = half  # type: ignore[method-assign]
 
 
+def _damaged() -> None:
+    """A catalogue that is damaged is taken all the same: its prices are wrong."""
+    wrong = site.catalog(2).placed(dict.fromkeys(site.catalog(2).accounts, SHARD), 1)
+    Snapshot.from_bytes = classmethod(lambda cls, data: wrong)  # type: ignore[assignment,method-assign]
+
+
 def _acknowledged() -> None:
     """Entries count as delivered before they are."""
     true = OutboxConsumer.read
@@ -189,6 +196,6 @@ _NUMBERS = itertools.count()
 _PLANTS: dict[str, Callable[[], None]] = {
     "": lambda: None, "duration": _duration, "price": _price, "timer": _timer, "lease": _lease, "fence": _fence,
     "event": _event, "repeat": _repeat, "floor": _floor, "threshold": _threshold, "ledger": _ledger,
-    "refund": _refund, "loss": _loss, "half": _half, "acknowledged": _acknowledged,
+    "refund": _refund, "loss": _loss, "half": _half, "damaged": _damaged, "acknowledged": _acknowledged,
     "trimmed": _trimmed, "told_twice": _told_twice,
 }  # fmt: skip

@@ -162,4 +162,10 @@ def catalog(version: int) -> Snapshot:
     return snapshot.placed(dict.fromkeys(snapshot.accounts, Shard(0)), version)
 
 
+@cache
+def wire(version: int) -> bytes:
+    """That catalogue as it travels."""
+    return catalog(version).to_bytes()
+
+
 OPENINGS = {AccountId(payer.name): payer.opening_micro for payer in PAYERS}

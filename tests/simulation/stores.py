@@ -172,6 +172,9 @@ class SimStore:
         await self.reach()
         return self._server.legs(switch)
 
+    async def legs_of(self, switch: SwitchId) -> Sequence[LegState]:
+        return await self.legs(SHARD, switch)
+
     async def leg(self, shard: Shard, leg: LegId) -> LegState | None:
         await self.reach()
         return next((state for state in self._server.legs() if state.leg == leg), None)

@@ -20,6 +20,7 @@ TARGETS = ("broker", "webhook", "consumer")
 CHARGING = {
     "ami cut", "ami black hole", "store away", "store loses operations and answers", "store slow", "daemon killed",
     "switch restarted", "events lost, doubled, late", "the daemons' wall clock steps", "catalogue swapped",
+    "catalogue damaged",
     "operator hangs up", "two leaders", "store fails over, its last writes lost", "store takes no writes",
 }  # fmt: skip
 PUBLISHING = {
@@ -77,6 +78,7 @@ def test_a_seed_replays_exactly() -> None:
         ("refund", "reserved"),
         ("loss", "event"),
         ("half", "books"),
+        ("damaged", "charge"),
         ("acknowledged", "delivery"),
         ("trimmed", "delivery"),
         ("told_twice", "delivery"),

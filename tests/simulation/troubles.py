@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rater.ids import LegId
 
+from . import site
 from .stores import Way
 from .switches import Switch
 
@@ -29,7 +30,8 @@ class Troubles:
             (self._cut, 20), (self._black_hole, 60), (self._store_away, 40), (self._store_shaky, 30),
             (self._store_slow, 50), (self._die, 45), (self._switch_dies, 90), (self._damage, 40),
             (self._clock_steps, 60), (self._swap_catalog, 50), (self._hang_up, 25), (self._two_leaders, 50),
-            (self._fail_over, 60), (self._disk_full, 50), *self._world.publishing.troubles(),
+            (self._break_catalog, 60), (self._fail_over, 60), (self._disk_full, 50),
+            *self._world.publishing.troubles(),
         ]  # fmt: skip
         if self._random.random() < 0.1:
             return
@@ -135,6 +137,17 @@ class Troubles:
         self._world.version = 3 - self._world.version
         for daemon in self._world.daemons:
             daemon.use(self._world.version)
+
+    async def _break_catalog(self) -> None:
+        """A version that was damaged on its way: a byte wrong, or its end missing."""
+        world, random = self._world, self._random
+        world.fault("catalogue damaged")
+        data = bytearray(site.wire(3 - world.version))
+        at = random.randrange(len(data))
+        data[at] ^= 1 << random.randrange(8)
+        whole = bytes(data) if random.random() < 0.7 else bytes(data[:at])
+        for daemon in world.daemons:
+            daemon.load(whole)
 
     async def _hang_up(self) -> None:
         for daemon in self._world.daemons:

@@ -65,3 +65,20 @@ def test_an_answer_that_only_a_later_event_shows_is_not_called_observed():
     feed(tracker, call_events()[:4])
     late = event("AsyncAGIStart", 9, **channel("trunk", "1.2", state=6), Env="")
     assert feed(tracker, [late])[0] == Answered(WATCHED, 1_700_000_009_000, Grade.RECONCILED)
+
+
+def test_a_watched_leg_that_is_gone_is_not_what_its_caller_dialled_since():
+    """Its outside party sent the line elsewhere and hung up; the line's channel dials the next number."""
+    line = row("line", "1.1", app="Dial", data="PJSIP/+33666000001@trunk,60")
+    signals = first_list(new_tracker(), [line, SECOND], [known("b.1.2", caller="1.1")])
+    assert [type(signal).__name__ for signal in signals if signal.leg == WATCHED] == ["Ended"]
+
+
+def test_a_sent_party_that_asks_the_gate_is_not_what_it_will_dial():
+    """Its own leg is known; the one that it asks for has no channel yet."""
+    asking = row("trunk", "1.2", app="AGI", data="agi:async,+33666000001,out", exten="s")
+    own = known("b.1.1", channel_id="1.2", caller="1.1", answered=True)
+    asked = known("b.1.2", caller="1.2")
+    signals = first_list(new_tracker(), [asking], [asked, own])
+    assert [signal for signal in signals if isinstance(signal, Dialled)] == []
+    assert Seen(GATE, 5_000) in signals
