@@ -23,8 +23,10 @@ def request_of(
     slices = _slices(record, policy)
     match command:
         case ReserveSlice():
-            return Reserve(*head, record.quote, record.terms, record.leases, slices, record.exempt, facts.pack(),
-                           record.rates, record.broken)  # fmt: skip
+            leases, rates = record.leases, record.rates
+            record.leases = record.rates = ()  # asked for once; from now on the store knows them
+            return Reserve(*head, record.quote, record.terms, leases, slices, record.exempt, facts.pack(), rates,
+                           record.broken)  # fmt: skip
         case PersistAnswer():
             return Answer(*head, command.answered_at_ms, facts.pack())
         case ExtendSlice():

@@ -130,8 +130,8 @@ class Channel:
     """The leg that it asked for last, in the gate."""
     gate_in: Leg | None = None
     """That of an inbound question; it stays when an outbound one follows."""
-    asked: str = ""
-    """That question as it came, to tell a repeated event."""
+    asked: int | None = None
+    """The hash of that question as it came, to tell a repeated event."""
     legs_named: int = 0
 
     @property

@@ -25,6 +25,7 @@ without payer and number, which denies it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from sys import intern
 
 from rater.calls.signals import (
     Answered,
@@ -152,29 +153,38 @@ class Tracker:
         channel = self.channels.find(uniqueid)
         if channel is None:
             channel = self.channels.add(uniqueid, name, arrived_ns)
-            channel.own_account_code = frame.get(side + "AccountCode", "")
+            channel.own_account_code = channel.account_code = intern(frame.get(side + "AccountCode", ""))
             if frame.get("Event") == "Newchannel":
                 channel.born_state = frame.get("ChannelState", "")
             channel.exten = frame.get("Exten", "") if not side else ""
         elif channel.hung_at_ms is not None:
             return channel
-        channel.linkedid = frame.get(side + "Linkedid") or channel.linkedid
-        channel.account_code = frame.get(side + "AccountCode", channel.account_code)
+        self._keep(channel, frame.get(side + "Linkedid", ""), frame.get(side + "AccountCode"))
         self.note_variables(channel, frame.get(side + "ChanVariable") or frame.get(f"ChanVariable({channel.name})"))
         if not side:
             caller = frame.get("CallerIDNum", channel.caller)
-            channel.caller = "" if caller == "<unknown>" else caller
+            if caller != channel.caller:
+                channel.caller = "" if caller == "<unknown>" else caller
         if frame.get(side + "ChannelState") == STATE_UP:
             at_once = frame.get("Event") in _TELL_THE_ANSWER
             self._up(channel, at_ms, Grade.OBSERVED if at_once else Grade.RECONCILED)
         return channel
+
+    def _keep(self, channel: Channel, linkedid: str, account_code: str | None) -> None:
+        """Texts that other channels have too are kept once, and none is exchanged for its equal: of 100,000 live
+        calls nothing else is as large."""
+        if linkedid and linkedid != channel.linkedid:
+            first = self.channels.live.get(linkedid)
+            channel.linkedid = first.uniqueid if first is not None else linkedid
+        if account_code is not None and account_code != channel.account_code:
+            channel.account_code = intern(account_code)
 
     def note_variables(self, channel: Channel, lines: str | None) -> None:
         """What the channel carries: its payer, and who sent it where it is now. The latter comes with the first
         event from there; the switch's own word of a transfer or a forward may come later."""
         if not lines or lines == channel.variables:
             return
-        channel.variables = lines
+        channel.variables = intern(lines)
         channel.variable = variable_of(lines, self.rules.payer_variable) or channel.variable
         name = variable_of(lines, FORWARDED_BY if channel.is_local else TRANSFERRED_BY)
         if not name or name == channel.moved_by:
@@ -375,7 +385,7 @@ class Tracker:
             self.foreign_questions += 1
             return
         stamp = frame.get("Timestamp", "")
-        asked = stamp + frame.get("Env", "")
+        asked = hash(stamp + frame.get("Env", ""))
         if asked == channel.asked and (stamp or (channel.gate is not None and channel.gate.asking)):
             return
         channel.asked = asked
