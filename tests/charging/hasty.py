@@ -1,4 +1,5 @@
-"""One process that charges calls as fast as it can, until nothing is left: arguments URL, prefix, number, legs.
+"""One process that charges calls as fast as it can, until nothing is left: arguments URL, prefix, number, legs, and
+how many shards a cluster has (0: one server).
 
 Each leg is reserved, extended and settled on the one account, several at a time. It may be killed at any point.
 """
@@ -9,31 +10,36 @@ import asyncio
 import random
 import sys
 
+import msgpack
+
 from rater.charging.model import Extend, Reply, Reserve, Settle, Status
 from rater.charging.redis_store import RedisStore
-from rater.charging.terms import SlicePolicy, Terms
+from rater.charging.terms import Lease, SlicePolicy, Terms
 from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
 from rater.money import Quote, Segment
+from rater.verdict import Reason
 
 NOW_MS = 1_790_000_000_000
 QUOTE = Quote((Segment(0, 1, 1234, 7),), "EUR", "fixed")
 AT_ONCE = 20
+LEASES = (Lease("line:1001", 1000, Reason.LINE_LIMIT),)
 
 
 async def call(store: RedisStore, leg: str, chance: random.Random) -> None:
+    facts = msgpack.packb({"id": leg})
     head = (Shard(0), AccountId("ACME"), LegId(leg), SwitchId("pbx1"), 1, NOW_MS)
-    reserve = Reserve(OpId(f"{leg}:1"), *head, QUOTE, Terms(), (), SlicePolicy(30, 60, 2), False, b"\x80")
+    reserve = Reserve(OpId(f"{leg}:1"), *head, QUOTE, Terms(), LEASES, SlicePolicy(30, 60, 2), False, facts)
     reply: Reply = await store.ask(reserve)
     if reply.status is not Status.OK:
         return
     if chance.random() < 0.5:
         reply = await store.ask(Extend(OpId(f"{leg}:2"), *head, reply.granted_s, Terms(), SlicePolicy()))
     talked_s = chance.randint(0, reply.granted_s + 5)
-    await store.ask(Settle(OpId(f"{leg}:3"), *head, talked_s or None, Terms(), True, b"\x80"))
+    await store.ask(Settle(OpId(f"{leg}:3"), *head, talked_s or None, Terms(), True, facts))
 
 
-async def work(url: str, prefix: str, number: int, legs: int) -> None:
-    store = RedisStore(url, prefix=prefix)
+async def work(url: str, prefix: str, number: int, legs: int, shards: int = 0) -> None:
+    store = RedisStore(url, prefix=prefix, shards=shards or 1, cluster=shards > 0)
     await store.start()
     chance = random.Random(number)
     names = iter([f"pbx1.{number}.{i}" for i in range(legs)])
@@ -47,4 +53,4 @@ async def work(url: str, prefix: str, number: int, legs: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    asyncio.run(work(sys.argv[1], sys.argv[2], int(sys.argv[3]), *map(int, sys.argv[4:])))

@@ -305,8 +305,8 @@ class Machine(RuleBasedStateMachine):
         assert self.driver.leases(SCOPE, 0, SHARD) == 0
 
 
-def play(make: Callable[[], Driver], *, examples: int, steps: int) -> None:
-    class Playing(Machine):
+def play(make: Callable[[], Driver], *, examples: int, steps: int, machine: type[Machine] = Machine) -> None:
+    class Playing(machine):  # type: ignore[valid-type, misc]
         def __init__(self) -> None:
             super().__init__()
             self.driver = make()
