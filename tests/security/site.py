@@ -222,6 +222,8 @@ async def _work(here: Play) -> None:
     await here.command("operator", "account", "grant", "RICH", "60s", "--op-id", "c3", "--id", "gift")
     await here.command("operator", "account", "transfer", "RICH", "POOR", "0.01", "--op-id", "c4")
     await here.command("operator", "account", "expire", "RICH", "gift", "--op-id", "c5")
+    for shard in ("0", "1", "0"):
+        await here.command("operator", "account", "move", "RICH", "--to", shard)
     calls = [switch.place_call(line, f"+{NUMBER}", ring_s=0.1, talk_s=3) for line in (SUBSCRIBER, POOR, BROKE)]
     calls.append(switch.place_call(SUBSCRIBER, "+331x", ring_s=0.1, talk_s=1))
     long = switch.place_call(SUBSCRIBER, f"+{NUMBER}", ring_s=0.1, talk_s=600)

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from rater.charging.moves import Move, finish_moves
+from rater.charging.redis_store import RedisStore
+from rater.ids import AccountId, Shard
 from tests.security.site import (
     ADDRESS,
     BROKE,
@@ -41,7 +44,7 @@ OF_NOBODY = (
     "CLUSTER RESET", "CLUSTER FAILOVER", "LATENCY RESET", "SLOWLOG RESET", "OBJECT FREQ {0}:account:A",
 )  # fmt: skip
 OF_OTHERS = {
-    "serve": ("SET catalog:current 9", "DEL catalog:v:1", "SET catalog:v:1 x", "HSET shards A 1", "HSET opened A 1",
+    "serve": ("SET catalog:current 9", "DEL catalog:v:1", "SET catalog:v:1 x", "DEL shards", "HSET opened A 1",
               "EVAL 1 0"),
     "publish": ("SET {0}:account:A x", "DEL {0}:account:A", "XADD {0}:ledger * a b", "XTRIM {0}:ledger MAXLEN 0",
                 "SET {0}:outbox x", "SET {0}:leg:x y", "ZADD {0}:lease:x 1 y", "SET {0}:epoch:pbx1 9",
@@ -82,6 +85,24 @@ def test_every_component_does_all_its_work_under_its_own_user(site: tuple[Seen, 
     assert all(seen.delivered.values()), seen.delivered
     asked = {("rater-doctor", "config|get")}
     assert {(entry["username"], entry["object"]) for entry in seen.refused} <= asked
+
+
+def test_the_daemon_may_finish_a_move_that_was_left_in_the_middle(site: tuple[Seen, GuardedRedis]) -> None:
+    _, server = site
+    url, password = f"redis://rater-serve@127.0.0.1:{server.port}", (server.secrets / "rater-serve").read_text()
+
+    async def move() -> None:
+        store = RedisStore(url, password=password.strip(), prefix=PREFIX, shards=2)
+        await store.start()
+        found = await store.find(Shard(0), AccountId("RICH"))
+        assert not isinstance(found, Move)
+        begun = await store.begin_move(found, AccountId("RICH"), Shard(1 - found))
+        assert isinstance(begun, Move)
+        assert await finish_moves(store, found) == 1
+        assert await store.find(found, AccountId("RICH")) == 1 - found
+        await store.close()
+
+    asyncio.run(move())
 
 
 @pytest.mark.parametrize("user", COMPONENTS)
