@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 REPLY_KEPT_S = 30
+REQUEST_MOST_BYTES = 4096
 log = structlog.get_logger(__name__)
 
 
@@ -62,7 +63,7 @@ async def listen(
                 async for message in pubsub.listen():
                     channel = message["channel"].decode()
                     if channel == control:
-                        await _serve(redis, message["data"], answer)
+                        await _serve(redis, prefix, message["data"], answer)
                     else:
                         channels[channel](message["data"])
         except (OSError, RedisError) as error:
@@ -70,16 +71,29 @@ async def listen(
         await asyncio.sleep(0.5)
 
 
-async def _serve(redis: Redis, data: bytes, answer: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+def parse_request(data: bytes, prefix: str) -> dict[str, Any] | None:
+    """The request in a message; None for what is none. No answer is pushed to a key that is not for answers."""
+    if len(data) > REQUEST_MOST_BYTES:
+        return None
     try:
         request = json.loads(data)
-        reply_key = request["reply"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(request, dict) or not isinstance(request.get("reply"), str):
+        return None
+    return request if request["reply"].startswith(f"{prefix}:reply:") else None
+
+
+async def _serve(
+    redis: Redis, prefix: str, data: bytes, answer: Callable[[dict[str, Any]], dict[str, Any] | None]
+) -> None:
+    request = parse_request(data, prefix)
+    if request is None:
         log.warning("control request not understood", size=len(data))
         return
     reply = answer(request)
     if reply is not None:
         async with redis.pipeline(transaction=True) as pipe:
-            pipe.rpush(reply_key, json.dumps(reply))
-            pipe.expire(reply_key, REPLY_KEPT_S)
+            pipe.rpush(request["reply"], json.dumps(reply))
+            pipe.expire(request["reply"], REPLY_KEPT_S)
             await pipe.execute()

@@ -219,7 +219,7 @@ class Daemon:
 
     async def _listen(self) -> None:
         def woken(account: bytes) -> None:
-            self.engine.money_arrived(AccountId(account.decode()))
+            self.engine.money_arrived(AccountId(account.decode(errors="replace")))
 
         prefix = self.settings.redis.prefix
         wakes: dict[str, Callable[[bytes], None]] = {

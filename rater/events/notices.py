@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rater.errors import AmountError
 from rater.events.rated import LegFacts, RatedEvent, rated_event, shared_fields
-from rater.events.record import Record, amount_fields, iso_ms, unreadable
+from rater.events.record import BROKEN, Record, amount_fields, iso_ms, unreadable
 from rater.events.stream import Entry
 from rater.money import format_amount
 from rater.verdict import Reason
@@ -98,7 +97,7 @@ def denied_record(facts_map: Mapping[str, Any], result: Mapping[str, Any]) -> De
         if not facts.shadow and Reason.LINE_LIMIT <= reason < Reason.STORE_UNAVAILABLE:  # the account was looked at
             amounts = amount_fields(result, "balance", "reserved")
         return DeniedRecord(**shared, **amounts)
-    except (KeyError, TypeError, ValueError, AmountError) as error:
+    except BROKEN as error:
         raise unreadable("denied", error) from error
 
 
@@ -117,5 +116,5 @@ def threshold_record(result: Mapping[str, Any]) -> ThresholdRecord:
             **{name: render(value) for name, value in raw.items()},  # type: ignore[arg-type]  # texts, by name
             **{f"{name}_raw": value for name, value in raw.items()},  # type: ignore[arg-type]  # integers, by name
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except BROKEN as error:
         raise unreadable("threshold", error) from error

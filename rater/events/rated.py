@@ -15,9 +15,8 @@ from typing import Any, Literal, cast
 import msgpack
 from pydantic import Field
 
-from rater.errors import AmountError
 from rater.events.breakdown import Line, break_down, merge_pieces, price_fraction, price_per_minute
-from rater.events.record import Record, amount_fields, iso_ms, iso_or_none, unreadable
+from rater.events.record import BROKEN, Record, amount_fields, iso_ms, iso_or_none, unreadable
 from rater.events.stream import UnreadableEntry
 from rater.money import Quote, format_amount
 
@@ -244,7 +243,7 @@ def rated_event(facts_map: Mapping[str, Any], result: Mapping[str, Any]) -> Rate
         )
     except UnreadableEntry:
         raise
-    except (KeyError, TypeError, ValueError, AmountError) as error:
+    except BROKEN as error:
         raise unreadable("rated", error) from error
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from rater.errors import AmountError
 from rater.events.stream import UnreadableEntry
 from rater.money import format_amount
 
@@ -43,6 +44,10 @@ def amount_fields(result: Mapping[str, Any], *names: str) -> dict[str, Any]:
         fields[name] = format_amount(amount_micro)
         fields[f"{name}_micro"] = amount_micro
     return fields
+
+
+BROKEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, AmountError)
+"""What values of the wrong kind or size make of reading an entry; anything else is a fault of ours."""
 
 
 def unreadable(kind: str, error: Exception) -> UnreadableEntry:
