@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rater.charging.scripts import library
 from rater.config import RedisSettings, is_loopback
 from rater.doctor.embedded import check_room
 from rater.doctor.findings import Finding, error, not_checked, ok, warning
@@ -52,7 +53,7 @@ def check_node(facts: RedisFacts, *, master: bool = True, embedded: bool = False
         _eviction(facts),
         *_files_state(facts),
         _memory(facts),
-        *([_replicas(facts, embedded=embedded)] if master else []),
+        *([_replicas(facts, embedded=embedded), *_functions(facts)] if master else []),
         *_coverage(facts),
     ]
 
@@ -167,6 +168,20 @@ def _replicas(facts: RedisFacts, *, embedded: bool) -> Finding:
         mend = "Set min-replicas-to-write 1: a master cut off from its replicas then takes no charges to lose."
         return warning(check, "", f"{count}, and min-replicas-to-write is 0", expected, mend)
     return ok(check, "", f"{count}; min-replicas-to-write is {least or 'not to be seen'}", expected)
+
+
+def _functions(facts: RedisFacts) -> list[Finding]:
+    """Each version of rater loads a library of its own and leaves it there."""
+    check, expected = "redis.functions", "no library of another version"
+    if facts.libraries is None:
+        return []
+    others = [name for name in facts.libraries if name != library()[0]]
+    if not others:
+        return [ok(check, "", "none of another version", expected)]
+    mend = (
+        f"When no daemon of their version runs any more: FUNCTION DELETE {others[0]}. One that does loads it again."
+    )
+    return [warning(check, "", f"of other versions: {', '.join(others)}", expected, mend)]
 
 
 def _write(facts: RedisFacts) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from redis.exceptions import (
 
 from rater.charging.keys import Keys
 from rater.charging.redis_client import open_client
+from rater.charging.scripts import LIBRARY_PREFIX
 from rater.ids import Shard
 
 ANSWER_S = 2.0
@@ -33,7 +34,8 @@ _TRY_WRITE = b"redis.call('SET', KEYS[1], '1', 'PX', 1000) return redis.call('DE
 @dataclass(slots=True)
 class RedisFacts:
     """`info`: INFO. `config`: what CONFIG GET tells, empty when it is refused. `*_ms`: medians of `ROUNDS` tries.
-    `write_error`: why nothing can be written, if so. `failed`: why there are no facts at all."""
+    `libraries`: of our functions, by name; None when it cannot be seen. `write_error`: why nothing can be written,
+    if so. `failed`: why there are no facts at all."""
 
     failed: str = ""
     login_refused: bool = False
@@ -41,6 +43,7 @@ class RedisFacts:
     config: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
     cluster: Mapping[str, str] = field(default_factory=dict)
+    libraries: Sequence[str] | None = None
     ping_ms: float | None = None
     script_ms: float | None = None
     write_error: str = ""
@@ -86,7 +89,16 @@ async def probe_node(client: Redis) -> RedisFacts:
     for name in ("appendfsync", "dir", "min-replicas-to-write", "cluster-require-full-coverage"):
         config |= await _try(partial(redis.config_get, name), {})
     facts.config = config
+    facts.libraries = await _try(partial(_libraries, redis), None)
     return facts
+
+
+async def _libraries(redis: Any) -> list[str] | None:
+    found = await redis.function_list(f"{LIBRARY_PREFIX}*")
+    if isinstance(found, dict):
+        return None  # of a cluster as a whole; its nodes are asked one by one
+    maps = (each if isinstance(each, dict) else dict(zip(each[::2], each[1::2], strict=True)) for each in found)
+    return sorted(each[b"library_name"].decode() for each in maps)
 
 
 async def _try(question: Callable[[], Awaitable[Any]], otherwise: Any) -> Any:

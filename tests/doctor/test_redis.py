@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from cluster import Cluster, wait_until
-from servers import RedisServer, binaries, needs_debians_redis
+from servers import DEBIAN, RedisServer, binaries, needs_debians_redis
 
 from rater.charging.embedded import EmbeddedRedis
 from rater.charging.keys import leadership_key
+from rater.charging.scripts import library
 from rater.config import RedisSettings
 from rater.doctor.redis import check_redis
 from rater.doctor.redis_probe import RedisFacts
@@ -213,3 +214,19 @@ def test_every_node_of_a_cluster_is_looked_at(tmp_path: Path) -> None:
     }  # fmt: skip
     assert len([f for f in found if f.check == "redis.append_only" and f.status == "ok"]) == 5
     assert len([f for f in found if f.check == "redis.replicas"]) == 3
+
+
+@needs_debians_redis
+def test_library_of_another_version_is_named(tmp_path: Path) -> None:
+    server = RedisServer(DEBIAN, tmp_path).start()
+    try:
+        name, source = library()
+        with server.client() as client:
+            client.execute_command("FUNCTION", "LOAD", source)
+            assert status(findings_of(redis={"url": server.url}), "redis.functions") == "ok"
+            client.execute_command("FUNCTION", "LOAD", source.replace(name.encode(), b"rater_000000000000"))
+        finding = one(findings_of(redis={"url": server.url}), "redis.functions")
+        assert finding.status == "warning"
+        assert "FUNCTION DELETE rater_000000000000" in finding.mend
+    finally:
+        server.destroy()
