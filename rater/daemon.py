@@ -25,7 +25,7 @@ from rater.charging.moves import finish_moves
 from rater.charging.redis_client import open_client
 from rater.charging.redis_store import RedisStore
 from rater.charging.store_clock import StoreClock
-from rater.charging.terms import SlicePolicy
+from rater.charging.terms import SlicePolicy, Terms
 from rater.charging.transfers import finish_pending
 from rater.charging.witness import Witness
 from rater.clock import SystemClock
@@ -234,13 +234,20 @@ class Daemon:
                 return {"leg": leg, "switch": leg.split(".", 1)[0], "sent": True}
         return None
 
+    def _posting_terms(self, account: AccountId) -> Terms:
+        """What a posting to the account has to know of it: its thresholds."""
+        catalog = self.engine.catalog
+        if catalog is None or account not in catalog.accounts:
+            return Terms()
+        return catalog.terms(account, "", SystemClock().wall_ms())
+
     async def _finish_transfers(self) -> None:
         """Transfers and moves between shards that whoever began them left in the middle; finishing one twice does
         no harm."""
         while True:
             with contextlib.suppress(RedisError, OSError, StoreError, TimeoutError):
                 for shard in map(Shard, range(self.settings.redis.shards)):
-                    done = await finish_pending(self.store, shard, SystemClock().wall_ms())
+                    done = await finish_pending(self.store, shard, SystemClock().wall_ms(), self._posting_terms)
                     if done:
                         log.info("transfers finished", shard=shard, transfers=done)
                     moved = await finish_moves(self.store, shard)

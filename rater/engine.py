@@ -52,7 +52,7 @@ from rater.catalog.model import Catalog, SwitchRules, Trunk
 from rater.charging.model import Answer, Deny, Extend, LegRequest, Reply, Request, Reserve, Settle, Status
 from rater.charging.records import LegState
 from rater.charging.store import ChargingStore
-from rater.charging.terms import SlicePolicy, Terms
+from rater.charging.terms import Share, SlicePolicy, Terms
 from rater.clock import Clock
 from rater.events.rated import LegFacts
 from rater.ids import AccountId, LegId, OpId, ResellerId, Shard, SwitchId, TrunkId
@@ -388,6 +388,8 @@ class Engine:
         if isinstance(command, ExtendSlice | SettleLeg):
             self._renew(record)
             self._legs.note_owner(record)
+        if isinstance(command, SettleLeg):
+            record.terms = self._with_owner(record)
         if isinstance(command, SettleLeg) and record.shadow:
             self._end_in_shadow(record, command.duration_s or 0)
         return request_of(record, command, self._policy.slice, self._clock.wall_ms())
@@ -402,6 +404,16 @@ class Engine:
             terms = catalog.terms(account.id, klass, self._clock.wall_ms())
             record.shard = account.shard
         record.terms = self._in_mode(record, terms)
+
+    def _with_owner(self, record: LiveLeg) -> Terms:
+        """Its account may have left the group that the leg drew on: what the owner pays is still told and counted
+        by the owner's terms."""
+        terms, owner, catalog = record.terms, record.owner, self._catalog
+        left = owner is not None and (terms.share is None or terms.share.owner != owner)
+        if owner is None or not left or catalog is None or owner not in catalog.accounts:
+            return terms
+        klass = record.session.facts.destination_class
+        return replace(terms, share=Share(owner, catalog.terms(owner, klass, self._clock.wall_ms())))
 
     @staticmethod
     def _in_mode(record: LiveLeg, terms: Terms) -> Terms:
@@ -456,14 +468,14 @@ class Engine:
             else:
                 self._outside.free(record)
             self._metrics.verdict(record.session.facts.mode, reason.code)
-            return Reserved(leg, reason, reply.granted_s, reply.final)
+            return Reserved(leg, reason, reply.granted_s, reply.final, reply.capped)
         if reply.status is not Status.OK:
             # What was still under way when the leg was settled finds nothing any more, and need not.
             overtaken = isinstance(request, Answer | Extend) and record.session.state is State.SETTLING
             return None if overtaken and reply.status is Status.GONE else Lost(leg)
         if isinstance(request, Extend):
             self._tell_shadow(record, reply.reason, record.session.granted_s)
-            return Extended(leg, reply.granted_s, reply.final)
+            return Extended(leg, reply.granted_s, reply.final, reply.capped)
         if isinstance(request, Settle):
             self._note_settled(record, reply)
             self._outside.free(record)

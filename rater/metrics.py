@@ -121,7 +121,7 @@ class Metrics:
         self._counters["rater_shadow_denials"][kind, reason] += 1
 
     def cut(self, cause: str) -> None:
-        """One leg was ended by us: ``credit``, ``operator``, ``max_length``."""
+        """One leg was ended by us: ``credit``, ``spend_limit``, ``operator``, ``max_length``."""
         self._counters["rater_legs_cut"][(cause,)] += 1
 
     # Money

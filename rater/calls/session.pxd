@@ -1,6 +1,6 @@
 cdef class Session:
     cdef public object leg, facts, mode, state, answered_at_ms, paid_from_ms, ended
-    cdef public bint gate_waits, final
+    cdef public bint gate_waits, final, capped
     cdef public long long granted_s, horizon_s, seen_at_ms, decide_by_ms, ahead_ms
     cdef bint _extending, _fails_open
     cdef tuple _told_end, _warn_ms

@@ -135,7 +135,7 @@ class Session:
         self.state = State.RESERVING
         self.gate_waits = mode is Mode.GATE
         self.granted_s = 0
-        self.final = False
+        self.final = self.capped = False
         self.horizon_s = horizon_s
         self.answered_at_ms: int | None = None
         self.paid_from_ms: int | None = None
@@ -303,7 +303,9 @@ class Session:
             self.facts.cut = self._cut_reason()
 
     def _cut_reason(self) -> str:
-        return "max_length" if self.granted_s >= self.horizon_s else "credit"
+        if self.granted_s >= self.horizon_s:
+            return "max_length"
+        return Reason.SPEND_LIMIT.code if self.capped else "credit"
 
     def _seen(self, signal: Seen, now_ms: int) -> list[Command]:
         self.seen_at_ms = max(self.seen_at_ms, signal.at_ms)
@@ -322,7 +324,7 @@ class Session:
         if not signal.reason.allows:
             return self._denied(signal.reason)
         self.granted_s = signal.granted_s
-        self.final = signal.final
+        self.final, self.capped = signal.final, signal.capped
         waits, self.gate_waits = self.gate_waits, False
         if self.ended is not None:
             return self._settle()
@@ -354,7 +356,7 @@ class Session:
         self.granted_s = signal.granted_s
         if self.state is not State.TALKING:
             return []
-        self.final = signal.final
+        self.final, self.capped = signal.final, signal.capped
         if grew:
             self._rearm_warnings(self.paid_until_ms - now_ms)
         return [*(self._arm_billed(now_ms) if grew else self._announce_end()), self._wake(now_ms)]

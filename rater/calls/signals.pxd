@@ -17,10 +17,10 @@ cdef class Seen:
     cdef readonly object leg, at_ms
 
 cdef class Reserved:
-    cdef readonly object leg, reason, granted_s, final
+    cdef readonly object leg, reason, granted_s, final, capped
 
 cdef class Extended:
-    cdef readonly object leg, granted_s, final
+    cdef readonly object leg, granted_s, final, capped
 
 cdef class Settled:
     cdef readonly object leg, amount_micro

@@ -122,6 +122,8 @@ class Reserved:
     granted_s: int
     final: bool
     """Nothing more can be had at present; the leg ends with this slice unless money arrives."""
+    capped: bool = False
+    """Because of a spend cap, not for want of money."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ class Extended:
     granted_s: int
     """In all, since the answer; unchanged when nothing more could be had."""
     final: bool
+    capped: bool = False
 
 
 @dataclass(frozen=True)

@@ -56,10 +56,18 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """`allowance_percent`: of each allowance. `money_below_micro`: of the balance."""
+    """`allowance_percent`: of each allowance. `money_…`: of the balance. `spend_…`: charged in a clock hour, a day,
+    or in a `cycle` of their own. `recurring`: those of the balance are told with each crossing, else once in a
+    cycle."""
 
     allowance_percent: tuple[int, ...] = ()
     money_below_micro: tuple[int, ...] = ()
+    money_above_micro: tuple[int, ...] = ()
+    spend_hour_micro: tuple[int, ...] = ()
+    spend_day_micro: tuple[int, ...] = ()
+    spend_cycle_micro: tuple[int, ...] = ()
+    recurring: bool = True
+    cycle: Cycle = field(default_factory=Cycle)
 
 
 @dataclass(frozen=True, slots=True)

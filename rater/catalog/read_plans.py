@@ -257,6 +257,26 @@ def _margin(table: Table) -> Margin:
 
 def _thresholds(table: Table) -> Thresholds:
     percent = table.integers("allowance_percent", low=1, high=100)
-    money = table.amounts("money_below")
+    below, above = table.amounts("money_below"), table.amounts("money_above")
+    spend = {key: table.amounts(key) for key in ("spend_hour", "spend_day", "spend_cycle")}
+    recurring = table.flag("recurring", True)
+    cycle = read_cycle(table)
+    for key, amounts in spend.items():
+        for i, amount_micro in enumerate(amounts):
+            if not amount_micro:
+                table.fault_at((key, i), "nothing spent crosses nothing", "an amount above zero")
+    if not recurring and not below and not above:
+        table.fault(
+            "recurring", "no threshold of the balance stands here; only those recur", "money_below or money_above"
+        )
+    if "cycle" in table and recurring and not spend["spend_cycle"]:
+        table.fault("cycle", "nothing here is counted or told by the cycle", "spend_cycle or recurring = false")
     table.finish()
-    return Thresholds(tuple(sorted(set(percent))), tuple(sorted(set(money))))
+    hour, day, in_cycle = map(_each_once, spend.values())
+    return Thresholds(
+        _each_once(percent), _each_once(below), _each_once(above), hour, day, in_cycle, recurring, cycle
+    )  # fmt: skip
+
+
+def _each_once(values: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(set(values)))

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from rater.catalog.cycles import Cycle, CycleKind
 from rater.catalog.model import Account, Enforce, Modality, SpendCaps
-from rater.catalog.plan import Allowance, Plan, WhenExhausted
+from rater.catalog.plan import Allowance, Plan, Thresholds, WhenExhausted
 from rater.charging.terms import (
     AllowanceTerm,
     PastCycle,
@@ -49,11 +49,7 @@ class PlanTerms:
         self._plan = plan
         self._zone = zone
         self._cycles: dict[tuple[str, int], _Cycle] = {}
-        self._hour_ms = self._day_ms = (0, 0)
-        self._money = tuple(
-            Threshold(f"money_below:{value}", ThresholdKind.MONEY_BELOW, value)
-            for value in plan.thresholds.money_below_micro
-        )
+        self._hour_ms = self._day_ms = self._spend_ms = (0, 0)
 
     def terms(self, account: Account, destination_class: str, at_ms: int) -> Terms:
         cycle = self._kept(destination_class, 0, at_ms)
@@ -81,18 +77,22 @@ class PlanTerms:
         return cycle
 
     def _spend(self, caps: SpendCaps, at_ms: int) -> tuple[SpendCap, ...]:
-        if caps.hour_micro is None and caps.day_micro is None:
-            return ()
-        if not self._hour_ms[0] <= at_ms < self._hour_ms[1]:
-            self._hour_ms = hour_bounds(at_ms, self._zone)
+        """The windows in which what is charged counts: for a cap of the account, or a threshold of the plan."""
+        watched = self._plan.thresholds
         shadow = caps.enforce is Enforce.SHADOW
         found = []
-        if caps.hour_micro is not None:
+        if caps.hour_micro is not None or watched.spend_hour_micro:
+            if not self._hour_ms[0] <= at_ms < self._hour_ms[1]:
+                self._hour_ms = hour_bounds(at_ms, self._zone)
             found.append(SpendCap(SpendWindow.HOUR, caps.hour_micro, self._hour_ms[0], shadow))
-        if caps.day_micro is not None:
+        if caps.day_micro is not None or watched.spend_day_micro:
             if not self._day_ms[0] <= at_ms < self._day_ms[1]:
                 self._day_ms = Cycle(CycleKind.DAILY, 0).bounds(at_ms, self._zone)
             found.append(SpendCap(SpendWindow.DAY, caps.day_micro, self._day_ms[0], shadow))
+        if watched.spend_cycle_micro:
+            if not self._spend_ms[0] <= at_ms < self._spend_ms[1]:
+                self._spend_ms = watched.cycle.bounds(at_ms, self._zone)
+            found.append(SpendCap(SpendWindow.CYCLE, None, self._spend_ms[0]))
         return tuple(found)
 
     def _cycle(self, destination_class: str, since_ms: int, at_ms: int) -> _Cycle:
@@ -112,12 +112,16 @@ class PlanTerms:
             for term in found
             for percent in self._plan.thresholds.allowance_percent
         )
+        once_from_ms = 0
+        if not self._plan.thresholds.recurring:
+            bounds_ms.append(self._plan.thresholds.cycle.bounds(at_ms, self._zone))
+            once_from_ms = bounds_ms[-1][0]
         return _Cycle(
             max((from_ms for from_ms, _ in bounds_ms), default=0),
             min((until_ms for _, until_ms in bounds_ms), default=2**62),
             oldest_ms,
             tuple(found),
-            self._money + percents,
+            _of_money(self._plan.thresholds, once_from_ms) + percents,
         )
 
     def _edges(self, allowance: Allowance, from_ms: int, until_ms: int) -> list[int]:
@@ -130,6 +134,23 @@ class PlanTerms:
         for _ in range(max(1, count)):
             edges_ms.append(allowance.cycle.bounds(edges_ms[-1], self._zone)[1])
         return edges_ms
+
+
+def _of_money(rule: Thresholds, once_from_ms: int) -> tuple[Threshold, ...]:
+    """Those on the balance, and on what is spent: which is crossed once in its window anyway."""
+    balance = {
+        ThresholdKind.MONEY_BELOW: rule.money_below_micro,
+        ThresholdKind.MONEY_ABOVE: rule.money_above_micro,
+    }
+    spent = {
+        ThresholdKind.SPEND_HOUR: rule.spend_hour_micro,
+        ThresholdKind.SPEND_DAY: rule.spend_day_micro,
+        ThresholdKind.SPEND_CYCLE: rule.spend_cycle_micro,
+    }
+    return (
+        *(Threshold(f"{kind}:{v}", kind, v, once_from_ms=once_from_ms) for kind, vs in balance.items() for v in vs),
+        *(Threshold(f"{kind}:{v}", kind, v) for kind, vs in spent.items() for v in vs),
+    )  # fmt: skip
 
 
 def _term(allowance: Allowance, tier: Tier, edges_ms: list[int], since_ms: int) -> AllowanceTerm:

@@ -7,6 +7,7 @@ decides when. Nothing here divides money: `rater.money` does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rater.charging.grants import Account as Account
@@ -14,7 +15,7 @@ from rater.charging.grants import Line as Line
 from rater.charging.grants import drop_spent, quota_id, use
 from rater.charging.model import Reply
 from rater.charging.records import Piece
-from rater.charging.terms import Resource, Terms, Threshold, ThresholdKind
+from rater.charging.terms import Resource, SpendWindow, Terms, Threshold, ThresholdKind
 from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
 from rater.money import MAX_AMOUNT_MICRO, Cadence, Quote, cumulative_micro
 
@@ -82,6 +83,11 @@ class Leg:
         """What it holds of money, whichever grant or balance pays."""
         return sum(paid.piece.amount for paid in self.pieces if paid.of_money)
 
+    @property
+    def shared_micro(self) -> int:
+        """What of it is the group owner's."""
+        return sum(paid.piece.amount for paid in self.pieces if paid.of_money and paid.piece.shared)
+
 
 def price_micro(quote: Quote, seconds: int) -> int | None:
     """C(seconds), or None where it leaves the exact range: such a second cannot be bought."""
@@ -105,15 +111,20 @@ def op_number(op: OpId) -> int:
     return number
 
 
-def levels(account: Account, thresholds: tuple[Threshold, ...], now_ms: int) -> list[int | None]:
-    """Where each threshold's quantity stands: the balance, or the seconds used of an allowance's cycle."""
+def levels(
+    account: Account, thresholds: tuple[Threshold, ...], now_ms: int, spent_micro: Mapping[SpendWindow, int]
+) -> list[int | None]:
+    """Where each threshold's quantity stands: the balance, the seconds used of an allowance's cycle, or what was
+    charged in a window."""
     found: list[int | None] = []
     for threshold in thresholds:
-        if threshold.kind is ThresholdKind.MONEY_BELOW:
+        if threshold.kind in (ThresholdKind.MONEY_BELOW, ThresholdKind.MONEY_ABOVE):
             found.append(account.balance_micro)
-            continue
-        grant = account.cycle(threshold.grant or "", now_ms)
-        found.append(grant.used if grant is not None else None)
+        elif threshold.kind.window is not None:
+            found.append(spent_micro.get(threshold.kind.window))
+        else:
+            grant = account.cycle(threshold.grant or "", now_ms)
+            found.append(grant.used if grant is not None else None)
     return found
 
 
@@ -123,6 +134,8 @@ def crossed(account: Account, threshold: Threshold, before: int | None, after: i
         return False
     if threshold.kind is ThresholdKind.MONEY_BELOW:
         return before >= threshold.value > after
+    if threshold.kind is not ThresholdKind.ALLOWANCE_PERCENT:
+        return before < threshold.value <= after
     grant = account.cycle(threshold.grant or "", now_ms)
     return grant is not None and 100 * before < threshold.value * grant.granted <= 100 * after
 
@@ -155,6 +168,11 @@ class Charge:
     owner_lines: list[Line] = field(default_factory=list)
     returned: bool = False
     owner_returned: bool = False
+
+    @property
+    def shared_micro(self) -> int:
+        """What of the amount the group's owner paid."""
+        return sum(amount for (_, shared), amount in self.funds.items() if shared)
 
 
 def charge(account: Account, owner: Account | None, leg: Leg, charged_s: int, now_ms: int) -> Charge:

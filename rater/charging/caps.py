@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rater.charging.books import Leg
-from rater.charging.model import Extend, Reply, Reserve, Settle, Status, TakeLeases
+from rater.charging.model import Reply, Reserve, Status, TakeLeases
 from rater.charging.rules import lease_expiry_ms
-from rater.charging.terms import CallRate, SpendCap, SpendWindow
+from rater.charging.terms import CallRate, SpendCap, SpendWindow, Threshold
 from rater.ids import AccountId, LegId, Shard
 from rater.verdict import Reason
 
@@ -33,11 +33,13 @@ class Broken:
 
 @dataclass(slots=True)
 class Spent:
-    """What an account was charged in the present clock hour and day (start of the window, micro-units), and what
-    its live legs hold, whichever grant or balance pays."""
+    """What an account was charged in the present clock hour, day and cycle (start of the window, micro-units), and
+    what its live legs hold, whichever grant or balance pays; of a group's owner also what members take of it.
+    `told`: thresholds that are told once in a cycle, with the start of the last one in which they were."""
 
     windows: dict[SpendWindow, tuple[int, int]] = field(default_factory=dict)
     held_micro: int = 0
+    told: dict[str, int] = field(default_factory=dict)
 
     def charged_micro(self, cap: SpendCap) -> int:
         from_ms, charged_micro = self.windows.get(cap.window, (0, 0))
@@ -52,12 +54,33 @@ class Spent:
 
     def left_micro(self, caps: Iterable[SpendCap]) -> int | None:
         """What may still be reserved under the caps in force; None: any amount."""
-        lefts = [cap.limit_micro - self.charged_micro(cap) - self.held_micro for cap in caps if not cap.shadow]
+        lefts = [
+            cap.limit_micro - self.charged_micro(cap) - self.held_micro
+            for cap in caps
+            if cap.limit_micro is not None and not cap.shadow
+        ]
         return max(0, min(lefts)) if lefts else None
 
     def beyond_shadow(self, caps: Iterable[SpendCap]) -> bool:
         """Whether a cap in shadow is exceeded."""
-        return any(cap.shadow and self.charged_micro(cap) + self.held_micro > cap.limit_micro for cap in caps)
+        return any(
+            cap.limit_micro is not None
+            and cap.shadow
+            and self.charged_micro(cap) + self.held_micro > cap.limit_micro
+            for cap in caps
+        )
+
+    def tell(self, threshold: Threshold) -> bool:
+        """Whether a crossing is to be told; one that is told once in a cycle is noted."""
+        cycle_ms = threshold.once_from_ms
+        if not cycle_ms:
+            return True
+        if self.told.get(threshold.id, 0) >= cycle_ms:
+            return False
+        self.told = {name: at_ms for name, at_ms in self.told.items() if at_ms >= cycle_ms} | {
+            threshold.id: cycle_ms
+        }
+        return True
 
 
 def recent(passed: Sequence[int], now_ms: int, rate: CallRate) -> list[int]:
@@ -122,22 +145,25 @@ class LimitBooks:
 
     # -- money -----------------------------------------------------------------------------------------------------
 
-    def spend_left_micro(self, request: Reserve | Extend, leg: Leg) -> int | None:
-        caps = () if leg.exempt else request.terms.spend
-        return self._spent[request.shard, request.account].left_micro(caps)
+    def spent(self, shard: Shard, account: AccountId) -> Spent:
+        return self._spent[shard, account]
 
-    def hold(self, request: Reserve | Extend, leg: Leg, before_micro: int, broken: Broken) -> None:
-        """Count what the leg holds more, and note when that goes beyond a cap in shadow."""
-        caps = () if leg.exempt else request.terms.spend
-        if caps:
-            spent = self._spent[request.shard, request.account]
-            spent.note(caps, 0, leg.money_micro - before_micro)
+    def hold(self, spent: Spent, caps: Sequence[SpendCap], more_micro: int, broken: Broken) -> None:
+        """Count what a leg holds more, and note when that goes beyond a cap in shadow."""
+        if any(cap.limit_micro is not None for cap in caps):
+            spent.note(caps, 0, more_micro)
             if spent.beyond_shadow(caps):
                 broken.note(Reason.SPEND_LIMIT, shadow=True)
 
-    def settle(self, request: Settle, leg: Leg, charged_micro: int, held_micro: int) -> None:
-        if request.terms.spend and not leg.exempt:
-            self._spent[request.shard, request.account].note(request.terms.spend, charged_micro, -held_micro)
+    def settle(
+        self, spent: Spent, caps: Sequence[SpendCap], charged_micro: int, held_micro: int, *, idle: bool
+    ) -> None:
+        """Count what a leg was charged, and no longer what it held. `idle`: no other leg holds anything now: what a
+        change of the caps may have left is put right."""
+        if caps:
+            spent.note(caps, charged_micro, -held_micro)
+            if idle:
+                spent.held_micro = 0
 
     # -- accounts that move ----------------------------------------------------------------------------------------
 

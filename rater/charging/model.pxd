@@ -20,7 +20,7 @@ cdef class FreeLeases:
     cdef readonly object op, shard, leg, switch, epoch, scopes
 
 cdef class Post:
-    cdef readonly object op, shard, account, kind, amount_micro, now_ms, terms, cause, event, charged_micro, other, other_shard
+    cdef readonly object op, shard, account, kind, amount_micro, now_ms, terms, cause, event, charged_micro, other, other_shard, other_terms
 
 cdef class PostGrant:
     cdef readonly object op, shard, account, grant, now_ms, cause
@@ -29,5 +29,5 @@ cdef class ExpireGrant:
     cdef readonly object op, shard, account, grant, now_ms, cause
 
 cdef class Reply:
-    cdef readonly object status, reason, granted_s, final, amount_micro, balance_micro, reserved_micro, repeated
+    cdef readonly object status, reason, granted_s, final, amount_micro, balance_micro, reserved_micro, repeated, capped
 

@@ -10,7 +10,7 @@ source of money ends within an increment, the next pays the rest: then two piece
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rater.charging.terms import CallRate, GrantSpec, Lease, SlicePolicy, Terms
@@ -171,7 +171,8 @@ class PostKind(StrEnum):
 class Post:
     """Move an account's money by hand. `amount_micro` > 0, but for an adjustment; what takes money never takes the
     balance (less what is reserved) under the floor. Idempotent by `op` for `OPERATION_KEPT_S`. Creates the account
-    when new, and a transfer's other one. `other_shard`: of a transfer to or from another shard."""
+    when new, and a transfer's other one. `other_shard`: of a transfer to or from another shard. `other_terms`: of
+    the account that a transfer goes to, for its thresholds."""
 
     op: OpId
     shard: Shard
@@ -185,6 +186,7 @@ class Post:
     charged_micro: int = 0
     other: AccountId | None = None
     other_shard: Shard | None = None
+    other_terms: Terms = field(default_factory=Terms)
 
     @property
     def change_micro(self) -> int:
@@ -248,8 +250,8 @@ class Status(StrEnum):
 @dataclass(frozen=True)
 class Reply:
     """The answer to one request. Amounts that do not apply are 0. `granted_s` counts from the answer, in all.
-    `final`: nothing more can be had at present. `repeated`: this answer was given before. `reason` beside OK: what
-    a rule in shadow would have denied or ended the leg for."""
+    `final`: nothing more can be had at present; `capped`: because of a spend cap. `repeated`: this answer was given
+    before. `reason` beside OK: what a rule in shadow would have denied or ended the leg for."""
 
     status: Status
     reason: Reason = Reason.ALLOWED
@@ -260,3 +262,4 @@ class Reply:
     balance_micro: int = 0
     reserved_micro: int = 0
     repeated: bool = False
+    capped: bool = False

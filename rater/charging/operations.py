@@ -160,7 +160,7 @@ class Operations:
         self._note_walk(request, walk)
         if not broken.reason.allows:
             return self._denied(request, number, broken.reason, account)
-        self._limits.hold(request, leg, 0, broken)
+        self._hold(request, leg, (0, 0), broken)
         self._limits.note_attempt(request)
         for drawn in (account, owner):
             if drawn is not None:
@@ -170,7 +170,8 @@ class Operations:
         self._legs[request.shard, request.leg] = leg
         self._tombs.pop((request.shard, request.leg), None)
         self._limits.renew(leg, request.now_ms)
-        leg.reply = _with_balance(Reply(Status.OK, broken.would, leg.granted_s, leg.final), account)
+        reply = Reply(Status.OK, broken.would, leg.granted_s, leg.final, capped=walk.capped)
+        leg.reply = _with_balance(reply, account)
         return leg.reply
 
     @staticmethod
@@ -210,18 +211,32 @@ class Operations:
         owner = self._account(leg.shard, leg.owner) if leg.owner is not None else None
         walk = self._renewed(request, account, owner, leg, account.legs)
         goal_s = increment_end_s(leg.quote, request.elapsed_s + request.slice.long_s)
-        held_micro, broken = leg.money_micro, Broken()
+        held, broken = (leg.money_micro, leg.shared_micro), Broken()
         walk.go(goal_s)
         if request.terms.shadow and leg.waits and request.elapsed_s + 1 >= leg.granted_s:
             broken.note(walk.shortage(), shadow=True)
             walk.relax()
             walk.go(goal_s)
-        self._limits.hold(request, leg, held_micro, broken)
+        self._hold(request, leg, held, broken)
         self._note_walk(request, walk)
         for drawn in (account, owner):
             if drawn is not None:
                 drawn.waiting += leg.waits - waited
-        return _with_balance(Reply(Status.OK, broken.would, leg.granted_s, leg.final), account)
+        return _with_balance(
+            Reply(Status.OK, broken.would, leg.granted_s, leg.final, capped=walk.capped), account
+        )  # fmt: skip
+
+    def _hold(self, request: Reserve | Extend, leg: Leg, before: tuple[int, int], broken: Broken) -> None:
+        """What the leg holds more of money now counts under the caps of its account; of the owner's, under that
+        one's too."""
+        if leg.exempt:
+            return
+        terms, share, limits = request.terms, request.terms.share, self._limits
+        more_micro = leg.money_micro - before[0]
+        limits.hold(limits.spent(leg.shard, leg.account), terms.spend, more_micro, broken)
+        if share is not None and leg.owner == share.owner:
+            more_micro = leg.shared_micro - before[1]
+            limits.hold(limits.spent(leg.shard, share.owner), share.terms.spend, more_micro, broken)
 
     def _renewed(
         self, request: Reserve | Extend, account: Account, owner: Account | None, leg: Leg, legs: int
@@ -237,11 +252,15 @@ class Operations:
             lines += renew(account, quota_terms(share.owner, share.quota_s, share.quota_micro), now_ms, Kind.QUOTA)
             owner_lines = renew(owner, share.terms.allowances, now_ms)
         owner_legs = owner.legs if owner is not None else 0
-        spend_left_micro = self._limits.spend_left_micro(request, leg)
-        return Walk(
-            account, leg, terms, request.slice, start_ms, legs, lines, owner, owner_legs, owner_lines,
-            spend_left_micro=spend_left_micro,
+        walk = Walk(
+            account, leg, terms, request.slice, start_ms, legs, lines, owner, owner_legs, owner_lines
         )  # fmt: skip
+        if not leg.exempt:
+            walk.spend_left_micro = self._limits.spent(leg.shard, leg.account).left_micro(terms.spend)
+            if share is not None:
+                shared = self._limits.spent(leg.shard, share.owner)
+                walk.owner_spend_left_micro = shared.left_micro(share.terms.spend)
+        return walk
 
     def _note_walk(self, request: Reserve | Extend, walk: Walk) -> None:
         """What was renewed is kept, and told, even when nothing was had."""
@@ -255,17 +274,22 @@ class Operations:
         owner = self._account(leg.shard, leg.owner) if leg.owner is not None else None
         share, now_ms = request.terms.share, request.now_ms
         owner_terms = share.terms if share is not None and share.owner == leg.owner else Terms()
-        before = levels(account, request.terms.thresholds, now_ms)
-        owner_before = levels(owner, owner_terms.thresholds, now_ms) if owner is not None else []
+        before = self._levels(leg.shard, account, request.terms, now_ms)
+        owner_before = self._levels(leg.shard, owner, owner_terms, now_ms) if owner is not None else []
         balance_before_micro = account.balance_micro
         charged_s = min(request.duration_s or 0, leg.granted_s)
-        held_micro = leg.money_micro
         done = charge(account, owner, leg, charged_s, now_ms)
-        self._limits.settle(request, leg, done.amount_micro, held_micro)
         for drawn in (account, owner):
             if drawn is not None:
                 drawn.legs -= leg.competes
                 drawn.waiting -= leg.waits
+        if not leg.exempt:
+            caps, limits = request.terms.spend, self._limits
+            spent = limits.spent(leg.shard, account.id)
+            limits.settle(spent, caps, done.amount_micro, leg.money_micro, idle=not account.legs)
+            if owner is not None:
+                spent, caps = limits.spent(leg.shard, owner.id), owner_terms.spend
+                limits.settle(spent, caps, done.shared_micro, leg.shared_micro, idle=not owner.legs)
         reply = Reply(Status.OK, granted_s=leg.granted_s, amount_micro=done.amount_micro)
         reply = _with_balance(reply, account)
         self._bury(leg, reply)
@@ -276,7 +300,7 @@ class Operations:
             self._emit(RATED, request.facts, _result(leg, done, charged_s, balance_before_micro, account))
         self._announce(request, account, request.terms, before)
         if owner is not None:
-            self._announce(request, owner, owner_terms, owner_before, shared=True)
+            self._announce(request, owner, owner_terms, owner_before, beside=True)
         if account.waiting and done.returned:
             self.on_wake(account.id)
         if owner is not None and owner.waiting and done.owner_returned:
@@ -310,8 +334,9 @@ class Operations:
             same = request.amount_micro == account.opening_micro
             reply = Reply(Status.OK, amount_micro=request.amount_micro, repeated=True)
             return _with_balance(reply, account) if same else Reply(Status.CONFLICT)
-        thresholds = request.terms.thresholds if isinstance(request, Post) else ()
-        before = levels(account, thresholds, request.now_ms)
+        before = (
+            self._levels(request.shard, account, request.terms, request.now_ms) if isinstance(request, Post) else []
+        )
         match request:
             case Post():
                 reply, lines = self._move(request, account)
@@ -348,7 +373,9 @@ class Operations:
             self._refunds[request.shard, request.event] += request.amount_micro
         if other is not None:
             self._accounts[request.shard, other.id] = other
+            before = self._levels(request.shard, other, request.other_terms, request.now_ms)
             self._note(request, other, arrive(other, request))
+            self._announce(request, other, request.other_terms, before, beside=True)
             if other.waiting:
                 self.on_wake(other.id)
         if request.kind is PostKind.TRANSFER_OUT:
@@ -365,6 +392,11 @@ class Operations:
         return (shard,)
 
     # -- keeping -------------------------------------------------------------------------------------------------
+
+    def _levels(self, shard: Shard, account: Account, terms: Terms, now_ms: int) -> list[int | None]:
+        spent = self._limits.spent(shard, account.id)
+        charged_micro = {cap.window: spent.charged_micro(cap) for cap in terms.spend}
+        return levels(account, terms.thresholds, now_ms, charged_micro)
 
     def _account(self, shard: Shard, account: AccountId) -> Account:
         """A new one is kept by whoever changes it."""
@@ -387,13 +419,15 @@ class Operations:
         terms: Terms,
         before: list[int | None],
         *,
-        shared: bool = False,
+        beside: bool = False,
     ) -> None:
-        """One entry per threshold crossed by this operation. A group owner's carry its name in their id."""
-        after = levels(account, terms.thresholds, request.now_ms)
-        op = f"{request.op}:{account.id}" if shared else request.op
+        """One entry per threshold crossed by this operation. Those of an account that it touches beside its own
+        carry that one's name in their id."""
+        after = self._levels(request.shard, account, terms, request.now_ms)
+        op = f"{request.op}:{account.id}" if beside else request.op
+        spent = self._limits.spent(request.shard, account.id)
         for threshold, was, now in zip(terms.thresholds, before, after, strict=True):
-            if crossed(account, threshold, was, now, request.now_ms):
+            if crossed(account, threshold, was, now, request.now_ms) and spent.tell(threshold):
                 self._emit(THRESHOLD, b"", {
                     "threshold": threshold.id,
                     "kind": threshold.kind.value,
@@ -410,7 +444,7 @@ class Operations:
 def _contents(request: Post | PostGrant | ExpireGrant) -> object:
     """What tells one operation from another of the same id."""
     if isinstance(request, Post):
-        return replace(request, now_ms=0, terms=Terms(), shard=Shard(0), other_shard=None)
+        return replace(request, now_ms=0, terms=Terms(), shard=Shard(0), other_shard=None, other_terms=Terms())
     return replace(request, now_ms=0, shard=Shard(0))
 
 

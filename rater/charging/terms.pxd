@@ -20,7 +20,7 @@ cdef class GrantSpec:
     cdef readonly object id, resource, amount, valid_from_ms, valid_until_ms, priority, source, classes, also, cadence, blocks
 
 cdef class Threshold:
-    cdef readonly object id, kind, value, grant
+    cdef readonly object id, kind, value, grant, once_from_ms
 
 cdef class Terms:
     cdef readonly object floor_micro, use_money, allowances, thresholds, currency, spend, shadow, seconds_order, money_order, share

@@ -39,15 +39,18 @@ class CallRate:
 class SpendWindow(StrEnum):
     HOUR = "hour"
     DAY = "day"
+    CYCLE = "cycle"
+    """Of the plan's thresholds."""
 
 
 @dataclass(frozen=True)
 class SpendCap:
     """Most money, charged and reserved, in the window that began at `from_ms`. What a leg is charged counts in the
-    window in which it is settled, what live legs hold in the present one."""
+    window in which it is settled, what live legs hold in the present one. `limit_micro`: None when nothing is
+    capped, and what is charged is only counted, for thresholds. Of a window there is one."""
 
     window: SpendWindow
-    limit_micro: int
+    limit_micro: int | None
     from_ms: int
     shadow: bool = False
 
@@ -155,14 +158,36 @@ class ThresholdKind(StrEnum):
     """`value` in micro-units; crossed when the balance falls from ≥ value to < value."""
     ALLOWANCE_PERCENT = "allowance_percent"
     """`value` in percent used of `grant`; crossed when the use rises from < value to ≥ value."""
+    MONEY_ABOVE = "money_above"
+    """`value` in micro-units; crossed when the balance rises from < value to ≥ value."""
+    SPEND_HOUR = "spend_hour"
+    """`value` in micro-units; crossed when what was charged in the clock hour rises from < value to ≥ value."""
+    SPEND_DAY = "spend_day"
+    SPEND_CYCLE = "spend_cycle"
+
+    @property
+    def window(self) -> SpendWindow | None:
+        """Of a threshold on spending; None of others."""
+        return _WINDOWS.get(self)
+
+
+_WINDOWS = {
+    ThresholdKind.SPEND_HOUR: SpendWindow.HOUR,
+    ThresholdKind.SPEND_DAY: SpendWindow.DAY,
+    ThresholdKind.SPEND_CYCLE: SpendWindow.CYCLE,
+}
 
 
 @dataclass(frozen=True)
 class Threshold:
+    """`once_from_ms`: it is told once in the cycle that began then, however often it is crossed; 0: it recurs, each
+    crossing is told."""
+
     id: str
     kind: ThresholdKind
     value: int
     grant: GrantId | None = None
+    once_from_ms: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ neither balance, and then it is in the list of pending transfers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from rater.charging.moves import MovingStore, stands_in
 from rater.charging.records import PendingTransfer
 from rater.charging.store import ChargingStore
 from rater.charging.terms import Terms
-from rater.ids import OpId, Shard
+from rater.ids import AccountId, OpId, Shard
 
 
 class TransferStore(ChargingStore, MovingStore, Protocol):
@@ -52,15 +53,16 @@ async def _across(store: ChargingStore, post: Post) -> Reply:
     pending = PendingTransfer(
         post.op, post.shard, post.account, post.other, post.other_shard, post.amount_micro, post.cause
     )  # fmt: skip
-    refusal = await finish(store, pending, post.now_ms)
+    refusal = await finish(store, pending, post.now_ms, post.other_terms)
     return reply if refusal is None else refusal
 
 
-async def finish(store: ChargingStore, pending: PendingTransfer, now_ms: int) -> Reply | None:
-    """Do the second half, or undo the first when it is refused: then why."""
+async def finish(store: ChargingStore, pending: PendingTransfer, now_ms: int, other_terms: Terms) -> Reply | None:
+    """Do the second half, or undo the first when it is refused: then why. `other_terms`: of the account that gets
+    the money."""
     second = Post(
-        pending.op, pending.other_shard, pending.other, PostKind.TRANSFER_IN, pending.amount_micro, now_ms, Terms(),
-        pending.cause, other=pending.account,
+        pending.op, pending.other_shard, pending.other, PostKind.TRANSFER_IN, pending.amount_micro, now_ms,
+        other_terms, pending.cause, other=pending.account,
     )  # fmt: skip
     reply = await store.ask(second)
     refusal = None
@@ -68,7 +70,7 @@ async def finish(store: ChargingStore, pending: PendingTransfer, now_ms: int) ->
         await store.ask(
             replace(
                 second, op=OpId(f"{pending.op}:back"), shard=pending.shard, account=pending.account,
-                kind=PostKind.TRANSFER_BACK, other=pending.other,
+                kind=PostKind.TRANSFER_BACK, terms=Terms(), other=pending.other,
             )
         )  # fmt: skip
         refusal = reply
@@ -76,9 +78,14 @@ async def finish(store: ChargingStore, pending: PendingTransfer, now_ms: int) ->
     return refusal
 
 
-async def finish_pending(store: ChargingStore, shard: Shard, now_ms: int) -> int:
-    """Finish what was left in the middle; how many."""
+async def finish_pending(
+    store: ChargingStore,
+    shard: Shard,
+    now_ms: int,
+    terms_of: Callable[[AccountId], Terms] = lambda account: Terms(),
+) -> int:
+    """Finish what was left in the middle; how many. `terms_of`: for the thresholds of those who get money."""
     left = await store.transfers(shard)
     for pending in left:
-        await finish(store, pending, now_ms)
+        await finish(store, pending, now_ms, terms_of(pending.other))
     return len(left)

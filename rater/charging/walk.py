@@ -137,6 +137,8 @@ class Walk:
     funds: list[Source] | None = None
     spend_left_micro: int | None = None
     """How much more money the spend caps allow; None: any amount."""
+    owner_spend_left_micro: int | None = None
+    """The same of the group owner's money and the owner's caps."""
     relaxed: bool = False
     """Whatever is asked for is granted: a leg in shadow whose credit is at its end."""
 
@@ -176,18 +178,35 @@ class Walk:
         """Why no second more can be had."""
         if self.blocked:
             return Reason.ALLOWANCE_EXHAUSTED
+        return Reason.SPEND_LIMIT if self._beyond_caps() else Reason.INSUFFICIENT_CREDIT
+
+    def _beyond_caps(self) -> bool:
+        """Whether spend caps are what the next second costs too much for: those of the account, or of the group's
+        owner, without whose money the account has too little."""
+        if self.spend_left_micro is None and self.owner_spend_left_micro is None:
+            return False
         next_s = max(self.leg.granted_s, self.leg.quote.free_s) + 1
-        if self.spend_left_micro is not None and next_s <= self.leg.quote.horizon_s:
-            cost_micro = self._cost(next_s)
-            if cost_micro is None or cost_micro > self.spend_left_micro:
-                return Reason.SPEND_LIMIT
-        return Reason.INSUFFICIENT_CREDIT
+        if next_s > self.leg.quote.horizon_s:
+            return False
+        cost_micro = self._cost(next_s)
+        if self.spend_left_micro is not None and (cost_micro is None or cost_micro > self.spend_left_micro):
+            return True
+        if self.owner_spend_left_micro is None or cost_micro is None:
+            return False
+        left_micro = _total(left for _, left in self._usable_funds())
+        uncapped_micro = _total(left for _, left in self._usable_funds(capped=False))
+        return left_micro < cost_micro <= uncapped_micro
+
+    @property
+    def capped(self) -> bool:
+        """Whether spend caps are why the leg gets nothing more."""
+        return self.leg.waits and not self.blocked and self._beyond_caps()
 
     def relax(self) -> None:
         """From here on whatever is asked for is granted."""
         unheld_micro = self.account.balance_micro - self.account.reserved_micro
         self.terms = replace(self.terms, use_money=True, floor_micro=unheld_micro - SHADOW_CREDIT_MICRO)
-        self.spend_left_micro, self.relaxed = None, True
+        self.spend_left_micro, self.owner_spend_left_micro, self.relaxed = None, None, True
 
     # -- the sources ---------------------------------------------------------------------------------------------
 
@@ -316,17 +335,24 @@ class Walk:
 
     # -- money ---------------------------------------------------------------------------------------------------
 
-    def _usable_funds(self) -> list[tuple[Source, int]]:
-        """The sources of money up to the first blocker, with what each can give when those before gave theirs."""
+    def _usable_funds(self, *, capped: bool = True) -> list[tuple[Source, int]]:
+        """The sources of money up to the first blocker, with what each can give when those before gave theirs.
+        `capped`: within the spend caps of the group's owner."""
         usable: list[tuple[Source, int]] = []
-        under_quota = 0
+        under_quota = under_cap = 0
+        cap_micro = self.owner_spend_left_micro if capped else None
         for fund in self.funds or ():
             if fund.blocks:
                 break
             left_micro = fund.left
             if fund.quota is not None:
                 left_micro = min(left_micro, fund.quota.remaining - under_quota)
+            if fund.shared and cap_micro is not None:
+                left_micro = min(left_micro, cap_micro - under_cap)
+            if fund.quota is not None:
                 under_quota += left_micro
+            if fund.shared:
+                under_cap += left_micro
             usable.append((fund, left_micro))
         return usable
 
@@ -370,6 +396,8 @@ class Walk:
             part_micro = min(left_micro, amount_micro)
             if part_micro:
                 fund.take(part_micro)
+                if fund.shared and self.owner_spend_left_micro is not None:
+                    self.owner_spend_left_micro -= part_micro
                 self._add_from(fund, from_s, to_s, part_micro)
                 amount_micro -= part_micro
 

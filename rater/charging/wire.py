@@ -53,8 +53,9 @@ _REASONS = {int(reason): reason for reason in Reason}
 _OTHER_NEEDS = 5
 _GRANTS, _GRANT, _PIECES, _PIECE = 10, 9, 16, 10
 _NO_OWNER = b"\xa0"
-_SPEND_WINDOWS = {SpendWindow.HOUR: 1, SpendWindow.DAY: 3}
-_THRESHOLDS = {ThresholdKind.MONEY_BELOW: 0, ThresholdKind.ALLOWANCE_PERCENT: 1}
+_SPEND_WINDOWS = {SpendWindow.HOUR: 1, SpendWindow.DAY: 3, SpendWindow.CYCLE: 6}
+_COUNTED = 2
+_THRESHOLDS = {kind: number for number, kind in enumerate(ThresholdKind)}
 
 
 class OtherNeeds(Exception):
@@ -137,8 +138,8 @@ def _reserve(r: Reserve, keys: Keys, needs: bytes) -> Arguments:
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
         keys.accounts, keys.ledger, keys.outbox, keys.account(share.owner if share is not None else r.account),
-        keys.spend(r.account), *(keys.lease(lease.scope) for lease in r.leases),
-        *(keys.rate(rate.scope) for rate in r.rates),
+        keys.spend(r.account), keys.spend(share.owner if share is not None else r.account),
+        *(keys.lease(lease.scope) for lease in r.leases), *(keys.rate(rate.scope) for rate in r.rates),
     )  # fmt: skip
     packed = _packed(terms)
     return "reserve", names, (
@@ -183,7 +184,7 @@ def _extend(r: Extend, keys: Keys, needs: bytes) -> Arguments:
     owner = other_account(r, needs)
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger,
-        keys.account(owner), keys.accounts, keys.spend(r.account), *_leases(keys, needs),
+        keys.account(owner), keys.accounts, keys.spend(r.account), keys.spend(owner), *_leases(keys, needs),
     )  # fmt: skip
     packed = _packed(terms)
     return "extend", names, (head, packed.allowances, packed.share, packed.spend)
@@ -195,13 +196,16 @@ def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
         op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.duration_s or 0, int(r.emit),
         keys.wake, needs, share.owner if share is not None else "",
     ))  # fmt: skip
+    owner = AccountId(_owner(needs) or r.account)
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
-        keys.ledger, keys.outbox, keys.account(AccountId(_owner(needs) or r.account)), keys.spend(r.account),
+        keys.ledger, keys.outbox, keys.account(owner), keys.spend(r.account), keys.spend(owner),
         *_leases(keys, needs),
     )  # fmt: skip
     packed = _packed(r.terms)
-    return "settle", names, (head, r.facts, packed.thresholds, packed.share_thresholds, packed.spend)
+    return "settle", names, (
+        head, r.facts, packed.thresholds, packed.share_thresholds, packed.counted, packed.share_counted,
+    )  # fmt: skip
 
 
 def contents_of(r: Post | PostGrant | ExpireGrant) -> str:
@@ -225,8 +229,9 @@ def _post(r: Post, keys: Keys, refunded_before_micro: int | None) -> Arguments:
     names = (
         keys.operation(r.op), keys.account(r.account), keys.accounts, keys.ledger, keys.outbox,
         keys.account(within), keys.refund(r.event) if r.event else keys.transfers, keys.homes(r.account),
+        keys.spend(r.account), keys.spend(within),
     )  # fmt: skip
-    return "post", names, (head, _thresholds(r.terms))
+    return "post", names, (head, _thresholds(r.terms), _thresholds(r.other_terms))
 
 
 def _grant(r: PostGrant | ExpireGrant, keys: Keys, *, asked: bool) -> Arguments:
@@ -267,7 +272,9 @@ def _quote(quote: Quote) -> bytes:
 class _PackedTerms:
     """What the scripts are sent of terms."""
 
-    __slots__ = ("allowances", "share", "share_thresholds", "spend", "terms", "thresholds")
+    __slots__ = (
+        "allowances", "counted", "share", "share_counted", "share_thresholds", "spend", "terms", "thresholds"
+    )  # fmt: skip
 
     def __init__(self, terms: Terms) -> None:
         share = terms.share
@@ -275,8 +282,10 @@ class _PackedTerms:
         self.allowances = _allowances(terms.allowances)
         self.share = _share(share)
         self.spend = _spend(terms)
-        self.thresholds = _thresholds(terms)
-        self.share_thresholds = _thresholds(share.terms) if share is not None else b""
+        self.counted = _spend(terms, counted=True)
+        self.thresholds = _thresholds(terms, spending=True)
+        self.share_counted = _spend(share.terms, counted=True) if share is not None else b""
+        self.share_thresholds = _thresholds(share.terms, spending=True) if share is not None else b""
 
 
 def _packed(terms: Terms) -> _PackedTerms:
@@ -336,7 +345,7 @@ def _share(share: Share | None) -> bytes:
         int(terms.seconds_order), int(terms.money_order),
         quota_id(share.owner, Resource.SECONDS) if share.quota_s is not None else "",
         quota_id(share.owner, Resource.MONEY) if share.quota_micro is not None else "",
-        _allowances(terms.allowances), _allowances(quotas, Kind.QUOTA),
+        _allowances(terms.allowances), _allowances(quotas, Kind.QUOTA), _spend(terms),
     ))  # fmt: skip
 
 
@@ -356,17 +365,23 @@ def _members(packed: bytes) -> tuple[str, ...]:
     return tuple(packed.decode().strip(",").split(",")) if packed else ()
 
 
-def _spend(terms: Terms) -> bytes:
+def _spend(terms: Terms, *, counted: bool = False) -> bytes:
+    """The caps; with `counted` also the windows in which is only counted what is charged."""
     values: list[int] = []
     for cap in terms.spend:
-        values += (_SPEND_WINDOWS[cap.window], cap.limit_micro, cap.from_ms, int(cap.shadow))
+        if cap.limit_micro is not None:
+            values += (_SPEND_WINDOWS[cap.window], cap.limit_micro, cap.from_ms, int(cap.shadow))
+        elif counted:
+            values += (_SPEND_WINDOWS[cap.window], 0, cap.from_ms, _COUNTED)
     return sequence(values) if values else b""
 
 
-def _thresholds(terms: Terms) -> bytes:
+def _thresholds(terms: Terms, *, spending: bool = False) -> bytes:
+    """`spending`: those on what was charged too, which only a settlement changes."""
     values: list[Any] = []
-    for threshold in terms.thresholds:
-        values += (threshold.id, _THRESHOLDS[threshold.kind], threshold.value, threshold.grant or "")
+    for each in terms.thresholds:
+        if spending or each.kind.window is None:
+            values += (each.id, _THRESHOLDS[each.kind], each.value, each.grant or "", each.once_from_ms)
     return sequence(values) if values else b""
 
 
@@ -379,7 +394,15 @@ def from_reply(data: bytes) -> Reply:
         raise refusal_of(data)
     status, reason, granted_s, final, amount, balance, reserved, repeated = msgpack.unpackb(b"\x98" + data)
     return Reply(
-        _STATUSES[status], _REASONS[reason], granted_s, final == 1, amount, balance, reserved, repeated == 1
+        _STATUSES[status],
+        _REASONS[reason],
+        granted_s,
+        final > 0,
+        amount,
+        balance,
+        reserved,
+        repeated == 1,
+        final == 2,
     )
 
 

@@ -62,8 +62,11 @@ def transfer(
 
     async def work(store: RedisStore) -> Reply:
         post = await _post(store, PostKind.TRANSFER, account, _positive(amount), op_id, note)
-        other, _ = await known_account(store, AccountId(to))
-        return await move_between(store, replace(post, other=other.id, other_shard=other.shard))
+        other, catalog = await known_account(store, AccountId(to))
+        terms = catalog.terms(other.id, "", post.now_ms)
+        return await move_between(
+            store, replace(post, other=other.id, other_shard=other.shard, other_terms=terms)
+        )  # fmt: skip
 
     _run(work, account, op_id, config, as_json)
 

@@ -14,11 +14,12 @@ from typing import Any
 from rater.catalog.model import Catalog
 from rater.charging.records import AccountState, LegState
 from rater.charging.redis_store import RedisStore
-from rater.commands.calls import describe
+from rater.charging.terms import Threshold, ThresholdKind
+from rater.commands.calls import describe as describe_leg
 from rater.events.rated import LegFacts
 from rater.events.stream import Entry, UnreadableEntry, decode_entry, outbox_key
-from rater.ids import AccountId, Shard
-from rater.money import format_amount
+from rater.ids import AccountId, GrantId, Shard
+from rater.notify.thresholds import describe
 from rater.verdict import Reason
 
 WINDOW_S = 10.0
@@ -220,7 +221,7 @@ class LiveReader:
 def describe_live(leg: LegState, *, now_ms: int) -> dict[str, Any]:
     """As `rater calls` has it, but with the number of the other party, and with what pays at this moment:
     ``money``, ``allowance`` or ``free``."""
-    row = describe(leg, now_ms=now_ms)
+    row = describe_leg(leg, now_ms=now_ms)
     row["number"] = _other_party(asdict(LegFacts.unpack(leg.facts)))
     piece = next((p for p in leg.pieces if p.from_s <= row["talked_s"] < p.to_s), None)
     piece = piece or (leg.pieces[-1] if leg.pieces else None)
@@ -282,6 +283,5 @@ def _currency(quote: Any) -> str:
 
 
 def _threshold_text(result: Any) -> str:
-    if result["kind"] == "money_below":
-        return f"balance under {format_amount(int(result['value']))}"
-    return f"{result['value']} % of the allowance used"
+    kind, grant = ThresholdKind(result["kind"]), GrantId(result["grant"]) if result["grant"] else None
+    return describe(Threshold(result["threshold"], kind, int(result["value"]), grant))

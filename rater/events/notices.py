@@ -55,14 +55,15 @@ class DeniedRecord(Record):
 
 
 class ThresholdRecord(Record):
-    """One crossing. The ``_raw`` numbers are micro-units for ``money_below``, whose texts are decimal amounts; for
+    """One crossing. The ``_raw`` numbers are micro-units, and their texts decimal amounts, of the balance
+    (``money_below``, ``money_above``) or of what was charged in the clock hour, day or cycle (``spend_…``); for
     ``allowance_percent`` the value is in percent, before and after are the seconds of the grant that were used."""
 
     schema_: Literal["rater.threshold/1"] = Field(default="rater.threshold/1", alias="schema")
     id: str
     account: str
     threshold: str
-    kind: Literal["money_below", "allowance_percent"]
+    kind: Literal["money_below", "allowance_percent", "money_above", "spend_hour", "spend_day", "spend_cycle"]
     grant: str | None
     value: str
     value_raw: int
@@ -104,7 +105,7 @@ def denied_record(facts_map: Mapping[str, Any], result: Mapping[str, Any]) -> De
 def threshold_record(result: Mapping[str, Any]) -> ThresholdRecord:
     """Raises UnreadableEntry."""
     try:
-        render = format_amount if result["kind"] == "money_below" else str
+        render = str if result["kind"] == "allowance_percent" else format_amount
         raw = {name: int(result[name]) for name in ("value", "before", "after")}
         return ThresholdRecord(
             id=result["id"],

@@ -61,7 +61,8 @@ class LegFacts:
     unanswered_at_ms: int | None = None
     """When the leg was last known not to be answered, if the answer itself was not observed."""
     cut: str = ""
-    """Why the leg was ended by us: ``credit``, ``operator``, ``max_length``; empty when the parties ended it."""
+    """Why the leg was ended by us: ``credit``, ``spend_limit``, ``operator``, ``max_length``; empty when the
+    parties ended it."""
     reason: str = ""
     detail: str = ""
     reseller: str = ""

@@ -32,7 +32,9 @@ _KEYS = {
 }  # fmt: skip
 _PARTS = ("short", "line")
 _VALUES = ("name", "value", "before", "after", "grant", "threshold")
-KINDS = ("money_below", "allowance_percent", "other")
+_FIRST = ("money_below", "allowance_percent", "other")
+_LATER = ("money_above", "spend_hour", "spend_day", "spend_cycle")
+"""What a file of an operator's own may not have yet: then `other` stands for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class Texts:
         self._table = self._read()
         self._single = {key: self._template(self._table, key, names) for key, names in _KEYS.items()}
         self._by_kind = {
-            kind: {part: self._template(self._table.get(kind), part, _VALUES) for part in _PARTS} for kind in KINDS
+            kind: {part: self._template(self._table.get(kind), part, _VALUES) for part in _PARTS}
+            for kind in (*_FIRST, *(later for later in _LATER if later in self._table))
         }
 
     def _read(self) -> dict[str, Any]:
@@ -104,10 +107,10 @@ class Texts:
             "name": contact.name, "grant": record.grant or "", "threshold": record.threshold,
             "value": record.value, "before": record.before, "after": record.after,
         }  # fmt: skip
-        if kind == "money_below":
+        if record.kind in ("money_below", *_LATER):
             for name in ("value", "before", "after"):
                 values[name] = self._amount(getattr(record, f"{name}_raw"), contact.currency)
-        elif kind == "allowance_percent":
+        elif record.kind == "allowance_percent":
             values["value"] = format_percent(Decimal(record.value_raw) / 100, locale=self.language)
             values["before"], values["after"] = _clock(record.before_raw), _clock(record.after_raw)
         return self._by_kind[kind][part].substitute(values)

@@ -236,6 +236,15 @@ def test_a_leg_at_its_longest_is_cut_for_length_not_for_credit() -> None:
     assert s.facts.cut == "max_length"
 
 
+def test_a_leg_that_a_spend_cap_ends_says_so_until_money_is_what_it_lacks() -> None:
+    capped, short = talking(4), talking(4)
+    for s, again in ((capped, True), (short, False)):
+        s.handle(Extended(LEG, 4, True, True), T0 + 3000)
+        s.handle(Extended(LEG, 5, True, again), T0 + 4000)
+        s.handle(ended(T0 + 7003), T0 + 7003)
+    assert (capped.facts.cut, short.facts.cut) == ("spend_limit", "credit")
+
+
 def test_an_estimated_end_is_the_last_proof_of_life_and_never_past_the_paid_slice() -> None:
     seen, late = talking(30), talking(30)
     seen.handle(Seen(LEG, T0 + 14_000), T0 + 14_000)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rater.catalog.snapshot import Snapshot
-from rater.charging.terms import AllowanceTerm, Consumption, Tier
+from rater.charging.terms import AllowanceTerm, Consumption, SpendCap, SpendWindow, Threshold, ThresholdKind, Tier
 from rater.errors import CatalogError
 from rater.ids import AccountId
 
@@ -94,6 +94,79 @@ def test_a_plan_chooses_the_order_of_each_resource(tmp_path: Path) -> None:
     snapshot = with_allowance(tmp_path, "", plan='consumption = { money = "oldest" }')
     found = snapshot.terms(AccountId("cid"), "mobile", ms("2026-11-24"))
     assert (found.seconds_order, found.money_order) == (Consumption.EARLIEST_EXPIRY, Consumption.OLDEST)
+
+
+def watching(tmp_path: Path, thresholds: str, account: str = "") -> Snapshot:
+    plans = PLANS.replace('{ money_below = ["5.00"], allowance_percent = [80] }', thresholds)
+    accounts = ACCOUNTS.replace('[account.ann]\nplan = "basic"', f'[account.ann]\nplan = "basic"\n{account}')
+    return catalog(tmp_path, plans=plans, accounts=accounts)
+
+
+def test_thresholds_watch_a_balance_both_ways_and_what_is_spent(tmp_path: Path) -> None:
+    snapshot = watching(
+        tmp_path, '{ money_below = ["5.00", "1"], money_above = ["100"], spend_hour = ["2"], spend_day = ["10"], '
+        'spend_cycle = ["50"], cycle = "weekly", day = "wed" }',
+    )  # fmt: skip
+    found = snapshot.terms(AccountId("ann"), "intl_fixed", ms("2026-11-24T12:30"))
+    assert [(t.id, t.value, t.once_from_ms) for t in found.thresholds] == [
+        ("money_below:1000000", 1_000_000, 0), ("money_below:5000000", 5_000_000, 0),
+        ("money_above:100000000", 100_000_000, 0), ("spend_hour:2000000", 2_000_000, 0),
+        ("spend_day:10000000", 10_000_000, 0), ("spend_cycle:50000000", 50_000_000, 0),
+    ]  # fmt: skip
+    assert found.spend == (
+        SpendCap(SpendWindow.HOUR, None, ms("2026-11-24T12:00")),
+        SpendCap(SpendWindow.DAY, None, ms("2026-11-24")),
+        SpendCap(SpendWindow.CYCLE, None, ms("2026-11-18")),
+    )
+    later = snapshot.terms(AccountId("ann"), "intl_fixed", ms("2026-11-25"))
+    assert later.spend[2].from_ms == ms("2026-11-25")
+
+
+def test_a_cap_and_a_threshold_in_one_window_are_one(tmp_path: Path) -> None:
+    snapshot = watching(
+        tmp_path, '{ spend_day = ["10"] }', 'spend = { hour = "3", day = "20", enforce = "shadow" }'
+    )
+    found = snapshot.terms(AccountId("ann"), "fixed", ms("2026-11-24T12:30"))
+    assert found.spend == (
+        SpendCap(SpendWindow.HOUR, 3_000_000, ms("2026-11-24T12:00"), True),
+        SpendCap(SpendWindow.DAY, 20_000_000, ms("2026-11-24"), True),
+    )
+    assert snapshot.terms(AccountId("bob"), "fixed", ms("2026-11-24T12:30")).spend == (
+        SpendCap(SpendWindow.DAY, None, ms("2026-11-24")),
+    )
+
+
+def test_a_balance_may_be_told_once_in_a_cycle(tmp_path: Path) -> None:
+    snapshot = watching(tmp_path, '{ money_below = ["5"], recurring = false, day = 20, spend_day = ["1"] }')
+
+    def told(at: str) -> tuple[Threshold, ...]:
+        return snapshot.terms(AccountId("ann"), "intl_fixed", ms(at)).thresholds
+
+    first = (
+        Threshold("money_below:5000000", ThresholdKind.MONEY_BELOW, 5_000_000, once_from_ms=ms("2026-11-20")),
+        Threshold("spend_day:1000000", ThresholdKind.SPEND_DAY, 1_000_000),
+    )
+    assert told("2026-12-19T23:59") == first
+    assert told("2026-12-20")[0].once_from_ms == ms("2026-12-20")
+    assert told("2026-11-24") == first
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "said"),
+    [
+        ('{ money_above = ["-1"] }', "is negative"),
+        ("{ money_above = [5.5] }", "floating-point"),
+        ('{ spend_day = ["0.00"] }', "nothing spent crosses nothing"),
+        ('{ spend_month = ["1"] }', "unknown key 'spend_month'"),
+        ('{ spend_cycle = ["1"], cycle = "hourly" }', '"hourly" cannot stand here'),
+        ('{ spend_day = ["1"], cycle = "weekly" }', "nothing here is counted or told by the cycle"),
+        ("{ allowance_percent = [80], recurring = false }", "only those recur"),
+    ],
+)
+def test_wrong_thresholds_are_named_with_their_place(tmp_path: Path, thresholds: str, said: str) -> None:
+    with pytest.raises(CatalogError, match=said) as refused:
+        watching(tmp_path, thresholds)
+    assert all(problem.line and problem.column for problem in refused.value.problems)
 
 
 def test_what_travels_through_redis_is_the_same(tmp_path: Path) -> None:

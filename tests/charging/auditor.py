@@ -41,14 +41,21 @@ def counted(seconds: int, first_s: int, next_s: int) -> int:
 
 @dataclass
 class Auditor:
-    """`floors`: of each account. `below`: its threshold. `cadences`: of each grant, (first_s, next_s)."""
+    """`floors`: of each account. `below`: where it has thresholds: `low` down and `high` up with each crossing,
+    `rare` down once a day. `spent`: of each, in a day, told as `spent`. `caps`: most that is taken of an account's
+    money in a day. `cadences`: of each grant, (first_s, next_s). `day`: the present one."""
 
     floors: Mapping[str, int]
     below: Mapping[str, int]
+    spent: int
+    caps: Mapping[str, int]
+    day: int = 0
     cadences: dict[str, tuple[int, int]] = field(default_factory=dict)
     balance: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     given: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     used: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    spending: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
+    rarely: set[tuple[str, int]] = field(default_factory=set)
     crossings: Counter[tuple[str, str]] = field(default_factory=Counter)
     settled: set[str] = field(default_factory=set)
 
@@ -56,8 +63,20 @@ class Auditor:
         """Money came or went."""
         before = self.balance[account]
         self.balance[account] = after = before + amount_micro
+        if before < self.below[account] <= after:
+            self.crossings[account, f"{op}:high"] += 1
         if before >= self.below[account] > after:
-            self.crossings[account, op] += 1
+            self.crossings[account, f"{op}:low"] += 1
+            if (account, self.day) not in self.rarely:
+                self.rarely.add((account, self.day))
+                self.crossings[account, f"{op}:rare"] += 1
+
+    def spends(self, op: str, account: str, amount_micro: int) -> None:
+        """A call took money, whoever paid; or an account paid for another's."""
+        before = self.spending[account, self.day]
+        self.spending[account, self.day] = before + amount_micro
+        if before < self.spent <= before + amount_micro:
+            self.crossings[account, f"{op}:spent"] += 1
 
     def gives(self, account: str, grant: str, amount: int) -> None:
         self.given[account, grant] += amount
@@ -86,6 +105,11 @@ class Auditor:
         assert money == event["amount_micro"] == paid
         funds = event.get("funds", [["", 0, money]])
         assert sum(amount for *_, amount in funds) == money
+        self.spends(op, member, money)
+        if "owner" in event:
+            self.spends(
+                f"{op}:{event['owner']}", event["owner"], sum(amount for _, shared, amount in funds if shared)
+            )
         for grant, shared, amount in funds:
             payer = event["owner"] if shared else member
             if grant:
@@ -102,6 +126,8 @@ class Auditor:
         ledger: Sequence[Any],
         crossings: Sequence[Mapping[str, Any]],
         leases: int,
+        *,
+        may_lapse: bool = False,
     ) -> None:
         sums: dict[tuple[str, str], int] = defaultdict(int)
         for entry in ledger:
@@ -111,15 +137,18 @@ class Auditor:
                     assert line.before == 0
         for state in states:
             self._look_at(state, legs, sums)
-        told = Counter((found["account"], found["id"].removesuffix(":low")) for found in crossings)
+        told = Counter((found["account"], found["id"]) for found in crossings)
         assert told == self.crossings, "each crossing is told once"
-        assert leases == len(legs), "a lease for each live leg, and for no other"
+        assert leases == len(legs) or (may_lapse and leases < len(legs)), "a lease for each live leg, for no other"
 
     def _look_at(self, state: AccountState, legs: Sequence[LegState], sums: Mapping[tuple[str, str], int]) -> None:
         who = state.account
         assert state.balance_micro == self.balance[who], who
         assert state.balance_micro == sums.get((who, ""), 0)
         assert state.balance_micro - state.reserved_micro >= self.floors[who], "the floor holds"
+        if who in self.caps:
+            held_micro = state.reserved_micro + sum(money.reserved_micro for money in state.money_grants)
+            assert self.spending[who, self.day] + held_micro <= self.caps[who], "the spend cap holds"
         holds: dict[str, int] = defaultdict(int)
         for leg in legs:
             for piece in leg.pieces:

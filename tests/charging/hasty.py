@@ -14,7 +14,7 @@ import msgpack
 
 from rater.charging.model import Extend, Reply, Reserve, Settle, Status
 from rater.charging.redis_store import RedisStore
-from rater.charging.terms import Lease, SlicePolicy, Terms
+from rater.charging.terms import Lease, SlicePolicy, SpendCap, SpendWindow, Terms, Threshold, ThresholdKind
 from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
 from rater.money import Quote, Segment
 from rater.verdict import Reason
@@ -23,19 +23,29 @@ NOW_MS = 1_790_000_000_000
 QUOTE = Quote((Segment(0, 1, 1234, 7),), "EUR", "fixed")
 AT_ONCE = 20
 LEASES = (Lease("line:1001", 1000, Reason.LINE_LIMIT),)
+WATCHED = range(50_000, 2_400_000, 50_000)
+"""Micro-units: told when the balance falls below each, and when so much was spent in the day."""
+TERMS = Terms(
+    thresholds=(
+        *(Threshold(f"below:{v}", ThresholdKind.MONEY_BELOW, v) for v in WATCHED),
+        *(Threshold(f"rarely:{v}", ThresholdKind.MONEY_BELOW, v, once_from_ms=NOW_MS) for v in WATCHED[::8]),
+        *(Threshold(f"spent:{v}", ThresholdKind.SPEND_DAY, v) for v in WATCHED),
+    ),
+    spend=(SpendCap(SpendWindow.DAY, None, NOW_MS),),
+)
 
 
 async def call(store: RedisStore, leg: str, chance: random.Random) -> None:
     facts = msgpack.packb({"id": leg})
     head = (Shard(0), AccountId("ACME"), LegId(leg), SwitchId("pbx1"), 1, NOW_MS)
-    reserve = Reserve(OpId(f"{leg}:1"), *head, QUOTE, Terms(), LEASES, SlicePolicy(30, 60, 2), False, facts)
+    reserve = Reserve(OpId(f"{leg}:1"), *head, QUOTE, TERMS, LEASES, SlicePolicy(30, 60, 2), False, facts)
     reply: Reply = await store.ask(reserve)
     if reply.status is not Status.OK:
         return
     if chance.random() < 0.5:
-        reply = await store.ask(Extend(OpId(f"{leg}:2"), *head, reply.granted_s, Terms(), SlicePolicy()))
+        reply = await store.ask(Extend(OpId(f"{leg}:2"), *head, reply.granted_s, TERMS, SlicePolicy()))
     talked_s = chance.randint(0, reply.granted_s + 5)
-    await store.ask(Settle(OpId(f"{leg}:3"), *head, talked_s or None, Terms(), True, facts))
+    await store.ask(Settle(OpId(f"{leg}:3"), *head, talked_s or None, TERMS, True, facts))
 
 
 async def work(url: str, prefix: str, number: int, legs: int, shards: int = 0) -> None:

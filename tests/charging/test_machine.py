@@ -35,6 +35,8 @@ from rater.charging.terms import (
     Resource,
     Share,
     SlicePolicy,
+    SpendCap,
+    SpendWindow,
     Terms,
     Threshold,
     ThresholdKind,
@@ -50,6 +52,9 @@ from tests.servers import RedisServer
 SOLO, BOSS, MEMBER = "SOLO", "BOSS", "MEMBER"
 FLOORS = {SOLO: 0, BOSS: -50 * CENT, MEMBER: 0}
 BELOW = {SOLO: 100 * CENT, BOSS: 0, MEMBER: 50 * CENT}
+SPENT = 120 * CENT
+CAP = 300 * CENT
+"""What all together may take of BOSS's money in a day."""
 SCOPE = "trunk:t1"
 LEASES = (Lease(SCOPE, 6, Reason.TRUNK_LIMIT),)
 PRICES = [
@@ -74,7 +79,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now_ms = NOON_MS
-        self.auditor = Auditor(FLOORS, BELOW)
+        self.auditor = Auditor(FLOORS, BELOW, SPENT, {BOSS: CAP})
         self.auditor.cadences["plan/minutes"] = (30, 6)
         self.auditor.cadences["boss/family"] = (1, 1)
         self.names = count(1)
@@ -83,13 +88,21 @@ class Machine(RuleBasedStateMachine):
         self.done: list[tuple[Request, Reply]] = []
         self.held: list[Request] = []
         self.events = 0
+        self.may_lapse = False
+        """Legs were not extended for so long that their leases may have run out, and may be gone."""
 
     # -- terms ---------------------------------------------------------------------------------------------------
 
     def terms(self, account: str) -> Terms:
         start_ms = self.now_ms - (self.now_ms - NOON_MS + 1000) % DAY_MS
         cycle = (start_ms, start_ms + DAY_MS)
-        low = (Threshold("low", ThresholdKind.MONEY_BELOW, BELOW[account]),)
+        watched = (
+            Threshold("low", ThresholdKind.MONEY_BELOW, BELOW[account]),
+            Threshold("high", ThresholdKind.MONEY_ABOVE, BELOW[account]),
+            Threshold("rare", ThresholdKind.MONEY_BELOW, BELOW[account], once_from_ms=start_ms),
+            Threshold("spent", ThresholdKind.SPEND_DAY, SPENT),
+        )
+        spend = (SpendCap(SpendWindow.DAY, CAP if account == BOSS else None, start_ms),)
         allowances = {
             SOLO: (
                 AllowanceTerm(
@@ -101,7 +114,7 @@ class Machine(RuleBasedStateMachine):
             ),
             MEMBER: (),
         }[account]
-        terms = Terms(FLOORS[account], True, allowances, low, "EUR")
+        terms = Terms(FLOORS[account], True, allowances, watched, "EUR", spend)
         if account != MEMBER:
             return terms
         return replace(
@@ -112,6 +125,7 @@ class Machine(RuleBasedStateMachine):
 
     def ask(self, request: Request) -> Reply:
         """For the first time."""
+        self.auditor.day = (self.now_ms - NOON_MS + 1000) // DAY_MS
         reply: Reply = self.driver.run(self.driver.store.ask(request))
         self.note(request, reply)
         self.done.append((request, reply))
@@ -124,7 +138,7 @@ class Machine(RuleBasedStateMachine):
             case Post():
                 self.auditor.moves(request.op, request.account, request.change_micro)
                 if request.other is not None:
-                    self.auditor.moves(f"{request.op}/", request.other, request.amount_micro)
+                    self.auditor.moves(f"{request.op}:{request.other}", request.other, request.amount_micro)
             case PostGrant():
                 self.auditor.gives(request.account, request.grant.id, request.grant.amount)
             case Settle():
@@ -153,6 +167,7 @@ class Machine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 20, 600, 40_000, 90_000]))
     def time_passes(self, seconds: int) -> None:
         self.now_ms += seconds * 1000
+        self.may_lapse |= seconds > 1 and bool(self.live)
 
     @rule(account=st.sampled_from(list(FLOORS)), amount=st.integers(1, 150 * CENT))
     def credit(self, account: str, amount: int) -> None:
@@ -168,7 +183,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(accounts=st.permutations(list(FLOORS)), amount=st.integers(1, 100 * CENT))
     def transfer(self, accounts: list[str], amount: int) -> None:
-        self.ask(self.post(PostKind.TRANSFER, accounts[0], amount, other=AccountId(accounts[1])))
+        other = AccountId(accounts[1])
+        self.ask(self.post(PostKind.TRANSFER, accounts[0], amount, other=other, other_terms=self.terms(other)))
 
     @rule(
         account=st.sampled_from(list(FLOORS)),
@@ -278,12 +294,14 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def everything_agrees(self) -> None:
         store = self.driver.store
+        self.may_lapse &= bool(self.live)
         self.auditor.look(
             self.driver.run(store.accounts(SHARD)),
             self.driver.run(store.legs(SHARD)),
             self.driver.ledger(),
             [result for kind, _, result in self.driver.outbox() if kind == "threshold"],
             self.driver.leases(SCOPE, 0, SHARD),
+            may_lapse=self.may_lapse,
         )
         assert {leg.leg for leg in self.driver.run(store.legs(SHARD))} == set(self.live)
 

@@ -19,7 +19,7 @@ from rater.charging.redis_store import RedisStore
 from rater.charging.terms import Terms
 from rater.commands.audit import audit_shard
 from rater.ids import AccountId, OpId, Shard
-from tests.charging.hasty import NOW_MS
+from tests.charging.hasty import NOW_MS, TERMS, WATCHED
 from tests.servers import RedisServer
 
 PROCESSES, LEGS = 8, 400
@@ -66,7 +66,7 @@ def finish(server: RedisServer, prefix: str) -> tuple[AccountState, int, int]:
         for leg in left:
             op = OpId(f"{leg.leg}:{leg.next_op}")
             await store.ask(
-                Settle(op, SHARD, ACME, leg.leg, leg.switch, 1, NOW_MS, leg.granted_s, Terms(), True, b"\x80")
+                Settle(op, SHARD, ACME, leg.leg, leg.switch, 1, NOW_MS, leg.granted_s, TERMS, True, b"\x80")
             )
         state = await store.account(SHARD, ACME)
         assert state is not None
@@ -79,6 +79,32 @@ def finish(server: RedisServer, prefix: str) -> tuple[AccountState, int, int]:
     return asyncio.run(read())
 
 
+def told(server: RedisServer, prefix: str) -> list[tuple[str, int, int]]:
+    """The crossings in the outbox, as they came: threshold, before, after."""
+
+    async def read() -> list[tuple[str, int, int]]:
+        store = RedisStore(server.url, prefix=prefix)
+        await store.start()
+        entries = await store.redis.xrange(store.keys(SHARD).outbox)
+        await store.close()
+        found = [msgpack.unpackb(fields[b"r"]) for _, fields in entries if fields[b"k"] == b"threshold"]
+        return [(entry["threshold"], entry["before"], entry["after"]) for entry in found]
+
+    return asyncio.run(read())
+
+
+def check_crossings(crossings: list[tuple[str, int, int]], balance_micro: int) -> None:
+    """Each threshold between the first balance and the last is told once, by the very step that crossed it."""
+    spent_micro = CREDIT_MICRO - balance_micro
+    due = {f"below:{v}" for v in WATCHED if balance_micro < v <= CREDIT_MICRO}
+    due |= {f"rarely:{v}" for v in WATCHED[::8] if balance_micro < v <= CREDIT_MICRO}
+    due |= {f"spent:{v}" for v in WATCHED if v <= spent_micro}
+    assert sorted(name for name, _, _ in crossings) == sorted(due)
+    for name, before, after in crossings:
+        kind, value = name.split(":")
+        assert before < int(value) <= after if kind == "spent" else before >= int(value) > after
+
+
 def test_together_they_charge_what_there_is_to_the_micro(server: RedisServer, prefix: str) -> None:
     working = [start(server, prefix, number, LEGS) for number in range(PROCESSES)]
     assert [process.wait(60) for process in working] == [0] * PROCESSES
@@ -87,6 +113,9 @@ def test_together_they_charge_what_there_is_to_the_micro(server: RedisServer, pr
     assert state.charges_micro == charged_micro == CREDIT_MICRO - state.balance_micro
     assert state.reserved_micro == 0
     assert 0 <= state.balance_micro < 177, "less is left than the next second costs"
+    crossings = told(server, prefix)
+    check_crossings(crossings, state.balance_micro)
+    assert len(crossings) == 2 * 46 + 6
 
 
 def test_killed_at_any_point_they_charge_no_more(server: RedisServer, prefix: str) -> None:
@@ -113,3 +142,4 @@ def test_killed_at_any_point_they_charge_no_more(server: RedisServer, prefix: st
     assert state.charges_micro == charged_micro == CREDIT_MICRO - state.balance_micro
     assert state.reserved_micro == 0
     assert state.balance_micro >= 0
+    check_crossings(told(server, prefix), state.balance_micro)

@@ -322,7 +322,29 @@ def test_amounts_and_percentages_read_as_in_the_language(language: str, money: s
     assert money in body
     assert percent in body
     assert "14:05" in body or "2:05" in body, "the time is the account's"
-    assert "low" in texts.body(contact, [crossing("spend_in_period")], 0)
+    assert "low" in texts.body(contact, [crossing("of_a_later_release")], 0)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", ["money_above", "spend_hour", "spend_day", "spend_cycle"])
+def test_rises_and_spending_are_told_with_amounts_in_every_language(language: str, kind: str) -> None:
+    contact = Contact("acme", "ACME", ("a@b.c",), language, "EUR", "Europe/Paris")
+    reached = crossing(kind, before_raw=4_800_000, after_raw=6_250_000)
+    body, subject = Texts(language).body(contact, [reached], 0), Texts(language).subject(contact, [reached], 0)
+    for amount in ("5.00", "6.25"):
+        assert (amount if language == "en" else amount.replace(".", ",")) in body
+    assert "5" in subject
+    assert "low" not in body, "it has a text of its own"
+
+
+def test_texts_of_the_operators_own_from_before_stay_in_use(tmp_path: Path) -> None:
+    own = (Path(__file__).parents[2] / "rater/notify/mail/en.toml").read_text()
+    kept = [part for part in own.split("\n[") if not part.startswith(("money_above]", "spend_"))]
+    (tmp_path / "en.toml").write_text("\n[".join(kept))
+    contact = Contact("acme", "ACME", ("a@b.c",), "en", "EUR", "Europe/Paris")
+    assert "the threshold low was crossed (before: €5.10, now: €4.80)" in Texts("en", tmp_path).body(
+        contact, [crossing("spend_day")], 0
+    )
 
 
 def test_every_language_has_every_text() -> None:

@@ -20,11 +20,13 @@ local function view_of(a, to, terms, floor, use_money, seconds_order, money_orde
 end
 
 -- share, packed: owner, floor, use_money, first (0, 1), ends, seconds_order, money_order, quota_s, quota_micro, the owner's
--- allowances (packed), quotas (packed).
+-- allowances (packed), quotas (packed), the owner's spend caps (packed, or "").
 local function shared_view(wire, sharers)
-  local _, floor, use_money, first, ends, seconds_order, money_order, quota_s, quota_micro, terms, quotas = unpack_all(wire)
+  local _, floor, use_money, first, ends, seconds_order, money_order, quota_s, quota_micro, terms, quotas,
+    spend_caps = unpack_all(wire)
   local view = view_of(owner, owner_lines, terms_of(terms), floor, use_money, seconds_order, money_order, sharers)
   view.shift, view.shared, view.ends = first == 1 and -3 or 3, 1, ends
+  view.spend_caps = spend_caps
   view.quotas, view.quota_s, view.quota_micro = terms_of(quotas), quota_s, quota_micro
   return view
 end

@@ -43,6 +43,15 @@ local function count_fund(grant, shared, taken)
   funds[k + 1], funds[k + 2], funds[k + 3] = grant, shared, taken
 end
 
+-- What of the amount the group's owner paid.
+local function shared_amount()
+  local micro = 0
+  for f = 1, #funds, 3 do
+    if funds[f + 1] == 1 then micro = micro + funds[f + 2] end
+  end
+  return micro
+end
+
 -- Money owed for the seconds of several pieces is taken from each in turn, as far as it holds.
 local function charge(account, owner, owner_id, leg, charged_s, draws)
   local owed, paid_to, from_balance, from_owner = 0, 0, 0, 0

@@ -1,8 +1,8 @@
 -- Reserve the leg's next slice and renew its leases.
 --
 -- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 ledger  6 account of the owner of the group that the leg
---       draws on or may now (any key without one)  7 accounts  8 spend
---       9… the leg's lease sets
+--       draws on or may now (any key without one)  7 accounts  8 spend  9 that owner's spend (as 6)
+--       10… the leg's lease sets
 -- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, elapsed_s,
 --         floor (micro-units), use_money (0, 1), long_s, short_s, seconds_order, money_order, owner of the group that
 --         the account is in now or "", reasons when money is short, when an allowance is, when a spend cap is reached,
@@ -52,6 +52,9 @@ end
 ours = view_of(account, lines, terms, floor, use_money, seconds_order, money_order, 2 * account[9])
 for i = PIECES, #leg do pieces[i - PIECES + 1] = leg[i] end
 if leg[9] == 0 and ARGV[4] ~= '' then use_spend(ARGV[4], call('GET', KEYS[8])) end
+if theirs and leg[9] == 0 and theirs.spend_caps ~= '' then
+  use_owner_spend(theirs.spend_caps, call('GET', KEYS[9]))
+end
 walk(increment_end(elapsed_s + long_s))
 if shadow == 1 and draws == 1 and final == 1 and granted < q_horizon and elapsed_s + 1 >= granted then
   -- Here the leg would have ended.
@@ -62,8 +65,8 @@ end
 local waits = draws == 1 and final == 1 and granted < q_horizon and 1 or 0
 account[10] = account[10] + waits - waited
 
-if caps then hold(KEYS[8], money_in(pieces, 1) - money_in(leg, PIECES), of_spend) end
-local reply = pack(0, would, granted, final, 0, account[2], account[3])
+if caps or owner_caps then hold_more(leg, PIECES, of_spend) end
+local reply = pack(0, would, granted, final_told(#terms > 0), 0, account[2], account[3])
 leg[2], leg[3], leg[6], leg[7] = n, reply, granted, final
 if seen > leg[13] then leg[13] = seen end
 for i = 1, #pieces do leg[PIECES + i - 1] = pieces[i] end
@@ -76,7 +79,8 @@ else
   call('MSET', KEYS[4], pack(unpack(account)), KEYS[1], pack(unpack(leg)))
 end
 local expiry = digits(now + granted * 1000 + LEASE_MARGIN_MS)
-for i = 9, #KEYS do call('ZADD', KEYS[i], expiry, leg_id) end
+for i = 10, #KEYS do call('ZADD', KEYS[i], expiry, leg_id) end
+if caps or owner_caps then keep_held(KEYS[8], KEYS[9]) end
 if #lines > 0 then call('XADD', KEYS[5], '*', 'account', account_id, 'e', pack(op, now, '', unpack(lines))) end
 if #owner_lines > 0 then call('XADD', KEYS[5], '*', 'account', leg[8], 'e', pack(op, now, '', unpack(owner_lines))) end
 return reply .. '\0'

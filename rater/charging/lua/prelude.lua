@@ -21,7 +21,7 @@
 -- an account that lives elsewhere, or is about to: 77 (`M`), 0 leaves, 1 has left or 2 lives there, number of the
 --          move, shard that it goes to, and while it leaves the account as it was ("" when there was none)
 -- homes    number of the account's last move, and for each shard that it lived in before: shard, until when (ms)
--- reply    status, reason, granted_s, final, amount, balance, reserved, repeated (0, 1)
+-- reply    status, reason, granted_s, final (2: because of a spend cap), amount, balance, reserved, repeated (0, 1)
 --          status: 0 ok, 1 denied, 2 gone, 3 stale, 4 conflict; 5: the leg needs other keys than those named in
 --          KEYS, nothing was done, and its needs follow; 6: an account is not here, nothing was done: 0 the request's
 --          own or 1 the other, and what stands in its place; 7: the account lived elsewhere before, where the operation

@@ -1,8 +1,8 @@
 -- Check limits, take leases, reserve the first slice and write the leg: or deny, and record the denial.
 --
 -- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 legs of the switch  6 accounts  7 ledger  8 outbox
---       9 account of the group's owner (any key without one)  10 spend
---       11… one lease set for each limit, then one rate for each call rate
+--       9 account of the group's owner (any key without one)  10 spend  11 that owner's spend (as 9)
+--       12… one lease set for each limit, then one rate for each call rate
 -- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, exempt (0, 1),
 --         floor (micro-units), use_money (0, 1), first_s, short_s, reasons when money is short, when an allowance is,
 --         seconds_order, money_order, owner of the group or "", reason of a limit kept elsewhere that is reached or 0
@@ -47,9 +47,10 @@ if owner_id ~= '' then
 end
 
 local limits, rates, passed = known(ARGV[4]), known(ARGV[9]), {}
-local FIRST_LEASE, FIRST_RATE = 11, 11 + #limits / 2
+local FIRST_LEASE, FIRST_RATE = 12, 12 + #limits / 2
 if exempt == 0 then
   if ARGV[8] ~= '' then use_spend(ARGV[8], call('GET', KEYS[10])) end
+  if theirs and theirs.spend_caps ~= '' then use_owner_spend(theirs.spend_caps, call('GET', KEYS[11])) end
   breaks(broken)
   local from = digits(now + 1)
   for i = 1, #limits, 2 do
@@ -106,10 +107,10 @@ if reason ~= 0 then
   return reply .. '\0'
 end
 
-if caps then hold(KEYS[10], money_in(pieces, 1), of_spend) end
+if caps or owner_caps then hold_more({}, 1, of_spend) end
 local waits = draws == 1 and final == 1 and granted < q_horizon and 1 or 0
 account[9], account[10] = account[9] + draws, account[10] + waits
-local reply = pack(0, would, granted, final, 0, account[2], account[3])
+local reply = pack(0, would, granted, final_told(#terms > 0), 0, account[2], account[3])
 local leg = pack(1, n, reply, account_id, switch, granted, final, owner_id, exempt, draws, now, -1, 0, ARGV[2],
   ARGV[3], ARGV[6], unpack(pieces))
 if owner then
@@ -129,5 +130,6 @@ for k = 1, #passed do
   call('SET', KEYS[FIRST_RATE + k - 1], pack(unpack(times)), 'PX', RATE_KEPT_MS)
 end
 if not held[3] and #lines == 0 then call('SADD', KEYS[6], account_id) end
+if caps or owner_caps then keep_held(KEYS[10], KEYS[11]) end
 note_renewal()
 return reply .. '\0'

@@ -2,17 +2,17 @@
 --
 -- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 legs of the switch  6 ledger  7 outbox
 --       8 account of the owner of the group that the leg draws on (the account's own without one)
---       9 spend  10… the leg's lease sets
+--       9 spend  10 that owner's spend (as 8)  11… the leg's lease sets
 -- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, duration_s (0 when
 --         unanswered), emit (0, 1), channel to wake other legs by, needs as the leg has them, owner of the group that
 --         the account is in now or ""; packed one after the other
 --       2 facts, a msgpack map   3 thresholds, see thresholds.lua; packed   4 those of that owner; packed
---       5 spend caps, see spend.lua; packed
+--       5 spend caps, see spend.lua; packed   6 those of that owner; packed
 -- Writes  account, the owner's, the leg's tombstone, legs, lease sets, spend, ledger, outbox `rated` and `threshold`; the epoch
 --         when newer.
 -- Returns a reply: ok (amount charged in money, never for more than was paid ahead), stale, gone; or 5 and the needs, 6 and where an account is.
 -- A leg never heard of is marked as gone, so that a reservation still under way cannot come after its end.
--- uses: prelude quote grants thresholds charge spend
+-- uses: prelude quote grants spend thresholds charge
 
 begin_charge()
 local n, epoch, now, op, account_id, leg_id, switch, duration_s, emit, wake, needs, group_owner =
@@ -35,11 +35,22 @@ if away(held[3]) then return '\6\0' .. held[3] end
 if away(held[4]) then return '\6\1' .. held[4] end
 local account, owner_id, owner = account_of(held[3]), leg[8], nil
 local thresholds, owner_thresholds = known(ARGV[3]), {}
-local before, levels_before, owner_levels = account[2], levels(account, thresholds, now), nil
+local caps, spend, owner_caps, owner_spend
+if leg[9] == 0 and (ARGV[5] ~= '' or tells_once(thresholds)) then
+  caps = known(ARGV[5])
+  spend = spent(caps, call('GET', KEYS[9]))
+end
+local before, levels_before, owner_levels = account[2], levels(account, thresholds, now, spend), nil
 if owner_id ~= '' then
   owner = account_of(held[4])
-  if owner_id == group_owner then owner_thresholds = known(ARGV[4]) end
-  owner_levels = levels(owner, owner_thresholds, now)
+  if owner_id == group_owner then
+    owner_thresholds = known(ARGV[4])
+    if leg[9] == 0 and (ARGV[6] ~= '' or tells_once(owner_thresholds)) then
+      owner_caps = known(ARGV[6])
+      owner_spend = spent(owner_caps, call('GET', KEYS[10]))
+    end
+  end
+  owner_levels = levels(owner, owner_thresholds, now, owner_spend)
 end
 local granted, draws = leg[6], leg[10]
 local charged_s = duration_s < granted and duration_s or granted
@@ -49,21 +60,30 @@ charge(account, owner, owner_id, leg, charged_s, draws)
 local waits = draws == 1 and leg[7] == 1 and granted < q_horizon and 1 or 0
 account[9], account[10] = account[9] - draws, account[10] - waits
 drop_spent(account, now)
-local reply = pack(0, 0, granted, 0, amount, account[2], account[3])
-call('SET', KEYS[1], pack(0, n, reply, 0), 'PX', LEG_KEPT_MS)
+-- When no other leg draws on an account nothing is held: what a change of the caps may have left is put right.
+local money, shared = money_in(leg, PIECES)
+local owner_crossings, owner_told
 if owner then
   owner[9], owner[10] = owner[9] - draws, owner[10] - waits
   drop_spent(owner, now)
+  if owner_spend then
+    count_spend(owner_caps, owner_spend, shared_amount(), -(owner[9] == 0 and owner_spend[5] or shared))
+  end
+  owner_crossings, owner_told = crossings(owner, owner_thresholds, owner_levels, now, owner_spend)
+end
+if spend then count_spend(caps, spend, amount, -(account[9] == 0 and spend[5] or money)) end
+local found, told = crossings(account, thresholds, levels_before, now, spend)
+local reply = pack(0, 0, granted, 0, amount, account[2], account[3])
+call('SET', KEYS[1], pack(0, n, reply, 0), 'PX', LEG_KEPT_MS)
+if owner then
   call('MSET', KEYS[4], pack(unpack(account)), KEYS[8], pack(unpack(owner)))
 else
   call('SET', KEYS[4], pack(unpack(account)))
 end
 call('SREM', KEYS[5], leg_id)
-for i = 10, #KEYS do call('ZREM', KEYS[i], leg_id) end
-if ARGV[5] ~= '' and leg[9] == 0 then
-  local caps = known(ARGV[5])
-  note_spend(caps, spent(caps, call('GET', KEYS[9])), KEYS[9], amount, -money_in(leg, PIECES))
-end
+for i = 11, #KEYS do call('ZREM', KEYS[i], leg_id) end
+if told or ARGV[5] ~= '' and spend then keep_spend(spend, KEYS[9]) end
+if owner_told or ARGV[6] ~= '' and owner_spend then keep_spend(owner_spend, KEYS[10]) end
 if #lines > 0 then call('XADD', KEYS[6], '*', 'account', account_id, 'e', pack(op, now, '', unpack(lines))) end
 if #owner_lines > 0 then
   call('XADD', KEYS[6], '*', 'account', owner_id, 'e', pack(op, now, '', unpack(owner_lines)))
@@ -80,9 +100,9 @@ if emit == 1 then
     'duration_s', charged_s, 'granted_s', granted, 'balance_before_micro', before,
     'balance_after_micro', account[2], 'pieces') .. list_of(listed, 4) .. pack('quote') .. leg[14] .. more)
 end
-if #thresholds > 0 then announce(account, thresholds, levels_before, KEYS[7], op, account_id, now) end
-if owner and #owner_thresholds > 0 then
-  announce(owner, owner_thresholds, owner_levels, KEYS[7], op .. ':' .. owner_id, owner_id, now)
+tell(thresholds, found, KEYS[7], op, account_id, now)
+if owner and #owner_crossings > 0 then
+  tell(owner_thresholds, owner_crossings, KEYS[7], op .. ':' .. owner_id, owner_id, now)
 end
 if account[10] > 0 and returned then call('PUBLISH', wake, account_id) end
 if owner and owner[10] > 0 and owner_returned then call('PUBLISH', wake, owner_id) end

@@ -1,12 +1,12 @@
 -- Pays a leg ahead: seconds, then money. Twin of the lower half of `Walk` in rater/charging/walk.py.
 -- Near the end each leg takes half of its equal share of what is left at a time. `spend_left`: how much more money the
--- spend caps allow (limits.lua).
+-- spend caps allow (limits.lua); `owner_left`: the same of the group owner's money and the owner's caps.
 
-local pieces, granted, final, draws, start, short_s, spend_left
+local pieces, granted, final, draws, start, short_s, spend_left, owner_left
 
 local function begin_walk()
   begin_chain()
-  pieces, granted, final, draws, start, short_s, spend_left = {}, 0, 0, 1, 0, 0, math.huge
+  pieces, granted, final, draws, start, short_s, spend_left, owner_left = {}, 0, 0, 1, 0, 0, math.huge, math.huge
 end
 
 local function add(s, from, to, amount)
@@ -33,7 +33,7 @@ end
 -- The sources of money up to the first blocker: how many, what each can give when those before gave theirs, what they
 -- have together, and an equal share of that.
 local function measure()
-  local lefts, total, budget, under = {}, 0, 0, 0
+  local lefts, total, budget, under, under_cap = {}, 0, 0, 0, 0
   for k = 1, #funds do
     local f = funds[k]
     if f.blocks == 1 then break end
@@ -41,8 +41,12 @@ local function measure()
     if f.quota then
       local rest = account[f.quota + 3] - account[f.quota + 4] - account[f.quota + 5] - under
       if rest < n then n = rest end
-      under = under + n
     end
+    if f.shared == 1 then
+      if owner_left - under_cap < n then n = owner_left - under_cap end
+      under_cap = under_cap + n
+    end
+    if f.quota then under = under + n end
     lefts[k] = n
     total = total + n
     budget = budget + (n - fmod(n, f.sharers)) / f.sharers
@@ -101,6 +105,7 @@ local function pay_from(lefts, to, amount)
     local part = lefts[f] < amount and lefts[f] or amount
     if part > 0 then
       take(funds[f], part)
+      if funds[f].shared == 1 then owner_left = owner_left - part end
       add(funds[f], from, to, part)
       amount = amount - part
     end
