@@ -8,7 +8,7 @@ by JSON lines on its output. `bench/run` drives it; by hand: `python -m bench.lo
 | `{"do": "hang_up", "per_s": 500}` | `{"talking": N}`; every party that talks puts the receiver down |
 | `{"do": "cut"}` | `{"cut": N}`; every connection breaks |
 | `{"do": "drain", "within_s": 20}` | `{"left": 0}` when every call is over |
-| `{"do": "quit"}` | `{"reasons": […]}`: what the records mean by a reason's number |
+| `{"do": "quit"}` | `{"reasons": […], "lost": […]}`: what a record's reason means; connections that broke |
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Generator:
                 self._drain_until_ns = now_ns + int(order["within_s"] * SECOND_NS)
             case "quit":
                 reasons = sorted(self._world.reasons.items(), key=lambda pair: pair[1])
-                say({"reasons": [reason.decode() for reason, _ in reasons]})
+                say({"reasons": [reason.decode() for reason, _ in reasons], "lost": self._world.lost})
                 self._going = False
 
     def _watch(self) -> None:

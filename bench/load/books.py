@@ -3,8 +3,9 @@ of the calls it made, which knows nothing of the product but its prices.
 
 For each call of the generator: one rated event for each trunk that was dialled, with the seconds that the
 generator's own clock counted, and the amount that they cost (or an allowance's seconds instead); for each refusal
-one denial, for the reason that the gate told. No event without a call. Calls that a cut connection hid in part
-(`doubtful`) may have been charged less, by what the daemon could prove, but never more, and never twice.
+one denial, for the reason that the gate told. No event without a call. Calls that a broken connection hid in part
+(`doubtful`: the generator saw it break, or the event says that its end or answer was not observed) may have been
+charged less, by what the daemon could prove, but never more, and never twice.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ PAGE = 5_000
 NO_NUMBER = 0xFFFFFFFF
 POOR_NUMBER = "33142345678"
 SHOWN = 10
+BACKLOG_S = 10.0
 UNRECORDED = ("store_unavailable", "not_ready")
 """Refusals while there was nowhere to write them."""
 
@@ -41,14 +43,17 @@ class Leg(NamedTuple):
     account: str
     outbound: bool
     charged_s: int
+    granted_s: int
     amount_micro: int
     by_grants_s: int
     reason: str
+    observed: bool
 
 
 @dataclass
 class Books:
-    """`faults`: the first few, in words; `count`: how many in all."""
+    """`faults`: the first few, in words; `count`: how many in all. `late_s`: seconds talked beyond what was paid,
+    because the daemon was late to set the switch's timer; nobody is charged for them."""
 
     calls: int = 0
     rated: int = 0
@@ -57,6 +62,7 @@ class Books:
     seconds: int = 0
     amount_micro: int = 0
     allowance_s: int = 0
+    late_s: int = 0
     doubtful: int = 0
     accounts: int = 0
     count: int = 0
@@ -72,12 +78,13 @@ class Books:
         return not self.count
 
 
-def audit(site: Site, reasons: list[str]) -> Books:
-    """All of it; the calls are over and the generator's records complete."""
+def audit(site: Site, reasons: list[str], lost: list[tuple[int, float]]) -> Books:
+    """All of it; the calls are over and the generator's records complete. `lost`: connections that broke, by switch
+    and time."""
     books = Books()
     _settled(site, books)
     _product(site, books)
-    _Comparison(site.people, reasons, books).run(site)
+    _Comparison(site.people, reasons, lost, books).run(site)
     return books
 
 
@@ -104,10 +111,13 @@ def _product(site: Site, books: Books) -> None:
 
 
 class _Comparison:
-    def __init__(self, people: People, reasons: list[str], books: Books) -> None:
+    def __init__(self, people: People, reasons: list[str], lost: list[tuple[int, float]], books: Books) -> None:
         self._people = people
         self._numbers = people.all_numbers()
         self._reasons = reasons
+        self._lost: dict[int, list[float]] = defaultdict(list)
+        for switch, at_s in lost:
+            self._lost[switch].append(at_s)
         self._books = books
         self._rated: dict[tuple[int, int], list[Leg]] = defaultdict(list)
         self._denied: dict[tuple[int, int], list[Leg]] = defaultdict(list)
@@ -150,19 +160,31 @@ class _Comparison:
         books.rated += len(rated)
         books.denied += len(denied)
         name = f"the call {call.unique_s}.{call.unique_n} of pbx{call.switch + 1} ({call.fate.name.lower()})"
-        if call.doubtful:
+        if call.doubtful or self._was_hidden(call) or not all(leg.observed for leg in rated):
             books.doubtful += 1
             self._compare_doubtful(call, rated, name)
             return
         wanted = call.legs if call.fate not in (Fate.DENIED, Fate.NO_VERDICT, Fate.AWAY) else 0
+        if wanted == 2 and denied:
+            # The gate decides before the first trunk. A further leg is decided while it rings or talks already, and
+            # is ended when it is refused; what it talked until then nobody pays.
+            books.late_s += max(0, _talked_s(call) - sum(leg.charged_s for leg in rated))
+            self._compare_doubtful(call, rated, name)
+            return
         if len(rated) != wanted or len({leg.id for leg in rated}) != wanted:
             books.fault(f"{name}: {len(rated)} rated events instead of {wanted}")
             return
         if call.fate is Fate.DENIED:
             self._compare_denial(call, denied, name)
-        elif denied:
+        elif denied and call.fate is not Fate.NO_VERDICT:
             books.fault(f"{name}: a denial, though it was allowed")
         self._compare_time(call, rated, name)
+
+    def _was_hidden(self, call: CallRecord) -> bool:
+        """Whether a connection broke during the call, or so soon after it that its last events may have been lost
+        on their way or in the daemon's backlog."""
+        ended_s = call.ended_us / 1e6 + BACKLOG_S
+        return any(call.unique_s <= at_s <= ended_s for at_s in self._lost[call.switch])
 
     def _compare_denial(self, call: CallRecord, denied: list[Leg], name: str) -> None:
         told, recorded = self._reasons[call.reason], [leg.reason for leg in denied]
@@ -172,14 +194,16 @@ class _Comparison:
     def _compare_time(self, call: CallRecord, rated: list[Leg], name: str) -> None:
         books, talked_s = self._books, _talked_s(call)
         charged_s = sum(leg.charged_s for leg in rated if leg.outbound)
-        if charged_s != talked_s:
+        if charged_s < talked_s and charged_s == max(leg.granted_s for leg in rated if leg.outbound):
+            books.late_s += talked_s - charged_s
+        elif charged_s != talked_s:
             books.fault(f"{name}: talked for {talked_s} s, charged were {charged_s}")
         number = POOR_NUMBER if call.number == NO_NUMBER else self._numbers[call.number]
         by_grants_s = sum(leg.by_grants_s for leg in rated)
         amount_micro = sum(leg.amount_micro for leg in rated)
-        wanted = (talked_s - by_grants_s) * price_micro_s(number)
+        wanted = (charged_s - by_grants_s) * price_micro_s(number)
         if amount_micro != wanted:
-            books.fault(f"{name}: {talked_s} s cost {wanted} micro-units, charged were {amount_micro}")
+            books.fault(f"{name}: {charged_s} s cost {wanted} micro-units, charged were {amount_micro}")
         if by_grants_s and self._people.modality(call.line) != "bundle":
             books.fault(f"{name}: an allowance that its account does not have")
         if any(leg.account != self._people.account(call.line) for leg in rated if leg.outbound):
@@ -205,8 +229,10 @@ def _leg(facts: Mapping[str, Any], result: Mapping[str, Any]) -> Leg:
         account=str(facts["account"]),
         outbound=facts["direction"] == "out",
         charged_s=int(result["duration_s"] or 0) if rated else 0,
+        granted_s=int(result["granted_s"]) if rated else 0,
         amount_micro=int(result["amount_micro"]) if rated else 0,
         by_grants_s=sum(b - a for grant, a, b, _ in result["pieces"] if grant) if rated else 0,
+        observed=facts["grade"] == "observed" and facts["answer_grade"] in ("", "observed"),
         reason="" if rated else str(facts["reason"] or Reason(result["reason"]).code),
     )
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +23,7 @@ SCENARIOS = ("gate", "ramp", "live", "swap", "soak")
 
 def main() -> None:
     args = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the site is cleared away
     todo = _scenarios(args)
     if args.only is not None:
         for figures in todo[args.only]():
@@ -33,7 +36,7 @@ def main() -> None:
 
 
 def _scenarios(args: argparse.Namespace) -> dict[str, Callable[[], list[dict[str, Any]]]]:
-    common = {"switches": args.switches, "keep": args.keep}
+    common = {"switches": args.switches, "priority": args.priority, "keep": args.keep}
     gate = partial(scenarios.gate, args.rate, args.seconds, warm_s=args.warm, **common)
     return {
         "gate": lambda: [gate() for _ in range(args.runs if args.only is None else 1)],
@@ -62,6 +65,9 @@ def _arguments() -> argparse.Namespace:
     add("--minutes", type=float, default=60.0, help="soak: how long")
     add("--part-seconds", type=float, default=60.0, help="soak: between two faults")
     add("--switches", type=int, default=8)
+    add(
+        "--priority", type=int, default=0, help="niceness of Redis, daemon and load, -20 to 19, on a shared machine"
+    )
     add("--keep", type=Path, help="leave a run's files there")
     add("--json", action="store_true", help="with --only: one line of JSON for each result, the last line last")
     return parser.parse_args()

@@ -30,29 +30,35 @@ def people_for(rate: float, seconds: float) -> People:
     return People(usual=max(500, int(rate * 5) // 5 * 5), poor=int(rate * seconds * POOR_SHARE / 2 * 1.1) + 20)
 
 
-def gate(rate: float, seconds: float, *, warm_s: float, switches: int, keep: Path | None = None) -> Figures:
+def gate(
+    rate: float, seconds: float, *, warm_s: float, switches: int, priority: int = 0, keep: Path | None = None
+) -> Figures:
     """One rate, once."""
-    with Site(people_for(rate, seconds + warm_s), switches, keep=keep) as site:
+    with Site(people_for(rate, seconds + warm_s), switches, priority=priority, keep=keep) as site:
         figures = measured(site, rate, seconds, warm_s)
         books = finish(site)
     return summary(figures, books)
 
 
-def ramp(rates: Sequence[float], seconds: float, *, switches: int, keep: Path | None = None) -> list[Figures]:
+def ramp(
+    rates: Sequence[float], seconds: float, *, switches: int, priority: int = 0, keep: Path | None = None
+) -> list[Figures]:
     """Rate after rate on one site; the books once, at the end."""
     people = people_for(max(rates), (seconds + 3) * len(rates))
-    with Site(people, switches, keep=keep) as site:
+    with Site(people, switches, priority=priority, keep=keep) as site:
         steps = [measured(site, rate, seconds) for rate in rates]
         books = finish(site)
     return [summary(step, books) for step in steps]
 
 
-def live(calls: int, rate: float, hold_s: float, *, switches: int, keep: Path | None = None) -> Figures:
+def live(
+    calls: int, rate: float, hold_s: float, *, switches: int, priority: int = 0, keep: Path | None = None
+) -> Figures:
     """So many calls talk at once; what each takes of the daemon's memory, and what a new call waits meanwhile."""
     people = People(usual=max(500, calls // 5 * 5), poor=20 + int(calls * POOR_SHARE))
     talk = ["--talk", "7200", "7200", "--ring", "0.02", "0.05"]
     charging = "first_slice_s = 30\nlong_slice_s = 60\n"
-    with Site(people, switches, charging=charging, generator_arguments=talk, keep=keep) as site:
+    with Site(people, switches, priority=priority, charging=charging, generator_arguments=talk, keep=keep) as site:
         before = measured(site, max(5.0, rate / 20), 2, 1)
         filling = measured(site, rate, calls / TALKING_SHARE / rate, 0)
         holding = measured(site, max(5.0, rate / 20), hold_s, 2)
@@ -70,9 +76,13 @@ def live(calls: int, rate: float, hold_s: float, *, switches: int, keep: Path | 
     }
 
 
-def swap(prefixes: int, rate: float, seconds: float, *, switches: int, keep: Path | None = None) -> Figures:
+def swap(
+    prefixes: int, rate: float, seconds: float, *, switches: int, priority: int = 0, keep: Path | None = None
+) -> Figures:
     """The same rate without and with a large catalogue being published and taken up meanwhile."""
-    with Site(people_for(rate, 3 * seconds + 60), switches, prefixes=prefixes, keep=keep) as site:
+    with Site(
+        people_for(rate, 3 * seconds + 60), switches, priority=priority, prefixes=prefixes, keep=keep
+    ) as site:
         quiet = measured(site, rate, seconds)
         write_deck(site.folder / "catalog" / "decks" / "retail.csv", prefixes, seed=8)
         began_s = time.monotonic()
@@ -98,11 +108,13 @@ def swap(prefixes: int, rate: float, seconds: float, *, switches: int, keep: Pat
     }
 
 
-def soak(rate: float, minutes: float, *, switches: int, every_s: float = 60, keep: Path | None = None) -> Figures:
+def soak(
+    rate: float, minutes: float, *, switches: int, priority: int = 0, every_s: float = 60, keep: Path | None = None
+) -> Figures:
     """A long run with transfers, in which connections are cut and Redis is restarted; memory is looked at after
     every part."""
     random, parts, faults = Random(5), [], []
-    with Site(people_for(rate, minutes * 60 + 60), switches, keep=keep) as site:
+    with Site(people_for(rate, minutes * 60 + 60), switches, priority=priority, keep=keep) as site:
         until_s = time.monotonic() + minutes * 60
         while time.monotonic() < until_s or len(parts) < 3:
             if parts:
@@ -147,9 +159,9 @@ def measured(site: Site, rate: float, seconds: float, warm_s: float = 3.0) -> Fi
 def finish(site: Site) -> Books:
     """No more calls, and then the books."""
     left = site.drain()
-    reasons = site.load.ask(do="quit")["reasons"]
+    told = site.load.ask(do="quit")
     site.load.process.wait()
-    books = audit(site, reasons)
+    books = audit(site, told["reasons"], told["lost"])
     if left:
         books.fault(f"{left} calls never ended")
     for fault in books.faults:

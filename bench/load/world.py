@@ -135,8 +135,7 @@ class Switch:
         return True
 
     def connection_lost(self) -> None:
-        for call in set(self.channels.values()):
-            call.doubtful = True
+        self._world.lost.append((self.index, time.time()))
 
     def listing(self) -> Iterator[bytes]:
         """The channels as CoreShowChannels tells them."""
@@ -172,6 +171,8 @@ class World:
         self.asking = 0
         self.unarmed = 0
         self.reasons: dict[bytes, int] = {b"": 0}
+        self.lost: list[tuple[int, float]] = []
+        """Switches whose connection broke, and when."""
         self.window = Window(0, 0)
         self.lengths = lengths
         self.now_ns = time.monotonic_ns()

@@ -147,7 +147,7 @@ class SwitchConnection:
         An action that cannot be written safely is left out and logged; the others go.
         """
         transport = self._transport
-        if transport is None or self.state is not ConnectionState.UP:
+        if transport is None or transport.is_closing() or self.state is not ConnectionState.UP:
             return False
         now_ns = time.monotonic_ns()
         parts = []
