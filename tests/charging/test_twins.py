@@ -156,3 +156,19 @@ def test_ties_are_seen_exactly(run: Callable[[str], Run], unit: int, rounding: R
     quote = Quote((Segment(0, 1, 1, 3),), "EUR", "x", unit, rounding)
     wire = msgpack.packb(quote.to_wire(), use_bin_type=False)
     assert run(PRICE)([wire, 3, 0, 0, 0])[0] == expected == cumulative_micro(quote, 3)
+
+
+def test_what_is_kept_from_call_to_call_is_bounded_and_right(run: Callable[[str], Run]) -> None:
+    in_lua = run("""
+-- uses: prelude
+local wrong = 0
+for n = 1, 3 * KNOWN_MOST do
+  if known(pack(n, 2 * n))[2] ~= 2 * n or known(pack(n, 2 * n))[1] ~= n then wrong = wrong + 1 end
+end
+local kept = 0
+for _ in pairs(texts) do kept = kept + 1 end
+return pack(wrong, kept, texts_known, KNOWN_MOST)
+""")
+    wrong, kept, counted, most = in_lua([])
+    assert wrong == 0
+    assert 0 < kept == counted <= most
