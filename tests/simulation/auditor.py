@@ -14,6 +14,7 @@ recomputes every price, balance, lease and crossing from that, and compares.
     overspend       in gate mode nobody talks longer than what is paid
     repeat          a repeated operation gets its first answer
     threshold       one notification for each crossing
+    cycle           no day of a plan's zone gives more than the allowance, and no cycle begins at another moment
 
 When the store comes back without its last writes, `rolled_back` has the auditor forget what the store forgot. What
 was paid there is not charged; that is all that may be different afterwards.
@@ -40,7 +41,6 @@ LOOK_S = 0.25
 FOUND_AGAIN_S = 20.0
 """Within that, a served switch's calls are compared with a store that lost their reservations."""
 FLOORS = {payer.name: payer.floor_micro for payer in site.PAYERS}
-ALLOWANCES = {payer.name: payer.allowance_s for payer in site.PAYERS}
 
 
 @dataclass(frozen=True)
@@ -330,10 +330,8 @@ class Auditor:
 
     def _close_books(self, rated: list[dict[str, Any]]) -> None:
         charged: Counter[str] = Counter()
-        used_s: Counter[str] = Counter()
         for event in rated:
             charged[event["account"]] += event["amount_micro"]
-            used_s[event["account"]] += sum(amount for grant, _, _, amount in event["pieces"] if grant)
         held: Counter[str] = Counter()
         for entry in self.server.ledger():
             held[entry.account] += sum(line.after - line.before for line in entry.lines if not line.resource)
@@ -346,9 +344,24 @@ class Auditor:
                 )
             if state.reserved_micro or any(grant.reserved_s for grant in state.grants):
                 self.find("reserved", f"{name} still has {state.reserved_micro} reserved, {state.grants}")
-            cycles = max(1, len({grant.valid_from_ms for grant in state.grants}))
-            if used_s[name] > ALLOWANCES[name] * cycles:
-                self.find("books", f"{name} used {used_s[name]} s of an allowance of {ALLOWANCES[name]} s")
+        for payer in site.PAYERS:
+            if payer.allowance_s:
+                self._close_cycles(payer)
+
+    def _close_cycles(self, payer: site.Payer) -> None:
+        """No cycle gave more than its allowance, and each began at a midnight of the plan's zone."""
+        until_s = site.EPOCH_S + int(self.server.clock.monotonic()) + 1
+        starts_ms = {1000 * at_s for at_s in site.cycle_starts(payer.plan, site.EPOCH_S, until_s)}
+        used_s: Counter[int] = Counter()
+        for entry in self.server.ledger():
+            for line in entry.lines if entry.account == payer.name else ():
+                if line.resource and line.cause == "call":
+                    used_s[line.cycle_ms] += line.before - line.after
+        for cycle_ms, seconds in used_s.items():
+            if cycle_ms not in starts_ms:
+                self.find("cycle", f"{payer.name} used {seconds} s of a cycle from {cycle_ms}, not of {starts_ms}")
+            if seconds > payer.allowance_s:
+                self.find("cycle", f"{payer.name} used {seconds} s of {payer.allowance_s} s from {cycle_ms}")
 
     def _close_thresholds(self, thresholds: list[dict[str, Any]]) -> None:
         told = Counter((t["account"], t["kind"], t["value"], t["before"], t["after"]) for t in thresholds)

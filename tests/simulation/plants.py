@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import rater.calls.session as session
+import rater.catalog.cycles as cycles
 import rater.charging.operations as operations
 import rater.notify.deliver as deliver
 from rater.calls.commands import ArmTimer, Party
@@ -20,6 +21,7 @@ from rater.events.consumer import OutboxConsumer
 from . import daemons, publishing, site
 from .servers import SHARD, MemoryServer
 from .stores import SimStore
+from .troubles import Troubles
 
 
 def plant(name: str) -> None:
@@ -134,7 +136,9 @@ def _refund() -> None:
 
 
 def _loss() -> None:
-    """A store that came back without its last writes is not noticed."""
+    """A store that came back without its last writes is not noticed; nothing else befalls these worlds, which might
+    have daemons look."""
+    Troubles.begin = lambda self: iter([self._again(self._fail_over, 15)])  # type: ignore[method-assign]
     SimStore._connected_anew = lambda self: None  # type: ignore[method-assign]
     daemons.Daemon._take_up_anew = lambda self: None  # type: ignore[method-assign]
 
@@ -156,6 +160,12 @@ def _damaged() -> None:
     """A catalogue that is damaged is taken all the same: its prices are wrong."""
     wrong = site.catalog(2).placed(dict.fromkeys(site.catalog(2).accounts, SHARD), 1)
     Snapshot.from_bytes = classmethod(lambda cls, data: wrong)  # type: ignore[assignment,method-assign]
+
+
+def _cycle() -> None:
+    """Days begin an hour late."""
+    true = cycles._midnight_ms
+    cycles._midnight_ms = lambda date, zone: true(date, zone) + 3_600_000
 
 
 def _acknowledged() -> None:
@@ -196,6 +206,6 @@ _NUMBERS = itertools.count()
 _PLANTS: dict[str, Callable[[], None]] = {
     "": lambda: None, "duration": _duration, "price": _price, "timer": _timer, "lease": _lease, "fence": _fence,
     "event": _event, "repeat": _repeat, "floor": _floor, "threshold": _threshold, "ledger": _ledger,
-    "refund": _refund, "loss": _loss, "half": _half, "damaged": _damaged, "acknowledged": _acknowledged,
-    "trimmed": _trimmed, "told_twice": _told_twice,
+    "refund": _refund, "loss": _loss, "half": _half, "damaged": _damaged, "cycle": _cycle,
+    "acknowledged": _acknowledged, "trimmed": _trimmed, "told_twice": _told_twice,
 }  # fmt: skip

@@ -3,19 +3,31 @@ the auditor, who must not learn them from the product."""
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
+from zoneinfo import ZoneInfo
 
 from rater.catalog.files import read_catalog
 from rater.catalog.snapshot import Snapshot
 from rater.ids import AccountId, Shard
 
 MICRO = 1_000_000
-EPOCH_S = 1_790_000_000
-"""2026-09-21 13:33:20 UTC: when the simulated world begins."""
+EPOCH_S = ORDINARY_S = 1_790_000_000
+"""When the simulated world begins: 2026-09-21 13:33:20 UTC, an afternoon like any other, or what `begin` chose."""
+EDGES = (
+    "2026-10-31T23:00", "2026-10-24T22:00", "2026-10-25T01:00", "2026-10-25T23:00", "2027-03-28T01:00",
+    "2027-04-29T22:00", "2027-04-30T21:00", "2027-04-04T04:00",
+)  # fmt: skip
+"""Moments in UTC at which a cycle or a clock changes. In Paris: midnight at the end of a month, and at both ends of
+the day of 25 hours; the hour that comes twice; the one that is left out. In Cairo: the midnight that is left out,
+and the end of that day. In Santiago: midnight after the hour that came twice."""
+ZONES = {"money": "Europe/Paris", "minutes": "Africa/Cairo", "mixed": "America/Santiago"}
+"""Of the plans."""
 UNIT_MICRO = 10_000
 """Amounts are rounded to the cent, half up."""
 
@@ -101,13 +113,39 @@ def price_of(number: str, version: int) -> Price:
     return found
 
 
+def begin(seed: int) -> None:
+    """Choose when the world of a seed begins: in every second one shortly before something changes."""
+    global EPOCH_S
+    random = Random(f"when {seed}")
+    EPOCH_S = ORDINARY_S
+    if random.random() < 0.5:
+        edge = dt.datetime.fromisoformat(random.choice(EDGES)).replace(tzinfo=dt.UTC)
+        EPOCH_S = int(edge.timestamp()) - random.randrange(10, 100)
+
+
+@cache
+def cycle_starts(plan: str, from_s: int, to_s: int) -> tuple[int, ...]:
+    """When the days of a plan's zone began that overlap a span, found by looking at its clock second by second."""
+    zone = ZoneInfo(ZONES[plan])
+
+    def date(at_s: int) -> dt.date:
+        return dt.datetime.fromtimestamp(at_s, zone).date()
+
+    begun_s, step_s = from_s, 3600
+    while step_s:
+        while date(begun_s - step_s) == date(from_s):
+            begun_s -= step_s
+        step_s //= 60
+    return (begun_s, *(at_s for at_s in range(from_s + 1, to_s) if date(at_s) != date(at_s - 1)))
+
+
 def _decimal(micro: int) -> str:
     return f"{micro // MICRO}.{micro % MICRO:06d}"
 
 
 def _plan(name: str, deck: int, extra: str) -> str:
     return (
-        f'[plan.{name}]\ncurrency = "EUR"\nzone = "Europe/Paris"\ndial_plan = "e164"\ndeck = "decks/v{deck}.csv"\n'
+        f'[plan.{name}]\ncurrency = "EUR"\nzone = "{ZONES[name]}"\ndial_plan = "e164"\ndeck = "decks/v{deck}.csv"\n'
         f"decimals = 2\n{extra}\n"
         f"thresholds = {{ money_below = {[_decimal(m) for m in MONEY_BELOW_MICRO]}, "
         f"allowance_percent = {list(ALLOWANCE_PERCENT)} }}\n"

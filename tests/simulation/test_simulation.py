@@ -29,8 +29,6 @@ PUBLISHING = {
     for trouble in ("away", "loses answers", "refuses for a while", "away for hours")
 }
 FAULTS = {"memory": CHARGING | PUBLISHING | {"publisher killed"}, "redis": CHARGING}
-PLANTED_SEEDS = {"loss": 32}
-"""How many worlds it takes until one shows a planted fault; where it is not 12."""
 TIMEOUT_S = 1500
 pytestmark = pytest.mark.timeout(TIMEOUT_S)
 
@@ -79,13 +77,14 @@ def test_a_seed_replays_exactly() -> None:
         ("loss", "event"),
         ("half", "books"),
         ("damaged", "charge"),
+        ("cycle", "cycle"),
         ("acknowledged", "delivery"),
         ("trimmed", "delivery"),
         ("told_twice", "delivery"),
     ],
 )
 def test_the_auditor_sees_a_planted_fault(plant: str, rule: str) -> None:
-    code, output, summary = play("--seeds", str(PLANTED_SEEDS.get(plant, 12)), plant=plant)
+    code, output, summary = play("--seeds", "12", plant=plant)
     assert code == 1, f"nobody noticed: {output}"
     assert summary["failed"]
     assert f"  {rule}: " in output

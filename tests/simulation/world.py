@@ -54,6 +54,7 @@ class World:
     def __post_init__(self) -> None:
         self.random = Random(self.seed)
         self.network = self.loop.network = Network(self.loop, self.random)
+        site.begin(self.seed)
         self.clock = VirtualTime(self.loop, site.EPOCH_S)
         self.server_clock = VirtualTime(self.loop, site.EPOCH_S)
         self.server = self.make_server(self.server_clock)
