@@ -235,7 +235,13 @@ async def _work(here: Play) -> None:
     leg = await _live_leg(here)
     await here.command("operator", "hangup", leg)
     await asyncio.wait_for(switch.finished(long), 30)
+    await here.command("operator", "account", "move", "POOR", "--to", await _other_shard(here, "POOR"))
     await here.command("operator", "account", "refund", "RICH", leg, "0.01", "--op-id", "r1")
+
+
+async def _other_shard(here: Play, account: str) -> str:
+    with here.server.client() as client:
+        return "0" if client.hget(f"{PREFIX}:shards", account) == b"1" else "1"
 
 
 async def _live_leg(here: Play) -> str:

@@ -80,10 +80,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Seen, Guard
 
 def test_every_component_does_all_its_work_under_its_own_user(site: tuple[Seen, GuardedRedis]) -> None:
     """Daemon, publisher (broker, webhook, mail, files) and every command; Redis refused nothing of it but what the
-    doctor asks to see that it is refused."""
+    doctor asks to see that it is refused, and a library to those who do not charge: it would run with the rights of
+    the daemon, and they go on with scripts, which they may not run."""
     seen, _ = site
     assert all(seen.delivered.values()), seen.delivered
-    asked = {("rater-doctor", "config|get")}
+    asked = {
+        ("rater-doctor", "config|get"), ("rater-reader", "function|load"), ("rater-archive", "function|load"),
+    }  # fmt: skip
     assert {(entry["username"], entry["object"]) for entry in seen.refused} <= asked
 
 
@@ -128,6 +131,17 @@ def _named(word: str) -> str:
     """Keys and channels of the site's prefix are written without it."""
     own = ("{", "catalog:", "shards", "opened", "lead:", "control", "reply:")
     return f"{PREFIX}:{word}" if word.startswith(own) else word
+
+
+def test_the_daemon_may_finish_moves_of_accounts_that_others_began(site: tuple[Seen, GuardedRedis]) -> None:
+    """It looks for them once a minute, so that Redis is asked whether it would be let."""
+    tag = f"{PREFIX}:{{0}}:"
+    keys = [[f"{tag}account:A", f"{tag}moving:A", f"{tag}accounts"], [f"{PREFIX}:shards"]]
+    commands = [["EVALSHA", "x", len(names), *names] for names in keys]
+    commands += [["INCR", f"{tag}arrivals"], ["HSET", f"{PREFIX}:shards", "A", 1], ["HGETALL", f"{tag}moves"]]
+    with site[1].client() as client:
+        for command in commands:
+            assert client.execute_command("ACL DRYRUN", "rater-serve", *command) == b"OK"
 
 
 def test_nobody_comes_in_without_a_name_or_with_a_wrong_secret(site: tuple[Seen, GuardedRedis]) -> None:
