@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -94,3 +96,18 @@ def test_another_choice_is_an_error() -> None:
     done = run("import rater", RATER_KERNEL="fast")
     assert done.returncode != 0
     assert "RATER_KERNEL is 'fast'" in done.stderr
+
+
+@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.stem)
+def test_declarations_name_every_field(twin: Path) -> None:
+    """A field that is missing there would not compile; who edits only the source is told here."""
+    declared = {
+        match[1]: set(re.findall(r"\w+", " ".join(re.findall(r"cdef (?:readonly|public) object (.+)", match[2]))))
+        for match in re.finditer(
+            r"^cdef class (\w+):\n((?:    .*\n|\n)*)", twin.with_suffix(".pxd").read_text(), re.M
+        )
+    }
+    for node in ast.parse(twin.read_text()).body:
+        if isinstance(node, ast.ClassDef) and node.name in declared and node.decorator_list:
+            fields = {part.target.id for part in node.body if isinstance(part, ast.AnnAssign)}  # type: ignore[union-attr]
+            assert declared[node.name] == fields, f"{node.name} in {twin.with_suffix('.pxd').name}"
