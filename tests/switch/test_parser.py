@@ -253,6 +253,7 @@ def test_both_do_the_same_with_a_capture_that_was_spoilt(dice: random.Random, fa
 
 
 def test_the_kernel_is_chosen_and_never_silently(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("RATER_KERNEL", raising=False)
     assert isinstance(frame_parser(), amiframe.FrameParser)
     monkeypatch.setenv("RATER_KERNEL", "reference")
     assert isinstance(frame_parser(), ami_parse.FrameParser)
