@@ -233,12 +233,12 @@ def _take(done: Charge, payer: Account, member: Account, paid: PaidPiece, taken:
     else:
         grant = payer.grant(piece.grant, paid.cycle_ms)
         if grant is not None:
-            lines += use(grant, piece.amount, taken)
+            lines += use(payer, grant, piece.amount, taken)
     if paid.quota_ms >= 0:
         resource = Resource.MONEY if paid.cadence is None else Resource.SECONDS
         quota = member.grant(quota_id(payer.id, resource), paid.quota_ms)
         if quota is not None:
-            done.lines += use(quota, piece.amount, taken)
+            done.lines += use(member, quota, piece.amount, taken)
 
 
 def _charge_balance(account: Account, amount_micro: int) -> list[Line]:

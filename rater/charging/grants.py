@@ -6,7 +6,7 @@ is reserved by live legs. An allowance is a row of grants, one for each cycle, o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from rater.charging.terms import AllowanceTerm, GrantSpec, Resource, Rollover
@@ -35,6 +35,22 @@ class Kind(IntEnum):
     """Counts what a member took from its group: nothing is paid from it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """How a cycle that live legs still held of was rolled over: `left_s` went on, within the bounds, from `from_ms`
+    until `until_ms`. What the legs give back later goes on too."""
+
+    max_s: int
+    min_s: int
+    left_s: int
+    from_ms: int
+    until_ms: int
+
+    @property
+    def seconds(self) -> int:
+        return min(self.max_s, max(self.left_s, self.min_s))
+
+
 @dataclass(slots=True)
 class Grant:
     """Closed when its validity is over: what is left then is void, what live legs hold of it stays theirs. Once
@@ -51,6 +67,7 @@ class Grant:
     kind: Kind = Kind.ALLOWANCE
     spec: GrantSpec | None = None
     rolls: bool = False
+    rolled: Rolled | None = None
 
     @property
     def remaining(self) -> int:
@@ -156,6 +173,10 @@ def _roll(account: Account, term: AllowanceTerm, rollover: Rollover, newest_ms: 
         if held is not None and not held.closed:
             left_s = held.remaining
             lines += close(held)
+            if held.reserved and past.rolled_until_ms > now_ms:
+                held.rolled = Rolled(
+                    rollover.max_s, rollover.min_s, left_s, past.ended_at_ms, past.rolled_until_ms
+                )  # fmt: skip
         elif held is None and past.valid_from_ms > newest_ms >= 0:
             left_s = past.seconds
         else:
@@ -205,8 +226,9 @@ def close(grant: Grant) -> list[Line]:
     return [Line("expire", grant.id, grant.valid_from_ms, before, before - left)]
 
 
-def use(grant: Grant, reserved: int, taken: int) -> list[Line]:
-    """Take `taken` of the `reserved` amount and give the rest back; to a closed grant it is void."""
+def use(account: Account, grant: Grant, reserved: int, taken: int) -> list[Line]:
+    """Take `taken` of the `reserved` amount and give the rest back; to a closed grant it is void, but for what
+    rolls over of it."""
     lines = []
     before = grant.held
     grant.reserved -= reserved
@@ -217,7 +239,27 @@ def use(grant: Grant, reserved: int, taken: int) -> list[Line]:
         left = grant.remaining
         lines.append(Line("expire", grant.id, grant.valid_from_ms, grant.held, grant.held - left))
         grant.granted -= left
+        if grant.rolled is not None:
+            lines += _roll_back(account, grant, grant.rolled, left)
     return lines
+
+
+def _roll_back(account: Account, grant: Grant, before: Rolled, back_s: int) -> list[Line]:
+    """What comes back of a cycle that was rolled over goes on like what was left of it, within the same bounds."""
+    after = grant.rolled = replace(before, left_s=before.left_s + back_s)
+    more_s = after.seconds - before.seconds
+    name = GrantId(grant.id + ROLLED)
+    if not more_s:
+        return []
+    if not before.seconds:
+        opened = Grant(name, before.from_ms, before.until_ms, more_s, kind=Kind.ROLLED)
+        return _open(account, opened, "rollover")
+    rolled = account.grant(name, before.from_ms)
+    if rolled is None or rolled.closed:
+        return []
+    held_s = rolled.held
+    rolled.granted += more_s
+    return [Line("rollover", name, rolled.valid_from_ms, held_s, held_s + more_s)]
 
 
 def drop_spent(account: Account, now_ms: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 
 from rater.charging.books import Account, LedgerEntry, Line, op_number
-from rater.charging.grants import MAX_GRANTS, Grant, Kind, quota_id
+from rater.charging.grants import MAX_GRANTS, Grant, Kind, Rolled, quota_id
 from rater.charging.keys import Keys as Keys
 from rater.charging.model import (
     OPERATION_KEPT_S,
@@ -422,6 +422,8 @@ def _to_grant(values: list[Any]) -> Grant:
         GrantId(name.decode()), valid_from_ms, valid_until_ms, granted, used, reserved, closed == 1, Kind(kind),
         rolls=packed == b"r",
     )  # fmt: skip
+    if grant.kind is Kind.ALLOWANCE and packed not in (b"", b"r"):
+        grant.rolled = Rolled(*parse_sequence(packed))
     if grant.kind in (Kind.SECONDS, Kind.MONEY):
         grant.spec = _to_spec(grant, packed)
     return grant

@@ -118,14 +118,38 @@ def test_an_ended_cycle_waits_for_its_rollover_though_others_call(desk: Desk) ->
     assert [g[1] for g in desk.grants() if g[0] == "minutes~"] == [30]
 
 
-def test_what_a_call_gives_back_after_the_renewal_is_void(desk: Desk) -> None:
+def test_what_a_call_gives_back_after_the_renewal_rolls_over_too(desk: Desk) -> None:
     day(desk, 0, monthly(1000, 0, most=5000))
     desk.reserve("a")
+    desk.reserve("other")
     day(desk, 1, monthly(1000, 1, most=5000))
     desk.reserve("b")
-    assert [g[1] for g in desk.grants() if g[0] == "minutes~"] == [970], "what it holds counts as used"
+    assert [g[1] for g in desk.grants() if g[0] == "minutes~"] == [940], "what they hold counts as used so far"
     desk.settle("a", 10)
-    assert desk.causes()[-1] == ("expire", "minutes", 20, 0)
+    assert desk.causes()[-2:] == [("expire", "minutes", 50, 30), ("rollover", "minutes~", 940, 960)]
+    desk.settle("other", None)
+    assert [g[1] for g in desk.grants() if g[0] == "minutes~"] == [990], "all but what was talked"
+
+
+@pytest.mark.parametrize(
+    ("talked_s", "most_s", "least_s", "rolled_s", "after_s"),
+    [(10, 500, 0, [], [30]), (10, 12, 0, [], [12]), (10, 500, 15, [15], [30]), (10, 500, 35, [35], [35]),
+     (40, 500, 0, [], [])],
+)  # fmt: skip
+def test_what_comes_back_keeps_to_the_bounds_of_the_rollover(
+    desk: Desk, talked_s: int, most_s: int, least_s: int, rolled_s: list[int], after_s: list[int]
+) -> None:
+    def rolled() -> list[int]:
+        return [g.granted_s for g in desk.account().grants if g.source == "rollover"]
+
+    day(desk, 0, monthly(40, 0, most=most_s, least=least_s))
+    desk.reserve("a")
+    assert desk.extend_to_the_end("a").granted_s == 40
+    day(desk, 1, monthly(40, 1, most=most_s, least=least_s))
+    desk.reserve("b")
+    assert rolled() == rolled_s
+    desk.settle("a", talked_s)
+    assert rolled() == after_s
 
 
 def test_a_slice_into_the_next_cycle_does_not_lose_the_rollover(desk: Desk) -> None:

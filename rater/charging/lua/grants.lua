@@ -91,7 +91,26 @@ local function close(a, i, to)
   if left > 0 then note(to, 'expire', a[i], a[i + 1], before, before - left) end
 end
 
--- Takes `taken` of the `paid` amount that is reserved and gives the rest back; to a closed grant it is void.
+-- What comes back of a cycle that was rolled over goes on like what was left of it, within the same bounds.
+local function roll_back(a, i, to, back)
+  local most, least, left, from, till = unpack_all(a[i + 8])
+  local before, after, id = left, left + back, a[i] .. '~'
+  a[i + 8] = pack(most, least, after, from, till)
+  if before < least then before = least end
+  if before > most then before = most end
+  if after < least then after = least end
+  if after > most then after = most end
+  if after == before then return end
+  if before == 0 then return open(a, to, 'rollover', id, from, till, after, 3, '') end
+  local k = grant_at(a, id, from)
+  if not k or a[k + 6] == 1 then return end
+  local held = a[k + 3] - a[k + 4]
+  a[k + 3] = a[k + 3] + after - before
+  note(to, 'rollover', id, from, held, held + after - before)
+end
+
+-- Takes `taken` of the `paid` amount that is reserved and gives the rest back; to a closed grant it is void, but for what
+-- rolls over of it.
 local function use(a, i, to, paid, taken)
   local balance = a[i + 3] - a[i + 4]
   a[i + 5] = a[i + 5] - paid
@@ -101,6 +120,7 @@ local function use(a, i, to, paid, taken)
   if a[i + 6] == 1 and left > 0 then
     note(to, 'expire', a[i], a[i + 1], balance - taken, balance - taken - left)
     a[i + 3] = a[i + 3] - left
+    if a[i + 7] == 0 and a[i + 8] ~= '' and a[i + 8] ~= 'r' then roll_back(a, i, to, left) end
   end
 end
 
@@ -131,6 +151,7 @@ local function roll(a, to, id, rollover, newest, now)
     if i and a[i + 6] == 0 then
       left = a[i + 3] - a[i + 4] - a[i + 5]
       close(a, i, to)
+      if a[i + 5] > 0 and r[c + 3] > now then a[i + 8] = pack(r[1], r[2], left, r[c + 2], r[c + 3]) end
     elseif not i and newest >= 0 and r[c] > newest then
       left = r[c + 1]
     end

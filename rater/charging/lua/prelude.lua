@@ -7,7 +7,8 @@
 --          8 opened (0, 1), 9 live legs that draw on it, 10 those of them that could get no more, and from 11 for
 --          each grant: id, valid_from_ms, valid_until_ms, granted, used, reserved (seconds, or micro-units),
 --          closed (0, 1), kind, spec
---          kind 0 a cycle of an allowance (spec: `r` when its rest rolls over), 1 seconds and 2 money given by hand
+--          kind 0 a cycle of an allowance (spec: `r` when its rest rolls over; when it has and legs still held of it, packed: most,
+--          least, what was left, start and end of what rolled over), 1 seconds and 2 money given by hand
 --          (spec, packed: priority, blocks (0, 1), free_s, first_s, next_s, classes, linked classes, source; classes
 --          as `,fixed,mobile,`, none for all), 3 what rolled over of an allowance (its id and `~`), 4 what a member
 --          took from its group (`share:`, the owner and for money `:money`)
