@@ -228,7 +228,7 @@ class Telephony:
         count = str(len(numbers))
         return self._start(
             f"line{line}", scenario,
-            {"TALK_MS": talk_ms, "EXTRA": "\n".join(["X-Lab: 1", *headers]), **(values or {})},
+            {"TALK_MS": talk_ms, "NAME": "", "EXTRA": "\n".join(["X-Lab: 1", *headers]), **(values or {})},
             ["-inf", str(data), "-m", count, "-l", count, "-r", str(rate), "-timeout", "240",
              f"127.0.0.1:{self._sip_port}"],
         )  # fmt: skip
