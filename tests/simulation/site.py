@@ -26,6 +26,7 @@ EDGES = (
 """Moments in UTC at which a cycle or a clock changes. In Paris: midnight at the end of a month, and at both ends of
 the day of 25 hours; the hour that comes twice; the one that is left out. In Cairo: the midnight that is left out,
 and the end of that day. In Santiago: midnight after the hour that came twice."""
+AT_EDGES_FROM = 1000
 ZONES = {"money": "Europe/Paris", "minutes": "Africa/Cairo", "mixed": "America/Santiago"}
 """Of the plans."""
 UNIT_MICRO = 10_000
@@ -114,11 +115,11 @@ def price_of(number: str, version: int) -> Price:
 
 
 def begin(seed: int) -> None:
-    """Choose when the world of a seed begins: in every second one shortly before something changes."""
+    """Choose when the world of a seed begins: from seed `AT_EDGES_FROM` on shortly before something changes."""
     global EPOCH_S
     random = Random(f"when {seed}")
     EPOCH_S = ORDINARY_S
-    if random.random() < 0.5:
+    if seed >= AT_EDGES_FROM:
         edge = dt.datetime.fromisoformat(random.choice(EDGES)).replace(tzinfo=dt.UTC)
         EPOCH_S = int(edge.timestamp()) - random.randrange(10, 100)
 
