@@ -345,7 +345,9 @@ def _operations(n: int) -> list[str]:
 
 
 def _used(client: redis.Redis) -> int:
-    return int(client.info("memory")["used_memory"])
+    """Without the connections' own buffers, which grow with what was sent last and shrink when the server likes."""
+    memory = client.info("memory")
+    return int(memory["used_memory"]) - int(memory["mem_clients_normal"])
 
 
 if __name__ == "__main__":
