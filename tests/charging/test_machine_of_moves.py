@@ -122,6 +122,7 @@ class MovingMachine(Machine):
         self.ledgers_agree(states)
         if any(self.has_left(account) for account in FLOORS):
             return  # what is on its way cannot be seen; the rest is looked at when it has arrived
+        self.may_lapse &= bool(self.live)
         legs = [leg for shard in SHARDS for leg in self.run(store.legs(shard))]
         ledgers = [self.driver.ledger(shard) for shard in SHARDS]
         self.auditor.look(
@@ -130,6 +131,7 @@ class MovingMachine(Machine):
             [entry for ledger in ledgers for entry in ledger] if self.is_redis else ledgers[0],
             [result for kind, _, result in self.driver.outbox(*SHARDS) if kind == "threshold"],
             sum(self.driver.leases(SCOPE, 0, shard) for shard in SHARDS),
+            may_lapse=self.may_lapse,
         )
         assert sorted(leg.leg for leg in legs) == sorted(self.live)
 

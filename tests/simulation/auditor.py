@@ -29,7 +29,7 @@ from typing import Any
 
 import msgpack
 
-from rater.charging.model import LegRequest, Post, PostKind, Reply, Request, Reserve, Settle, Status
+from rater.charging.model import Answer, Extend, LegRequest, Post, PostKind, Reply, Request, Reserve, Settle, Status
 from rater.ids import AccountId
 
 from . import site
@@ -86,6 +86,7 @@ class _Leg:
     scopes: tuple[str, ...]
     granted_s: int
     emitted: bool = False
+    answered: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ class Auditor:
     """By the callers of legs whose reservations were lost with the store's last writes: the seconds paid there."""
     _lost_at_s: dict[tuple[str, str], float] = field(default_factory=dict)
     """When the store came back without them."""
+    _unheard: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Since when the store refuses what is said of their legs: that they were answered comes after that."""
 
     def find(self, rule: str, text: str) -> None:
         self.findings.append(Finding(rule, text))
@@ -163,6 +166,8 @@ class Auditor:
         """The server took no writes; nothing may be done by halves."""
         if isinstance(request, LegRequest | Post):
             self._check_floor(request.account, f"at {now_s:.3f} s, refused {request.op}")
+        if isinstance(request, Answer | Extend) and request.leg in self._callers:
+            self._unheard.setdefault(self._callers[request.leg], now_s)
             self.refusals += 1
 
     def books(self) -> Books:
@@ -177,6 +182,10 @@ class Auditor:
             caller = self._callers[leg]
             self._lost_s[caller] += (self._live | self._over)[leg].granted_s
             self._lost_at_s[caller] = now_s
+        for leg in self._over.keys() & books.live.keys():
+            # Its end is lost, and if its answer is, too, nothing is left that says that it talked.
+            if not books.live[leg].answered:
+                self._lost_at_s[self._callers[leg]] = now_s
         self._epochs, self._live, self._over = books.epochs, books.live, books.over
         self._last, self._posted = books.last, books.posted
 
@@ -212,6 +221,9 @@ class Auditor:
                     self.find("lease", f"{where}: {held} live legs hold {lease.scope}, which has {lease.limit}")
         if leg in self._live:
             self._live[leg].granted_s = max(self._live[leg].granted_s, reply.granted_s)
+            self._live[leg].answered |= isinstance(request, Answer)
+            if not isinstance(request, Settle):
+                self._unheard.pop(self._callers.get(leg, ("", "")), None)
             if isinstance(request, Settle):
                 self._live[leg].emitted = request.emit
                 self._over[leg] = self._live.pop(leg)
@@ -267,7 +279,10 @@ class Auditor:
         if truth.number == site.EMERGENCY:
             return
         caller = (truth.switch, truth.caller)
-        excused = self.damaged or truth.lost or caller in self._handed_over or self._is_unwritten(truth)
+        excused = (
+            self.damaged or truth.lost or caller in self._handed_over or self._is_unwritten(truth)
+            or self._was_unheard(caller)
+        )  # fmt: skip
         if not has_event and not excused and self._was_served(truth):
             self.find("event", f"answered without an event: {truth}")
         paid_ms = 1000 * (self._granted.get(caller, 0) + self._lost_s[caller])
@@ -279,6 +294,11 @@ class Auditor:
         """Its reservation was lost, and it was over before it could be found by comparing."""
         lost_at_s = self._lost_at_s.get((truth.switch, truth.caller))
         return lost_at_s is not None and truth.ended_us / 1e6 - site.EPOCH_S < lost_at_s + FOUND_AGAIN_S
+
+    def _was_unheard(self, caller: tuple[str, str]) -> bool:
+        """It was answered while the store took no writes, and over when the daemon that alone knew so was gone."""
+        since_s = self._unheard.get(caller)
+        return since_s is not None and any(at_s >= since_s for at_s in self._unserved[caller[0]])
 
     def _was_served(self, truth: Truth) -> bool:
         from_s, to_s = truth.began_us / 1e6 - 2 * LOOK_S, truth.ended_us / 1e6 + 2 * LOOK_S

@@ -27,6 +27,9 @@ class Group:
 
     last: Id = (0, 0)
     pending: dict[Id, tuple[str, float]] = field(default_factory=dict)
+    returned: set[Id] = field(default_factory=set)
+    """Those of them of which an acknowledgement may have been lost with the last writes: whoever holds them may
+    think that it is done with them, until it reads them again."""
 
 
 @dataclass
@@ -64,6 +67,9 @@ class Streams:
 
     def become(self, copied: Any) -> None:
         self.streams = copied
+        for stream in self.streams.values():
+            for group in stream.groups.values():
+                group.returned |= group.pending.keys()
 
 
 class StreamClient:
@@ -117,7 +123,7 @@ class StreamClient:
             known.pending[i] = (name, self._streams.clock.monotonic())
             known.last = i
         most = self._streams.most_pending
-        mine = sum(whose == name for whose, _ in known.pending.values())
+        mine = sum(whose == name for i, (whose, _) in known.pending.items() if i not in known.returned)
         most[group] = max(most.get(group, 0), mine)
         return [[key.encode(), [(_name(i), stream.entries[i]) for i in fresh]]] if fresh else []
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 RUN = Path(__file__).parent / "run"
-SEEDS = {"memory": 40, "redis": 12}
+SEEDS = {"memory": 200, "redis": 25}
 """Those that show nothing; what others show is open, see docs/simulation.md."""
 TARGETS = ("broker", "webhook", "consumer")
 CHARGING = {
@@ -51,6 +51,12 @@ def test_worlds_show_no_fault(store: str) -> None:
     assert summary["legs"] > 50 * SEEDS[store], "a world in which nothing happens proves nothing"
     assert summary["faults"].keys() >= FAULTS[store], "every kind of trouble came about"
     assert summary["events"].keys() == {"blind transfer", "redirect", "attended transfer"}
+
+
+def test_worlds_at_the_edges_of_days_and_clocks_show_no_fault() -> None:
+    code, output, summary = play("--from", "1000", "--seeds", "20")
+    assert code == 0, output
+    assert (summary["seeds"], summary["failed"]) == (20, [])
 
 
 def test_a_seed_replays_exactly() -> None:

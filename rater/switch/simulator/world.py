@@ -77,8 +77,10 @@ class World:
             channel.alive = False
             self._on_gone(channel, True)
         self._timers.clear()
-        before_us = self.started_us
+        before_us, serial = self.started_us, self._unique_serial
         self._begin()
+        # A real switch is away for longer than a second, so that no id comes twice; here the number sees to it.
+        self._unique_serial = serial
         # Lives are told apart by their start, which is known to the second.
         self.started_us = max(self.started_us, before_us + SECOND_US)
 
