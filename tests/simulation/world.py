@@ -109,7 +109,9 @@ class World:
             daemon.engine.money_arrived(account)
 
     def _served(self, switch: str) -> bool:
-        return any(daemon.serves(switch) for daemon in self.daemons)
+        """Whether a daemon follows the switch, and what it tells arrives."""
+        silent = self.network.conditions[self.switches[switch].plan.port].black_hole
+        return not silent and any(daemon.serves(switch) for daemon in self.daemons)
 
     def _plans(self) -> list[SwitchPlan]:
         count = self.random.choice([1, 1, 2])
