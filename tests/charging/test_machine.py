@@ -125,11 +125,14 @@ class Machine(RuleBasedStateMachine):
 
     def ask(self, request: Request) -> Reply:
         """For the first time."""
-        self.auditor.day = (self.now_ms - NOON_MS + 1000) // DAY_MS
+        self.note_day()
         reply: Reply = self.driver.run(self.driver.store.ask(request))
         self.note(request, reply)
         self.done.append((request, reply))
         return reply
+
+    def note_day(self) -> None:
+        self.auditor.day = (self.now_ms - NOON_MS + 1000) // DAY_MS
 
     def note(self, request: Request, reply: Reply) -> None:
         if reply.status is not Status.OK or reply.repeated:

@@ -46,6 +46,7 @@ class MovingMachine(Machine):
         return self.driver.run
 
     def ask(self, request: Request) -> Reply:
+        self.note_day()
         reply: Reply = self.driver.run(self.driver.store.ask(request))
         self.note(request, reply)
         if reply.status is not Status.MOVED:
