@@ -28,6 +28,8 @@ from rater.switch.adapter import SwitchAdapter
 
 LEASE_MS = 3_000
 """How long a dead leader keeps its switches; a live one renews three times in that span."""
+LAPSED_S = 0.25
+"""How often it is asked for again once it may have run out: until then the switch is left alone."""
 HAND_OVER_S = 1.0
 AWAY = (StoreError, RedisError, OSError, TimeoutError)
 log = structlog.get_logger(__name__)
@@ -74,8 +76,9 @@ class SwitchLeader:
 
     @property
     def synced(self) -> bool:
-        """Whether the switch is led, connected, and every leg compared with it."""
-        return self.adapter is not None and self.adapter.synced
+        """Whether the switch is surely led, connected, and every leg compared with it."""
+        adapter = self.adapter
+        return adapter is not None and adapter.synced and time.monotonic() <= adapter.acts_until_s
 
     async def run(self) -> None:
         """Lead whenever it can be had, until cancelled."""
@@ -149,7 +152,8 @@ class SwitchLeader:
         """Ends when another has it. While the store cannot be reached, only from here perhaps, go on listening, so
         that each leg's end is known when it is back; but when the lease may have run out leave the switch alone."""
         while True:
-            await asyncio.sleep(LEASE_MS / 3000)
+            lapsed = time.monotonic() > adapter.acts_until_s
+            await asyncio.sleep(LAPSED_S if lapsed else LEASE_MS / 3000)
             asked_s = time.monotonic()
             try:
                 async with asyncio.timeout(LEASE_MS / 3000):

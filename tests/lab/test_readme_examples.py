@@ -18,11 +18,13 @@ NUMBER = "551133334444"
 
 def dialplan() -> str:
     """The page's blocks; those without a context of their own get one."""
-    gate, announcement, after, by_line, inbound = re.findall(
+    gate, announcement, after, by_line, inbound, outside_again = re.findall(
         r"^```ini\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL
     )
+    outside_again = outside_again.replace("[from-trunk]", "[from-trunk-outside-again]")
     return (
         f"[general]\nstatic=yes\n{gate}[announcement]\n{announcement}[after]\n{after}[by-line]\n{by_line}{inbound}"
+        f"{outside_again}"
     )
 
 
