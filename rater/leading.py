@@ -78,7 +78,7 @@ class SwitchLeader:
     def synced(self) -> bool:
         """Whether the switch is surely led, connected, and every leg compared with it."""
         adapter = self.adapter
-        return adapter is not None and adapter.synced and time.monotonic() <= adapter.acts_until_s
+        return adapter is not None and adapter.synced and adapter.may_act
 
     async def run(self) -> None:
         """Lead whenever it can be had, until cancelled."""
@@ -152,8 +152,7 @@ class SwitchLeader:
         """Ends when another has it. While the store cannot be reached, only from here perhaps, go on listening, so
         that each leg's end is known when it is back; but when the lease may have run out leave the switch alone."""
         while True:
-            lapsed = time.monotonic() > adapter.acts_until_s
-            await asyncio.sleep(LAPSED_S if lapsed else LEASE_MS / 3000)
+            await asyncio.sleep(LEASE_MS / 3000 if adapter.may_act else LAPSED_S)
             asked_s = time.monotonic()
             try:
                 async with asyncio.timeout(LEASE_MS / 3000):

@@ -72,11 +72,10 @@ class LiveLegs:
         if record.owner is not None:
             self._by_account[record.owner].add(record.session.leg)
 
-    def drop(self, record: LiveLeg) -> bool:
-        """Whether it was there."""
+    def drop(self, record: LiveLeg) -> None:
         session, switch = record.session, record.switch
         if self._legs.pop(session.leg, None) is None:
-            return False
+            return
         switch.slots.free(session.leg)
         for payer in {record.account, record.owner or record.account}:
             legs = self._by_account[payer]
@@ -92,7 +91,6 @@ class LiveLegs:
         if not self._by_call[call]:
             del self._by_call[call]
         self._report(switch, direction)
-        return True
 
     def _report(self, switch: LiveSwitch, direction: str) -> None:
         self._metrics.legs(switch.id, direction, switch.active[direction])

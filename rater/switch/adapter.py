@@ -96,6 +96,11 @@ class SwitchAdapter:
 
     # -- the engine's side ---------------------------------------------------------------------------------------
 
+    @property
+    def may_act(self) -> bool:
+        """Whether this process surely leads the switch now."""
+        return time.monotonic() <= self.acts_until_s
+
     def execute(self, command: SwitchCommand) -> None:
         """Collect what it means in actions; `flush` writes them. Nothing while another may lead: it would take our
         word, or cut what it extended."""
@@ -106,7 +111,7 @@ class SwitchAdapter:
                 if self.tracker is not None:
                     self.tracker.forget(command.leg)
                 return
-            case _ if time.monotonic() > self.acts_until_s:
+            case _ if not self.may_act:
                 return
             case AnswerGate():
                 self._gates[command.leg] = command
@@ -298,7 +303,7 @@ class SwitchAdapter:
                 self.flush()
 
     def _send_beat(self) -> None:
-        if self._settings.mode == "gate" and self._is_ready() and time.monotonic() <= self.acts_until_s:
+        if self._settings.mode == "gate" and self._is_ready() and self.may_act:
             self._outgoing.append(self._actions.beat(self.connection.switch_now_ms() // 1000))
 
     async def _look_again(self) -> None:
