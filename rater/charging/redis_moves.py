@@ -20,9 +20,12 @@ from rater.charging.wire import to_account, to_leg
 from rater.charging.wire_moves import Parcel, leg_payers, of_homes, to_away, to_homes
 from rater.errors import StoreUnavailable
 from rater.ids import AccountId, LegId, Shard, SwitchId
+from rater.money import format_amount
 
 PARCEL_KEPT_MS = 7 * 86_400_000
 """How long what was moved is kept in the old shard, though it has arrived."""
+MOVED = "move:"
+"""Before the name of an account that has moved, in the hash of all accounts' shards; see lua/place.lua."""
 
 
 class RedisMoves(RedisReads):
@@ -57,6 +60,38 @@ class RedisMoves(RedisReads):
         data = await self.redis.get(keys.moving(move.account))
         stored = Parcel.unpack(data).account if data else b""
         return to_account(move.account, stored) if stored else None
+
+    async def lost(self) -> list[Move]:
+        """Moves that ended, and of which no shard knows any more: the new shard's master died before its replica
+        had what arrived. Found for as long as the old shard keeps what was moved."""
+        found = []
+        async for name, _ in self.redis.hscan_iter(places_key(self.prefix), match=f"{MOVED}*", count=PAGE):
+            account = AccountId(name.decode().removeprefix(MOVED))
+            for shard in map(Shard, range(self.shards)):
+                move = await self._left_with(shard, account)
+                if move is not None and not await self._has_arrived(move):
+                    found.append(move)
+        return found
+
+    async def _left_with(self, shard: Shard, account: AccountId) -> Move | None:
+        """The move that ended with what is kept here of the account."""
+        keys = self.keys(shard)
+        data = await self.redis.get(keys.moving(account))
+        if not data:
+            return None
+        mark = to_away(await self.redis.get(keys.account(account)) or b"")
+        if mark is None or mark.state is not AwayState.ELSEWHERE:
+            return None
+        ours = to_homes(Parcel.unpack(data).homes).number == mark.number
+        return Move(account, shard, mark.to, mark.number) if ours else None
+
+    async def _has_arrived(self, move: Move) -> bool:
+        """In its shard, or later in another one."""
+        for shard in map(Shard, range(self.shards)):
+            homes = await self.redis.get(self.keys(shard).homes(move.account))
+            if homes and shard != move.shard and to_homes(homes).number >= move.number:
+                return True
+        return False
 
     async def legs_of(self, switch: SwitchId) -> Sequence[LegState]:
         """All live legs of a switch, in whatever shards, each once. Finishes the moves under way."""
@@ -103,13 +138,22 @@ class RedisMoves(RedisReads):
         return None
 
     async def bring_in(self, move: Move) -> None:
-        old, new = self.keys(move.shard), self.keys(move.to)
+        old = self.keys(move.shard)
         mark = to_away(await self.redis.get(old.account(move.account)) or b"")
         if mark is None or mark.state is not AwayState.LEFT or mark.number != move.number:
             return
         parcel = Parcel.unpack(await self.redis.get(old.moving(move.account)))
         if to_homes(parcel.homes).number != move.number:
             return  # it has ended, and the account has come back and left again
+        await self._bring(move, parcel)
+
+    async def restore(self, move: Move) -> None:
+        """Bring in again what `lost` found, as it was when it left. Raises StoreUnavailable when an account of that
+        name was made there meanwhile."""
+        await self._bring(move, Parcel.unpack(await self.redis.get(self.keys(move.shard).moving(move.account))))
+
+    async def _bring(self, move: Move, parcel: Parcel) -> None:
+        new = self.keys(move.to)
         done = await self._steps["in"](
             keys=[
                 new.account(move.account), new.homes(move.account), new.accounts, new.ledger, new.arrivals,
@@ -124,7 +168,7 @@ class RedisMoves(RedisReads):
         if int(done) < 0:
             raise StoreUnavailable(
                 f"{move.account} left shard {move.shard} and cannot arrive in shard {move.to}: another account of "
-                "that name was made there meanwhile",
+                f"that name was made there meanwhile; what it left with: {_in_words(parcel)}",
                 hint="Nothing is lost; what it had is kept in the old shard. See docs/redis.md.",
             )
 
@@ -210,6 +254,13 @@ def _lines(state: AccountState) -> list[Any]:
         if entry.held:
             lines += (entry.grant, entry.cycle_ms, entry.held)
     return lines
+
+
+def _in_words(parcel: Parcel) -> str:
+    """The balances that it carries."""
+    held = list(zip(*(iter(parcel.lines),) * 3, strict=True))
+    texts = [f"{left} of {grant.decode()}" for grant, _, left in held if grant]
+    return ", ".join([format_amount(sum(left for grant, _, left in held if not grant)), *texts])
 
 
 def _entry(move: Move, parcel: Parcel, now_ms: int, *, out: bool) -> bytes:

@@ -1,4 +1,4 @@
-"""`rater account move`: an account to another shard, with its live calls."""
+"""`rater account move|restore`: an account to another shard, and back from what a fail-over lost of that."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rater.catalog.snapshot import Snapshot
-from rater.charging.moves import move_account, stands_in
+from rater.charging.moves import Move, move_account, stands_in
 from rater.commands.account import AccountArgument, known_account
 from rater.commands.common import ConfigOption, JsonOption, console, open_store, print_json, settings_of
 from rater.errors import InputError, RaterError
@@ -17,8 +17,9 @@ from rater.ids import AccountId, Shard
 
 
 def register(group: typer.Typer) -> None:
-    """Adds this module's command to the group."""
+    """Adds this module's commands to the group."""
     group.command("move")(move)
+    group.command("restore")(restore)
 
 
 def move(
@@ -70,3 +71,27 @@ def _check_group(catalog: Snapshot, account: AccountId, to: Shard) -> None:
             f"{account} owns the group of {', '.join(members[:5])}{' …' if len(members) > 5 else ''}",
             hint="Members live in their owner's shard. Take them out of the group first, in accounts.toml.",
         )
+
+
+def restore(account: AccountArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Bring back an account that a fail-over lost right after its move, as it was when it moved.
+
+    rater audit names such accounts. For a week the shard that it left keeps what it left with.
+    """
+    found = asyncio.run(_restore(AccountId(account), config))
+    if as_json:
+        print_json({"account": account, "from": found.shard, "shard": found.to, "restored": True})
+    else:
+        console.print(f"{account}: restored in shard {found.to}, as it left shard {found.shard}", highlight=False)
+
+
+async def _restore(account: AccountId, config: Path | None) -> Move:
+    async with open_store(settings_of(config)) as store:
+        found = next((move for move in await store.lost() if move.account == account), None)
+        if found is None:
+            raise InputError(
+                f"no move of {account} was lost",
+                hint="Accounts that can be brought back are named by rater audit, for a week after their move.",
+            )
+        await store.restore(found)
+        return found

@@ -83,6 +83,10 @@ async def _audit(config: Path | None, *, hidden: bool) -> tuple[int, int, list[s
             count += states
             faults += found
             moving += len(await store.moves(shard))
+        faults += [
+            f"{move.account}: lost by shard {move.to} after it arrived there; bring it back: rater account restore"
+            for move in await store.lost()
+        ]
     return count, moving, faults
 
 

@@ -238,6 +238,26 @@ def test_the_audit_holds_while_an_account_is_on_its_way(run: Run, config: Path) 
     assert run("audit") == {"accounts": 4, "moving": 0, "balanced": True, "faults": []}
 
 
+def test_an_account_that_a_fail_over_lost_is_named_and_brought_back(run: Run, config: Path) -> None:
+    here = shard_of(config, "ann")
+    run("account", "move", "ann", "--to", str(1 - here))
+    assert "no move of ann was lost" in run("account", "restore", "ann", fails=2)
+    store = _store(config)
+
+    async def lose_its_shard() -> None:
+        async for name in store.redis.scan_iter(match=store.keys(Shard(1 - here)).tag + "*"):
+            await store.redis.delete(name)
+        await store.redis.aclose()
+
+    asyncio.run(lose_its_shard())
+    assert f"ann: lost by shard {1 - here} after it arrived there" in run("audit", fails=1)
+    assert run("account", "restore", "ann") == {
+        "account": "ann", "from": here, "shard": 1 - here, "restored": True,
+    }  # fmt: skip
+    assert run("account", "show", "ann")["balance"] == "12.50"
+    assert run("audit")["balanced"]
+
+
 def test_what_may_not_move_is_explained(run: Run, config: Path, tmp_path: Path) -> None:
     assert "there is no shard 2" in run("account", "move", "ann", "--to", "2", fails=2)
     assert "no account 'nobody'" in run("account", "move", "nobody", "--to", "1", fails=2)
