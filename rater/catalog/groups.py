@@ -87,5 +87,5 @@ class Sharing:
 def _lent(terms: Terms, *, money: bool) -> Terms:
     return Terms(
         terms.floor_micro, terms.use_money and money, terms.allowances, terms.thresholds, terms.currency,
-        spend=terms.spend, seconds_order=terms.seconds_order, money_order=terms.money_order,
+        spend=terms.spend, seconds_order=terms.seconds_order, money_order=terms.money_order, bands=terms.bands,
     )  # fmt: skip

@@ -40,7 +40,8 @@ class RolloverRule:
 class Allowance:
     """Seconds of some classes, or of all when `classes` is empty, new with each cycle. `also`: classes that draw on
     it after their own allowances are used up, as long distance may on local. Lower `priority` is used first.
-    `prorate`: an account that begins within a cycle gets its part of it."""
+    `prorate`: an account that begins within a cycle gets its part of it. `hours`: bands of the plan, outside which
+    nothing of it is used; none: always."""
 
     id: str
     grant: GrantId
@@ -52,6 +53,7 @@ class Allowance:
     priority: int = 0
     rollover: RolloverRule | None = None
     prorate: bool = False
+    hours: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

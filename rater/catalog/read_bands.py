@@ -10,6 +10,7 @@ from rater.catalog.cycles import WEEKDAYS
 from rater.catalog.table import Table, describe
 from rater.errors import InputError
 from rater.rating.bands import DAY_S, EVERY_DAY, Band, Calendar, OnHolidays, Window
+from rater.rating.timeline import ANY_BAND, reachable
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _HOUR = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00")
@@ -46,6 +47,15 @@ def read_bands(table: Table, calendars: Mapping[str, Calendar]) -> tuple[Band, .
         bands.append(Band(name, tuple(read_window(window, calendars) for window in windows)))
         entry.finish()
     return tuple(bands)
+
+
+def ever_in_force(bands: tuple[Band, ...]) -> frozenset[str]:
+    """Names of the bands to which those before them leave some hours; all, when they use too many calendars, which
+    is found elsewhere."""
+    try:
+        return frozenset(bands[index].name for index in reachable(bands) if index != ANY_BAND)
+    except InputError:
+        return frozenset(band.name for band in bands)
 
 
 def read_window(table: Table, calendars: Mapping[str, Calendar]) -> Window:

@@ -15,13 +15,13 @@ from rater.catalog.classes import NEVER_IN_A_DECK, STANDARD
 from rater.catalog.cycles import WEEKDAYS, Cycle, CycleKind
 from rater.catalog.model import Enforce
 from rater.catalog.plan import Allowance, Margin, Plan, RolloverRule, Thresholds, WhenExhausted
-from rater.catalog.read_bands import read_bands, read_calendar
+from rater.catalog.read_bands import ever_in_force, read_bands, read_calendar
 from rater.catalog.read_dial_plans import read_dial_plan
 from rater.catalog.table import ID, ID_EXPECTED, Table, describe
 from rater.charging.terms import MAX_PRIORITY, Consumption
 from rater.ids import GrantId, PlanId
 from rater.money import MAX_CALL_S, Cadence, Rounding
-from rater.rating.bands import Calendar
+from rater.rating.bands import Band, Calendar
 from rater.rating.moments import EXPECTED, parse_moment
 from rater.rating.normalise_presets import (
     PRESETS,
@@ -96,6 +96,12 @@ def _details(table: Table, context: _Context, base: Plan) -> Plan:
     dial_plan = table.reference("dial_plan", context.dial_plans, "dial plan or preset", base.dial_plan.name)
     among = set(context.classes) - NEVER_IN_A_DECK
     seconds_order, money_order = _consumption(table.table("consumption"), base)
+    bands = read_bands(table, context.calendars) if "band" in table else base.bands
+    allowances = base.allowances
+    if "allowance" in table:
+        allowances = _allowances(base.id, table, context.classes, bands)
+    elif "band" in table:
+        _keep_hours(table, bands, allowances)
     return replace(
         base,
         seconds_order=seconds_order,
@@ -110,8 +116,8 @@ def _details(table: Table, context: _Context, base: Plan) -> Plan:
         rounding=table.choice("rounding", Rounding, base.rounding),
         locale=_locale(table, base.locale),
         max_call_s=table.integer("max_call_s", base.max_call_s, low=1, high=MAX_CALL_S),
-        bands=read_bands(table, context.calendars) if "band" in table else base.bands,
-        allowances=_allowances(base.id, table, context.classes) if "allowance" in table else base.allowances,
+        bands=bands,
+        allowances=allowances,
         when_exhausted=table.choice("when_exhausted", WhenExhausted, base.when_exhausted),
         thresholds=_thresholds(table.table("thresholds")) if "thresholds" in table else base.thresholds,
         blocked_classes=tuple(sorted(table.texts("blocked_classes", base.blocked_classes, among=among))),
@@ -161,7 +167,9 @@ def _locale(table: Table, default: str) -> str:
     return name
 
 
-def _allowances(plan: PlanId, table: Table, classes: tuple[str, ...]) -> tuple[Allowance, ...]:
+def _allowances(
+    plan: PlanId, table: Table, classes: tuple[str, ...], bands: tuple[Band, ...]
+) -> tuple[Allowance, ...]:
     found: list[Allowance] = []
     for entry in table.tables("allowance"):
         name = entry.text("id", pattern=ID, expected=ID_EXPECTED)
@@ -181,10 +189,38 @@ def _allowances(plan: PlanId, table: Table, classes: tuple[str, ...]) -> tuple[A
         priority = entry.integer("priority", 0, low=-MAX_PRIORITY, high=MAX_PRIORITY)
         rollover = _rollover(entry.table("rollover")) if "rollover" in entry else None
         cycle, prorate = read_cycle(entry), entry.flag("prorate", False)
+        hours = _hours(entry, bands) if "hours" in entry else ()
         grant = GrantId(f"{plan}/{name}")
-        found.append(Allowance(name, grant, own, seconds, also, cadence, cycle, priority, rollover, prorate))
+        found.append(Allowance(name, grant, own, seconds, also, cadence, cycle, priority, rollover, prorate, hours))
         entry.finish()
     return tuple(found)
+
+
+def _hours(entry: Table, bands: tuple[Band, ...]) -> tuple[str, ...]:
+    """Bands of the plan; each must be in force at some time."""
+    if not bands:
+        entry.fault("hours", "the plan has no bands", "hours that the plan has as [[plan.NAME.band]]")
+        return entry.texts("hours")
+    names = entry.texts("hours", None, among=[band.name for band in bands])
+    ever = ever_in_force(bands)
+    for name in names:
+        if name not in ever:
+            place = entry.data["hours"].index(name)
+            message = f"the band {name!r} is never in force: those before it hold all its hours"
+            entry.fault_at(("hours", place), message, "a band to which those before it leave some hours")
+    return names
+
+
+def _keep_hours(table: Table, bands: tuple[Band, ...], allowances: tuple[Allowance, ...]) -> None:
+    """A version with bands of its own, and the allowances of the version before."""
+    ever = ever_in_force(bands)
+    for allowance in allowances:
+        for name in allowance.hours:
+            if name not in ever:
+                table.fault(
+                    "band", f"the allowance {allowance.id!r} has the hours {name!r}, which no band here has",
+                    "a band of that name, or other allowances",
+                )  # fmt: skip
 
 
 def _seconds(table: Table) -> int:

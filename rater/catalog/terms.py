@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from rater.catalog.cycles import Cycle, CycleKind
+from rater.catalog.hours import PlanHours
 from rater.catalog.model import Account, Enforce, Modality, SpendCaps
 from rater.catalog.plan import Allowance, Plan, Thresholds, WhenExhausted
 from rater.charging.terms import (
@@ -30,14 +31,15 @@ _TERMS_KEPT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class _Cycle:
-    """The allowances of one class while none of them is renewed. `since_ms`: an account that began later has
-    others: part of a cycle, or fewer cycles before."""
+    """The allowances of one class while none of them is renewed and the same band is in force. `since_ms`: an
+    account that began later has others: part of a cycle, or fewer cycles before."""
 
     from_ms: int
     until_ms: int
     since_ms: int
     allowances: tuple[AllowanceTerm, ...]
     thresholds: tuple[Threshold, ...]
+    bands: tuple[tuple[int, str], ...]
     terms: dict[tuple[int, bool, tuple[SpendCap, ...]], Terms] = field(default_factory=dict, compare=False)
     """By floor, whether money pays, and caps: most accounts have the same, and are given the same object."""
 
@@ -48,6 +50,7 @@ class PlanTerms:
     def __init__(self, plan: Plan, zone: ZoneInfo) -> None:
         self._plan = plan
         self._zone = zone
+        self._hours = PlanHours(plan.bands, zone)
         self._cycles: dict[tuple[str, int], _Cycle] = {}
         self._hour_ms = self._day_ms = self._spend_ms = (0, 0)
 
@@ -63,7 +66,7 @@ class PlanTerms:
                 cycle.terms.clear()
             terms = cycle.terms[key] = Terms(
                 floor_micro, use_money, cycle.allowances, cycle.thresholds, self._plan.currency, key[2],
-                seconds_order=self._plan.seconds_order, money_order=self._plan.money_order,
+                seconds_order=self._plan.seconds_order, money_order=self._plan.money_order, bands=cycle.bands,
             )  # fmt: skip
         return terms
 
@@ -97,7 +100,8 @@ class PlanTerms:
 
     def _cycle(self, destination_class: str, since_ms: int, at_ms: int) -> _Cycle:
         found, oldest_ms = [], 0
-        bounds_ms: list[tuple[int, int]] = []
+        hours_from_ms, hours_until_ms, bands = self._hours.around(at_ms)
+        bounds_ms = [(hours_from_ms, hours_until_ms)]
         for allowance, tier in self._plan.allowances_for(destination_class):
             from_ms, until_ms = allowance.cycle.bounds(at_ms, self._zone)
             bounds_ms.append((max(from_ms, since_ms if since_ms <= at_ms else from_ms), until_ms))
@@ -117,11 +121,12 @@ class PlanTerms:
             bounds_ms.append(self._plan.thresholds.cycle.bounds(at_ms, self._zone))
             once_from_ms = bounds_ms[-1][0]
         return _Cycle(
-            max((from_ms for from_ms, _ in bounds_ms), default=0),
-            min((until_ms for _, until_ms in bounds_ms), default=2**62),
+            max(from_ms for from_ms, _ in bounds_ms),
+            min(until_ms for _, until_ms in bounds_ms),
             oldest_ms,
             tuple(found),
             _of_money(self._plan.thresholds, once_from_ms) + percents,
+            bands,
         )
 
     def _edges(self, allowance: Allowance, from_ms: int, until_ms: int) -> list[int]:
@@ -171,7 +176,7 @@ def _term(allowance: Allowance, tier: Tier, edges_ms: list[int], since_ms: int) 
     seconds = _part(allowance, from_ms, until_ms, since_ms)
     return AllowanceTerm(
         allowance.grant, seconds, allowance.cadence, max(from_ms, since_ms), until_ms, tier, allowance.priority,
-        next_until_ms, rollover,
+        next_until_ms, rollover, allowance.hours,
     )  # fmt: skip
 
 

@@ -25,7 +25,8 @@ class PendingTransfer:
 @dataclass(frozen=True, slots=True)
 class GrantState:
     """Seconds: one cycle of an allowance, what rolled over from one, or a grant made by hand. `closed`: over, kept
-    for what live legs hold of it and for the record."""
+    for what live legs hold of it and for the record. `hours`: of a grant made by hand; those of allowances stand in
+    the plan."""
 
     grant: GrantId
     granted_s: int
@@ -35,6 +36,7 @@ class GrantState:
     valid_until_ms: int
     source: str = "allowance"
     closed: bool = False
+    hours: tuple[str, ...] = ()
 
     @property
     def remaining_s(self) -> int:
@@ -53,6 +55,7 @@ class MoneyGrantState:
     valid_until_ms: int
     source: str = ""
     closed: bool = False
+    hours: tuple[str, ...] = ()
 
     @property
     def remaining_micro(self) -> int:

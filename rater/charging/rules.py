@@ -83,6 +83,8 @@ def _validate_grant(grant: GrantSpec) -> None:
         raise InputError(
             "a grant for all classes names linked ones", hint="Name its own classes, or no linked ones."
         )
-    texts = (grant.source, *grant.classes, *grant.also)
+    texts = (grant.source, *grant.classes, *grant.also, *grant.hours)
     if any("," in text or not 0 < len(text) <= 64 for text in texts) or len(texts) > 32:
-        raise InputError("a source or class of the grant is unusable", hint="1 to 64 characters each, no comma.")
+        raise InputError(
+            "a source, class or band of the grant is unusable", hint="1 to 64 characters each, no comma."
+        )

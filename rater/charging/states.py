@@ -77,13 +77,15 @@ def _source(grant: Grant) -> str:
 
 def _seconds(g: Grant) -> GrantState:
     return GrantState(
-        g.id, g.granted, g.used, g.reserved, g.valid_from_ms, g.valid_until_ms, _source(g), g.closed
+        g.id, g.granted, g.used, g.reserved, g.valid_from_ms, g.valid_until_ms, _source(g), g.closed,
+        g.spec.hours if g.spec is not None else (),
     )  # fmt: skip
 
 
 def _money(g: Grant) -> MoneyGrantState:
     return MoneyGrantState(
-        g.id, g.granted, g.used, g.reserved, g.valid_from_ms, g.valid_until_ms, _source(g), g.closed
+        g.id, g.granted, g.used, g.reserved, g.valid_from_ms, g.valid_until_ms, _source(g), g.closed,
+        g.spec.hours if g.spec is not None else (),
     )  # fmt: skip
 
 

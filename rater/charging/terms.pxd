@@ -14,16 +14,16 @@ cdef class Rollover:
     cdef readonly object max_s, min_s, past
 
 cdef class AllowanceTerm:
-    cdef readonly object grant, seconds, cadence, valid_from_ms, valid_until_ms, tier, priority, next_until_ms, rollover
+    cdef readonly object grant, seconds, cadence, valid_from_ms, valid_until_ms, tier, priority, next_until_ms, rollover, hours
 
 cdef class GrantSpec:
-    cdef readonly object id, resource, amount, valid_from_ms, valid_until_ms, priority, source, classes, also, cadence, blocks
+    cdef readonly object id, resource, amount, valid_from_ms, valid_until_ms, priority, source, classes, also, cadence, blocks, hours
 
 cdef class Threshold:
     cdef readonly object id, kind, value, grant, once_from_ms
 
 cdef class Terms:
-    cdef readonly object floor_micro, use_money, allowances, thresholds, currency, spend, shadow, seconds_order, money_order, share
+    cdef readonly object floor_micro, use_money, allowances, thresholds, currency, spend, shadow, seconds_order, money_order, share, bands
 
 cdef class Quota:
     cdef readonly object amount, valid_from_ms, valid_until_ms, next_until_ms

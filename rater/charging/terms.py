@@ -112,6 +112,7 @@ class AllowanceTerm:
 
     The store opens or renews the grant when it first meets it in a new cycle: no sweep renews anything. A slice
     that reaches beyond the cycle opens the next one, [`valid_until_ms`, `next_until_ms`); 0: there is none.
+    `hours`: it is drawn on only while one of these bands is in force; none: always.
     """
 
     grant: GrantId
@@ -123,6 +124,7 @@ class AllowanceTerm:
     priority: int = 0
     next_until_ms: int = 0
     rollover: Rollover | None = None
+    hours: tuple[str, ...] = ()
 
 
 class Resource(StrEnum):
@@ -137,7 +139,8 @@ class GrantSpec:
     `amount`: seconds, or micro-units. `classes`: the destination classes that it serves, none for all; `also`:
     those that may draw on it after their own. `source`: where it came from, such as ``voucher``, ``gift``,
     ``top_up``. `blocks`: holds nothing (amount 0), and nothing that would be used after it is used at all.
-    `cadence`: of seconds.
+    `cadence`: of seconds. `hours`: bands of the account's plan, as in an `AllowanceTerm`; one that the plan does
+    not have (any more) is never in force.
     """
 
     id: GrantId
@@ -151,6 +154,7 @@ class GrantSpec:
     also: tuple[str, ...] = ()
     cadence: Cadence = field(default_factory=Cadence)
     blocks: bool = False
+    hours: tuple[str, ...] = ()
 
 
 class ThresholdKind(StrEnum):
@@ -196,7 +200,8 @@ class Terms:
 
     `floor_micro`: the balance may not fall under it (0 prepaid, −limit postpaid). `use_money`: False when an
     exhausted allowance blocks. `shadow`: the leg is reserved and charged whatever limits and balances say, and what
-    would have denied or ended it is told with the answer.
+    would have denied or ended it is told with the answer. `bands`: which of the plan's is in force from when on, as
+    (from_ms, name), "" where none is; they reach further than any leg, to both sides.
     """
 
     floor_micro: int = 0
@@ -210,6 +215,7 @@ class Terms:
     seconds_order: Consumption = Consumption.EARLIEST_EXPIRY
     money_order: Consumption = Consumption.EARLIEST_EXPIRY
     share: Share | None = None
+    bands: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 The reference for lua/chain.lua and lua/walk.lua. Seconds come first: grants of the leg's own class, of linked
 classes, of all classes, and those that a group shares. Then money: a group's, then the account's grants that end,
 then its balance. Within a tier the lower priority number comes first, then the plan's order (`Consumption`). A
-leg's second s is at `start_ms` + s; where a grant begins or ends within a slice, the sources are looked for anew
-from there on.
+leg's second s is at `start_ms` + s; where a grant or its hours begin or end within a slice, the sources are
+looked for anew from there on.
 """
 
 from __future__ import annotations
@@ -264,6 +264,17 @@ class Walk:
     def _note_edge(self, at_ms: int, *moments_ms: int) -> None:
         self.edge_ms = min(self.edge_ms, *(ms if ms > at_ms else FOREVER_MS for ms in moments_ms))
 
+    def _is_open(self, hours: tuple[str, ...], bands: tuple[tuple[int, str], ...], at_ms: int) -> bool:
+        """Whether one of a grant's hours is in force; the next moment at which that is otherwise is an edge."""
+        opened = not hours
+        for from_ms, band in bands if hours else ():
+            if from_ms <= at_ms:
+                opened = band in hours
+            elif (band in hours) != opened:
+                self._note_edge(at_ms, from_ms)
+                break
+        return opened
+
     def _sources(
         self, account: Account, terms: Terms, at_ms: int, sharers: int
     ) -> tuple[list[Source], list[Source]]:
@@ -280,13 +291,13 @@ class Walk:
             source = Source(account, grant, sharers)
             if grant.spec is None:
                 place, term = by_id.get(GrantId(grant.base), (0, None))
-                if term is not None:
+                if term is not None and self._is_open(term.hours, terms.bands, at_ms):
                     source.place = 2 * place - (grant.kind is Kind.ROLLED)
                     source.tier, source.priority, source.cadence = term.tier, term.priority, term.cadence
                     seconds.append(source)
                 continue
             tier = tier_of(grant.spec, self.leg.quote.destination_class)
-            if tier is not None:
+            if tier is not None and self._is_open(grant.spec.hours, terms.bands, at_ms):
                 source.tier, source.priority = tier, grant.spec.priority
                 source.cadence, source.blocks = grant.spec.cadence, grant.spec.blocks
                 (seconds if grant.kind is Kind.SECONDS else money).append(source)

@@ -144,7 +144,7 @@ def _reserve(r: Reserve, keys: Keys, needs: bytes) -> Arguments:
     packed = _packed(terms)
     return "reserve", names, (
         head, _quote(r.quote), r.facts, sequence(limits), packed.allowances, needs, packed.share, packed.spend,
-        sequence(rates),
+        sequence(rates), packed.bands,
     )  # fmt: skip
 
 
@@ -187,7 +187,7 @@ def _extend(r: Extend, keys: Keys, needs: bytes) -> Arguments:
         keys.account(owner), keys.accounts, keys.spend(r.account), keys.spend(owner), *_leases(keys, needs),
     )  # fmt: skip
     packed = _packed(terms)
-    return "extend", names, (head, packed.allowances, packed.share, packed.spend)
+    return "extend", names, (head, packed.allowances, packed.share, packed.spend, packed.bands)
 
 
 def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
@@ -273,13 +273,15 @@ class _PackedTerms:
     """What the scripts are sent of terms."""
 
     __slots__ = (
-        "allowances", "counted", "share", "share_counted", "share_thresholds", "spend", "terms", "thresholds"
+        "allowances", "bands", "counted", "share", "share_counted", "share_thresholds", "spend", "terms",
+        "thresholds",
     )  # fmt: skip
 
     def __init__(self, terms: Terms) -> None:
         share = terms.share
         self.terms = terms
         self.allowances = _allowances(terms.allowances)
+        self.bands = _bands(terms)
         self.share = _share(share)
         self.spend = _spend(terms)
         self.counted = _spend(terms, counted=True)
@@ -331,6 +333,7 @@ def _allowances(terms: tuple[AllowanceTerm, ...], kind: Kind = Kind.ALLOWANCE) -
         values += (
             term.grant, term.seconds, cadence.free_s, cadence.first_s, cadence.next_s, term.valid_from_ms,
             term.valid_until_ms, int(term.tier), term.priority, term.next_until_ms, rollover, int(kind),
+            _set(term.hours),
         )  # fmt: skip
     return sequence(values) if values else b""
 
@@ -345,20 +348,25 @@ def _share(share: Share | None) -> bytes:
         int(terms.seconds_order), int(terms.money_order),
         quota_id(share.owner, Resource.SECONDS) if share.quota_s is not None else "",
         quota_id(share.owner, Resource.MONEY) if share.quota_micro is not None else "",
-        _allowances(terms.allowances), _allowances(quotas, Kind.QUOTA), _spend(terms),
+        _allowances(terms.allowances), _allowances(quotas, Kind.QUOTA), _spend(terms), _bands(terms),
     ))  # fmt: skip
 
 
 def _spec(spec: GrantSpec) -> bytes:
     """As kept with the grant. Its first increment is at least a second, as first_s 0 tells money."""
+    hours = (_set(spec.hours),) if spec.hours else ()
     return sequence((
         spec.priority, int(spec.blocks), spec.cadence.free_s, spec.cadence.first_s, spec.cadence.next_s,
-        _set(spec.classes), _set(spec.also), spec.source,
+        _set(spec.classes), _set(spec.also), spec.source, *hours,
     ))  # fmt: skip
 
 
-def _set(classes: Sequence[str]) -> str:
-    return f",{','.join(classes)}," if classes else ""
+def _bands(terms: Terms) -> bytes:
+    return sequence([value for edge in terms.bands for value in edge]) if terms.bands else b""
+
+
+def _set(names: Sequence[str]) -> str:
+    return f",{','.join(names)}," if names else ""
 
 
 def _members(packed: bytes) -> tuple[str, ...]:
@@ -430,7 +438,7 @@ def _to_grant(values: list[Any]) -> Grant:
 
 
 def _to_spec(grant: Grant, packed: bytes) -> GrantSpec:
-    priority, blocks, free_s, first_s, next_s, classes, also, source = parse_sequence(packed)
+    priority, blocks, free_s, first_s, next_s, classes, also, source, *hours = parse_sequence(packed)
     return GrantSpec(
         id=grant.id,
         resource=Resource.SECONDS if grant.kind is Kind.SECONDS else Resource.MONEY,
@@ -443,6 +451,7 @@ def _to_spec(grant: Grant, packed: bytes) -> GrantSpec:
         also=_members(also),
         cadence=Cadence(free_s, first_s, next_s),
         blocks=blocks == 1,
+        hours=_members(hours[0]) if hours else (),
     )
 
 

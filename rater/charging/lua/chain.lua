@@ -2,8 +2,8 @@
 --
 -- A view is one account as the leg sees it: a (the account), lines (for its ledger), terms, index (where each
 -- allowance's term begins), sharers (twice the legs that draw on it), floor (micro-units), use_money, seconds_order,
--- money_order (0 earliest expiry, 1 latest expiry, 2 oldest, 3 newest), shift (of its tiers), shared (0, 1); of a
--- shared one also ends (ms), quotas (terms), quota_s, quota_micro (their ids or "").
+-- money_order (0 earliest expiry, 1 latest expiry, 2 oldest, 3 newest), shift (of its tiers), shared (0, 1), bands (of its
+-- plan, packed: from when it is in force in ms and name of each, "" for none); of a shared one also ends (ms), quotas (terms), quota_s, quota_micro (their ids or "").
 
 local account, owner, seconds, funds, edge, ours, theirs, relaxed
 local made, in_use = {}, 0
@@ -20,13 +20,13 @@ local function view_of(a, to, terms, floor, use_money, seconds_order, money_orde
 end
 
 -- share, packed: owner, floor, use_money, first (0, 1), ends, seconds_order, money_order, quota_s, quota_micro, the owner's
--- allowances (packed), quotas (packed), the owner's spend caps (packed, or "").
+-- allowances (packed), quotas (packed), the owner's spend caps (packed, or ""), bands of its plan (packed, or "").
 local function shared_view(wire, sharers)
   local _, floor, use_money, first, ends, seconds_order, money_order, quota_s, quota_micro, terms, quotas,
-    spend_caps = unpack_all(wire)
+    spend_caps, bands = unpack_all(wire)
   local view = view_of(owner, owner_lines, terms_of(terms), floor, use_money, seconds_order, money_order, sharers)
   view.shift, view.shared, view.ends = first == 1 and -3 or 3, 1, ends
-  view.spend_caps = spend_caps
+  view.spend_caps, view.bands = spend_caps, bands
   view.quotas, view.quota_s, view.quota_micro = terms_of(quotas), quota_s, quota_micro
   return view
 end
@@ -78,23 +78,39 @@ local function new_source()
   return source
 end
 
-local function add_source(view, i, kind, quota_s, quota_micro, first_fund)
+-- Whether one of a grant's hours is in force; the next moment at which that is otherwise is an edge.
+local function is_open(view, hours, at)
+  local opened, bands = false, view.bands ~= '' and known(view.bands) or {}
+  for k = 1, #bands, 2 do
+    local holds = find(hours, ',' .. bands[k + 1] .. ',', 1, true) ~= nil
+    if bands[k] <= at then
+      opened = holds
+    elseif holds ~= opened then
+      if bands[k] < edge then edge = bands[k] end
+      break
+    end
+  end
+  return opened
+end
+
+local function add_source(view, i, kind, at, quota_s, quota_micro, first_fund)
   local a = view.a
-  local tier, priority, blocks, free, cadence, following
+  local tier, priority, blocks, free, cadence, following, hours
   local place = 1e6
   if kind == 0 or kind == 3 then
     local terms, t = view.terms, view.index[kind == 0 and a[i] or string.sub(a[i], 1, -2)]
     if not t then return end
-    tier, priority, blocks, free, cadence, following =
-      terms[t + 7], terms[t + 8], 0, terms[t + 2], terms[t + 3], terms[t + 4]
+    tier, priority, blocks, free, cadence, following, hours =
+      terms[t + 7], terms[t + 8], 0, terms[t + 2], terms[t + 3], terms[t + 4], terms[t + 12]
     -- Among equals: as they stand in the plan, what rolled over before the new cycle.
     place = kind == 0 and t or t - 1
   else
     local spec = known(a[i + 8])
     tier = tier_of(spec[6], spec[7])
     if not tier then return end
-    priority, blocks, free, cadence, following = spec[1], spec[2], spec[3], spec[4], spec[5]
+    priority, blocks, free, cadence, following, hours = spec[1], spec[2], spec[3], spec[4], spec[5], spec[9] or ''
   end
+  if hours ~= '' and not is_open(view, hours, at) then return end
   local source = new_source()
   source.a, source.i, source.from, source.till = a, i, a[i + 1], a[i + 2]
   source.tier, source.priority, source.place, source.blocks = tier + view.shift, priority, place, blocks
@@ -129,7 +145,7 @@ local function look_at(view, at)
         if from < edge then edge = from end
       elseif till > at then
         if till < edge then edge = till end
-        if kind ~= 4 then add_source(view, i, kind, quota_s, quota_micro, first_fund) end
+        if kind ~= 4 then add_source(view, i, kind, at, quota_s, quota_micro, first_fund) end
       end
     end
   end

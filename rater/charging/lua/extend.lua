@@ -8,7 +8,7 @@
 --         the account is in now or "", reasons when money is short, when an allowance is, when a spend cap is reached,
 --         shadow (0, 1), seen_at_ms, needs as the leg has them; packed one after the other
 --       2 allowances, see grants.lua; packed   3 what the group shares, see chain.lua; packed, or ""
---       4 spend caps, see spend.lua; packed
+--       4 spend caps, see spend.lua; packed   5 bands of the plan, see chain.lua; packed, or ""
 -- Writes  leg, account, lease sets, spend, ledger (when a grant opens or closes), the owner's account; the epoch when newer.
 -- Returns a reply: ok (granted_s as before when nothing more could be had; reason: what a rule in shadow would have ended
 -- the leg for), stale, gone; or 5 and the needs, 6 and where an account is.
@@ -50,6 +50,7 @@ if leg[8] ~= '' then
   end
 end
 ours = view_of(account, lines, terms, floor, use_money, seconds_order, money_order, 2 * account[9])
+ours.bands = ARGV[5]
 for i = PIECES, #leg do pieces[i - PIECES + 1] = leg[i] end
 if leg[9] == 0 and ARGV[4] ~= '' then use_spend(ARGV[4], call('GET', KEYS[8])) end
 if theirs and leg[9] == 0 and theirs.spend_caps ~= '' then

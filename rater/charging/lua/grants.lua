@@ -2,7 +2,7 @@
 -- rater/money.py. Needs `prelude` and `quote`.
 --
 -- terms, TERM values for each allowance: grant, seconds, free_s, first_s, next_s, valid_from_ms, valid_until_ms, tier,
--- priority, end of the next cycle or 0, rollover or "", kind. rollover, packed: most, least, and for each cycle before,
+-- priority, end of the next cycle or 0, rollover or "", kind, hours (bands as `,night,`, or ""). rollover, packed: most, least, and for each cycle before,
 -- the oldest first: its start, its seconds, its end, the end of what rolls over of it.
 
 local lines, owner_lines

@@ -9,8 +9,8 @@
 --          closed (0, 1), kind, spec
 --          kind 0 a cycle of an allowance (spec: `r` when its rest rolls over; when it has and legs still held of it, packed: most,
 --          least, what was left, start and end of what rolled over), 1 seconds and 2 money given by hand
---          (spec, packed: priority, blocks (0, 1), free_s, first_s, next_s, classes, linked classes, source; classes
---          as `,fixed,mobile,`, none for all), 3 what rolled over of an allowance (its id and `~`), 4 what a member
+--          (spec, packed: priority, blocks (0, 1), free_s, first_s, next_s, classes, linked classes, source and
+--          perhaps hours; each as `,fixed,mobile,`, none for all), 3 what rolled over of an allowance (its id and `~`), 4 what a member
 --          took from its group (`share:`, the owner and for money `:money`)
 -- leg      1 version (1), 2 number of its last operation, 3 that one's reply, 4 account, 5 switch, 6 granted_s,
 --          7 final (0, 1), 8 owner of the group that it draws on or "", 9 exempt (0, 1), 10 draws on the account
@@ -40,7 +40,7 @@
 -- refuses when it is out of memory, so that a script does all or nothing then too.
 
 local pack, unpack_all, call, fmod = cmsgpack.pack, cmsgpack.unpack, redis.call, math.fmod
-local GRANTS, GRANT, PIECES, PIECE, TERM = 11, 9, 17, 10, 12
+local GRANTS, GRANT, PIECES, PIECE, TERM = 11, 9, 17, 10, 13
 local GONE = '\2\0\0\0\0\0\0\0'
 local STALE = '\3\71\0\0\0\0\0\0'
 local MAX_AMOUNT = 9e15

@@ -10,7 +10,7 @@
 --       2 quote, packed   3 facts, a msgpack map   4 for each lease: most legs, reason (see limits.lua); packed
 --       5 allowances, see grants.lua; packed   6 the leg's needs, packed, as they are kept with it
 --       7 what the group shares, see chain.lua; packed, or ""   8 spend caps, see spend.lua; packed
---       9 for each call rate: most attempts a second, reason; packed
+--       9 for each call rate: most attempts a second, reason; packed   10 bands of the plan, see chain.lua; packed, or ""
 -- Writes  account, leg, legs, lease sets, rates, spend, ledger (when a grant opens or closes), the owner's account; when
 --         denied: the leg's tombstone, outbox `denied`; the epoch when it is newer.
 -- Returns a reply: ok (reason: what a rule in shadow would have denied it for), denied (reason), stale, gone (the leg was
@@ -66,6 +66,7 @@ end
 if exempt == 1 or (price(q_horizon) == 0 and not (use_money == 0 and #terms > 0)) then draws = 0 end
 start = now
 ours = view_of(account, lines, terms, floor, use_money, seconds_order, money_order, 2 * (account[9] + draws))
+ours.bands = ARGV[10]
 if theirs then theirs.sharers = 2 * (owner[9] + draws) end
 if reason == 0 then
   walk(increment_end(first_s))
