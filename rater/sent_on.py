@@ -42,8 +42,6 @@ def limit(
     left_ms = max(LEAST_MS, own.session.paid_until_ms - now_ms)
     if isinstance(command, ArmTimer):
         return replace(command, after_ms=min(command.after_ms, left_ms))
-    if not command.reason.allows:
-        return command
     left_s = max(1, left_ms // 1000)
     return replace(command, seconds=min(command.seconds, left_s) if command.seconds else left_s)
 

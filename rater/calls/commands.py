@@ -24,7 +24,8 @@ class Party(StrEnum):
 
 @dataclass(frozen=True)
 class AnswerGate:
-    """Give the waiting dialplan its verdict; when allowed, arm the caller's timer with `seconds` first."""
+    """Give the waiting dialplan its verdict, and arm the caller's timer with `seconds`. Denied, it has some only
+    where the channel is a leg already."""
 
     leg: LegId
     reason: Reason

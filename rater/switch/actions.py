@@ -71,10 +71,10 @@ class Actions:
         if not channels.asking:
             return self._answer_too_late(command, channels, tracker)
         caller = channels.caller
-        limited = allowed and command.seconds > 0
+        limited = command.seconds > 0
         return [
             self._set(caller, REASON, command.reason.code),
-            self._set(caller, SECONDS, str(command.seconds if limited else 0)),
+            self._set(caller, SECONDS, str(command.seconds if allowed else 0)),
             self._set(caller, VERDICT, "allow" if allowed else "deny"),
             self.action("AGI", Channel=caller, Command="ASYNCAGI BREAK"),
             self._timer(caller, command.seconds * 1000 if limited else DISARMED_S * 1000),

@@ -53,6 +53,25 @@ def test_daemon_killed_while_calls_wait_lets_none_hang(
         assert not call.was_cut, "the gate's guard must be off once a call has passed"
 
 
+def test_a_party_that_was_sent_on_is_cut_at_the_second_its_money_ends(
+    new_site: Callable[..., Site], phones: Telephony, ami: Ami
+) -> None:
+    """It asks the gate, and nobody answers: the call passes by the policy, with the timer that the party had."""
+    site = new_site(fail="open", short_slice_s=5)
+    trunk = phones.trunk(ring_ms=0)
+    caller = phones.caller(1002, NUMBER)
+    line = ami.wait("DialBegin")["Channel"]
+    caller.until_answered()
+    time.sleep(0.3)
+    site.freeze_daemon()
+    ami.action("BlindTransfer", Channel=line, Context="from-lines", Exten=NUMBER)
+    trunk.until(lambda calls: len(calls) == 2, 6, "the further call")
+    site.kill_daemon()
+    first, _ = trunk.until(lambda calls: calls[0].ended_s is not None, 6, "the cut")
+    assert first.was_cut
+    assert first.talked_s == pytest.approx(4.0, abs=0.25), "the money of line 1002 lasts four seconds"
+
+
 def test_calls_that_passed_while_it_was_away_are_charged_from_its_return(
     new_site: Callable[..., Site], phones: Telephony
 ) -> None:

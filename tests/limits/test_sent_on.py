@@ -8,6 +8,8 @@ from pathlib import Path
 from rater.calls.commands import AnswerGate, ArmTimer, Party
 from rater.calls.signals import Answered, Attempted, Dialled, Direction, Mode
 from rater.ids import CallId, LegId, TrunkId
+from rater.sent_on import limit
+from rater.verdict import Reason
 from tests.limits.site import Site, make
 from tests.limits.support import attempt
 
@@ -90,3 +92,15 @@ def test_an_extension_while_it_rings_further_does_not_outlast_what_is_paid_of_th
     site.run(4)
     extended = timers(site, "x", Party.BILLED)[before:]
     assert extended and max(extended) == FIRST_S * 1000
+
+
+def test_denied_the_sent_party_keeps_its_timer(tmp_path: Path) -> None:
+    """What the dialplan plays to it is heard no longer than what is paid."""
+    site = talking(tmp_path)
+    wanted = onward(site, Mode.GATE)
+    site.engine.on_signal(wanted)
+    site.engine.flush()
+    call = site.engine._legs.of_call(wanted.call)
+    further = next(record for record in call if record.session.leg == wanted.leg)
+    answer = limit(AnswerGate(wanted.leg, Reason.LINE_LIMIT, 0), further, call, site.now_ms)
+    assert answer == AnswerGate(wanted.leg, Reason.LINE_LIMIT, 6)

@@ -37,8 +37,6 @@ from .servers import Server
 
 TIMER_SLACK_MS = 700
 """An order to the switch's timer is under way for a while, and is given by an estimate of the switch's clock."""
-GUARD_MS = 3000
-"""A party that was sent on and asks the gate has the gate's guard in place of its own timer; an open fault."""
 LOOK_S = 0.25
 FOUND_AGAIN_S = 20.0
 """Within that, a served switch's calls are compared with a store that lost their reservations."""
@@ -57,8 +55,7 @@ class Finding:
 @dataclass(frozen=True)
 class Truth:
     """One leg as it really was, times on the true clock. `line`: whose it is. `channel`, `caller`: uniqueids of
-    the called channel, which is the leg, and of the calling one. `lost`: the switch died under it.
-    `sent_on`: its party was sent elsewhere."""
+    the called channel, which is the leg, and of the calling one. `lost`: the switch died under it."""
 
     switch: str
     gated: bool
@@ -72,7 +69,6 @@ class Truth:
     answered_us: int | None
     ended_us: int
     lost: bool
-    sent_on: bool = False
 
     @property
     def talk_ms(self) -> float:
@@ -286,8 +282,7 @@ class Auditor:
         if not has_event and not excused and self._was_served(truth):
             self.find("event", f"answered without an event: {truth}")
         paid_ms = 1000 * (self._granted.get(caller, 0) + self._lost_s[caller])
-        slack_ms = TIMER_SLACK_MS + (GUARD_MS if truth.sent_on else 0)
-        if truth.talk_ms > paid_ms + slack_ms and not self.damaged:
+        if truth.talk_ms > paid_ms + TIMER_SLACK_MS and not self.damaged:
             self.find("overspend", f"{truth.talk_ms:.0f} ms talked, {paid_ms} ms paid: {truth}")
 
     def _is_unwritten(self, truth: Truth) -> bool:

@@ -115,7 +115,6 @@ class Switch:
             answered_us=None if call.answered_us is None else call.answered_us - ours_us,
             ended_us=self.sim.world.now_us() - ours_us,
             lost=lost,
-            sent_on=not inbound and channel.context != "from-trunk",
         )
 
 

@@ -66,6 +66,14 @@ def test_a_denied_gate_is_told_why_and_has_its_timer_taken_off():
     ]
 
 
+def test_a_denied_gate_keeps_the_timer_of_a_channel_that_is_a_leg_already():
+    tracker, leg = at("AsyncAGIStart", "gate")
+    lines = brief(Actions("x").of(AnswerGate(leg, Reason.INSUFFICIENT_CREDIT, 6), tracker))
+    assert lines[1].endswith("RATER_SECONDS 0")
+    assert lines[2].endswith("RATER_VERDICT deny")
+    assert lines[-1].endswith(" 6.000")
+
+
 def test_an_emergency_has_no_limit():
     tracker, leg = at("AsyncAGIStart", "gate")
     lines = brief(Actions("x").of(AnswerGate(leg, Reason.EMERGENCY, 0), tracker))

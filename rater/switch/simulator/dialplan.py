@@ -3,6 +3,7 @@ in front of ``Dial``, in watch mode nothing but ``Dial``."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +19,10 @@ FAIL_INBOUND = "RATER_FAIL_IN"
 VERDICT = "RATER_VERDICT"
 REASON = "RATER_REASON"
 SECONDS = "RATER_SECONDS"
+OWN_UNTIL = "RATER_OWN_UNTIL"
+"""When the timer ends that the channel had before; here in microseconds."""
+NO_TIMER = "none"
+LEAST_TIMER_S = 0.02
 GUARD_S = 3
 _NUMBER = re.compile(r"(?=.{1,32}$)\+?[0-9*#]*", re.ASCII)
 _EMERGENCY = re.compile(r"112|911|19[0-9]", re.ASCII)
@@ -93,9 +98,32 @@ class _Gate:
         else:
             variables[REASON] = "no_verdict"
             self._channel.context, self._channel.exten, self._channel.priority = "rater-ask", "s", 8
-            self._world.set_timeout(self._channel, GUARD_S)
+            self._world.set_timeout(self._channel, min(GUARD_S, self._note_own_timer()))
             self._channel.on_timeout = self._guard_struck
             AsyncAgi(self._world, self._channel, self._arguments, on_done=self._answered)
+
+    def _note_own_timer(self) -> float:
+        """The timer that the channel has already, unless an earlier pass through the gate has set it for its call.
+        What is left of it, endless when there is none."""
+        before = self._channel.variables.get(OWN_UNTIL, "")
+        at_us = self._channel.timeout_at_us
+        if at_us is None or before == NO_TIMER:
+            self._channel.variables[OWN_UNTIL] = NO_TIMER
+            return math.inf
+        at_us = max(at_us, _leading_number(before))
+        self._channel.variables[OWN_UNTIL] = str(at_us)
+        return self._left_s(at_us)
+
+    def _left_s(self, at_us: int) -> float:
+        return max(LEAST_TIMER_S, (at_us - self._world.now_us()) / SECOND_US)
+
+    def _put_timer_back(self, seconds: int) -> None:
+        """What was granted (0: without a limit), or what is left of the timer that was there, if that is less."""
+        own = self._channel.variables[OWN_UNTIL]
+        limits_s = [float(seconds)] if seconds else []
+        if own != NO_TIMER:
+            limits_s.append(self._left_s(int(own)))
+        self._world.set_timeout(self._channel, min(limits_s, default=0))
 
     def _guard_struck(self) -> None:
         if self._channel.agi is not None:
@@ -103,7 +131,12 @@ class _Gate:
         self._answered()
 
     def _answered(self) -> None:
-        verdict = self._channel.variables.get(VERDICT, "")
+        variables = self._channel.variables
+        verdict = variables.get(VERDICT, "")
+        self._put_timer_back(_leading_number(variables.get(SECONDS, "")) if verdict == "allow" else 0)
+        own = variables[OWN_UNTIL]
+        if own != NO_TIMER and int(own) <= self._world.now_us():
+            verdict, variables[REASON] = "deny", "no_verdict"
         if verdict in ("allow", "deny"):
             self._leave(verdict)
         else:
@@ -125,10 +158,8 @@ class _Gate:
         channel.on_timeout = self._after_dial_timeout
         channel.context, channel.exten, channel.priority = self._place
         if verdict == "allow":
-            self._world.set_timeout(channel, _leading_number(channel.variables.get(SECONDS, "")))
             self._call.dial()
         else:
-            self._world.set_timeout(channel, 0)
             reason = channel.variables.get(REASON, "")
             channel.context, channel.exten, channel.priority = "rater-denied", reason, 1
             self._call.refuse(_CAUSES.get(reason, _ANY_OTHER_CAUSE))
