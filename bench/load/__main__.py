@@ -4,7 +4,7 @@ by JSON lines on its output. `bench/run` drives it; by hand: `python -m bench.lo
 | said | answered |
 |---|---|
 | (nothing) | `{"ports": […]}` at once; `{"attended": true}` when every switch has a daemon that can decide |
-| `{"do": "phase", "rate": 500, "warm_s": 3, "seconds": 10, "pids": {"daemon": 1}}` | its figures, at its end |
+| `{"do": "phase", "rate": 500, "warm_s": 3, "seconds": 10, "pids": {"daemon": [1]}}` | its figures, at its end |
 | `{"do": "hang_up", "per_s": 500}` | `{"talking": N}`; every party that talks puts the receiver down |
 | `{"do": "cut"}` | `{"cut": N}`; every connection breaks |
 | `{"do": "drain", "within_s": 20}` | `{"left": 0}` when every call is over |
@@ -140,11 +140,12 @@ class Generator:
             self._phase = None
             say(self._figures(phase))
 
-    def _snapshot(self, pids: dict[str, int]) -> dict[str, Any]:
+    def _snapshot(self, pids: dict[str, list[int]]) -> dict[str, Any]:
         return {
             "at_ns": time.monotonic_ns(),
-            "cpu_s": {name: cpu_s(pid) for name, pid in pids.items()} | {"generator": time.process_time()},
-            "resident": {name: resident_bytes(pid) for name, pid in pids.items()},
+            "cpu_s": {name: sum(map(cpu_s, group)) for name, group in pids.items()}
+            | {"generator": time.process_time()},
+            "resident": {name: sum(map(resident_bytes, group)) for name, group in pids.items()},
             "actions": sum(port.actions for port in self._ports),
         }
 

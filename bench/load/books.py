@@ -23,7 +23,7 @@ from bench.load.people import People, price_micro_s
 from bench.load.records import CallRecord, Fate, read_records
 from bench.load.site import Site
 from rater.charging.keys import Keys
-from rater.ids import Shard
+from rater.ids import Shard, SwitchId
 from rater.verdict import Reason
 
 SETTLE_S = 30.0
@@ -90,11 +90,16 @@ def audit(site: Site, reasons: list[str], lost: list[tuple[int, float]]) -> Book
 
 def _settled(site: Site, books: Books) -> None:
     """Nothing may be left of calls that are over: no leg, no slot of a limit."""
-    keys, deadline_s = Keys("rater", Shard(0)), time.monotonic() + SETTLE_S
-    with site.redis.client() as client:
+    shards, deadline_s = (
+        [Keys("rater", Shard(number)) for number in range(site.masters)],
+        time.monotonic() + SETTLE_S,
+    )
+    switches = [SwitchId(f"pbx{number + 1}") for number in range(site.switches)]
+    with site.store.client() as client:
         while True:
-            leases = sum(client.zcard(key) for key in client.scan_iter(f"{keys.lease_prefix}*", count=1000))
-            legs = sum(client.scard(keys.legs(f"pbx{number + 1}")) for number in range(site.switches))  # type: ignore[arg-type]
+            held = [key for keys in shards for key in client.scan_iter(f"{keys.lease_prefix}*", count=1000)]
+            leases = sum(client.zcard(key) for key in held)
+            legs = sum(client.scard(keys.legs(switch)) for keys in shards for switch in switches)
             if not leases and not legs:
                 return
             if time.monotonic() > deadline_s:
@@ -131,12 +136,13 @@ class _Comparison:
                 self._books.fault(f"{legs[0].id} has a record, but no call of the generator")
 
     def _read_outbox(self, site: Site) -> None:
-        outbox, last = Keys("rater", Shard(0)).outbox, "-"
-        with site.redis.client() as client:
-            while entries := client.xrange(outbox, min=last, count=PAGE):
-                for _, fields in entries:
-                    self._note(fields)
-                last = "(" + entries[-1][0].decode()
+        with site.store.client() as client:
+            for shard in map(Shard, range(site.masters)):
+                outbox, last = Keys("rater", shard).outbox, "-"
+                while entries := client.xrange(outbox, min=last, count=PAGE):
+                    for _, fields in entries:
+                        self._note(fields)
+                    last = "(" + entries[-1][0].decode()
 
     def _note(self, fields: dict[bytes, bytes]) -> None:
         kind = fields[b"k"]

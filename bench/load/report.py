@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.load.plot import svg
-from bench.load.site import ROOT, Redis
+from bench.load.servers import Redis
+from bench.load.site import ROOT
 
 RESULTS = ROOT / "bench" / "RESULTS.md"
 FOLDER = ROOT / "bench" / "results"
@@ -121,6 +122,8 @@ def _section(run: Figures, previous: Figures | None) -> str:
         lines += ["", _offered(results["gate"])]
     if results.get("ramp"):
         lines += ["", *_ramp(results["ramp"])]
+    if results.get("spread"):
+        lines += ["", *_spread(results["spread"])]
     return "\n".join(lines) + "\n"
 
 
@@ -161,6 +164,21 @@ def _ramp(steps: Sequence[Figures]) -> list[str]:
         times = [step[key] for key in ("p50_ms", "p99_ms", "p999_ms", "daemon_us_per_call", "redis_us_per_call")]
         cores = f"{share['daemon']:.2f}, {share['redis']:.2f}, {share['generator']:.2f}"
         cells = [f"{step['rate']:g}", f"{step['calls_per_s']:g}", *map(_number, times), cores]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _spread(sites: Sequence[Figures]) -> list[str]:
+    lines = [
+        "Several daemons, each leading its part of the switches, and masters of a Redis Cluster, a shard each,",
+        f"at {sites[0]['rate']:g} calls a second in all (`--only spread`); processor time of all of them together:",
+        "",
+        "| daemons | masters | done | p50, ms | p99, ms | daemons, µs a call | Redis, µs a call |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for site in sites:
+        names = ("daemons", "masters", "calls_per_s", "p50_ms", "p99_ms", "daemon_us_per_call", "redis_us_per_call")
+        cells = [f"{site[name]:g}" if name in names[:3] else _number(site[name]) for name in names]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

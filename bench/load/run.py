@@ -1,13 +1,15 @@
 """The whole path, measured: real Redis, real daemon, a load generator that is many switches; the books audited.
 
-Without --only: the gate's rate `--runs` times, a ramp of rates, live calls held, a catalogue swapped. The results
-are kept under bench/results and told in bench/RESULTS.md, beside those of the run before on this kind of machine.
+Without --only: the gate's rate `--runs` times, a ramp of rates, live calls held, a catalogue swapped, several
+daemons and shards. The results are kept under bench/results and told in bench/RESULTS.md, beside those of the run
+before on this kind of machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -18,7 +20,9 @@ from typing import Any
 from bench.load import report, scenarios
 
 GATE_RATE = 2_000.0
-SCENARIOS = ("gate", "ramp", "live", "swap", "soak")
+SCENARIOS = ("gate", "ramp", "live", "swap", "spread", "soak")
+SPREAD = ("1x1", "2x1", "4x1", "1x2", "1x3", "2x3")
+"""Daemons, and masters of Redis."""
 
 
 def main() -> None:
@@ -43,6 +47,10 @@ def _scenarios(args: argparse.Namespace) -> dict[str, Callable[[], list[dict[str
         "ramp": lambda: scenarios.ramp(args.rates, min(args.seconds, args.step_seconds), **common),
         "live": lambda: [scenarios.live(args.calls, args.fill_rate, min(args.seconds, 10), **common)],
         "swap": lambda: [scenarios.swap(args.prefixes, args.rate / 10, min(args.seconds, 20), **common)],
+        "spread": lambda: [
+            scenarios.spread(*parts, args.spread_rate, min(args.seconds, args.step_seconds), **common)
+            for parts in args.spread
+        ],
         "soak": lambda: [scenarios.soak(args.rate / 2, args.minutes, every_s=args.part_seconds, **common)],
     }
 
@@ -62,6 +70,9 @@ def _arguments() -> argparse.Namespace:
     add("--calls", type=int, default=20_000, help="live: how many")
     add("--fill-rate", type=float, default=500.0, help="live: how fast they begin and end")
     add("--prefixes", type=int, default=1_000_000, help="swap: rows of the catalogue's deck")
+    add("--spread-rate", type=float, default=300.0, help="spread: calls a second over all daemons")
+    add("--spread", type=_daemons_and_masters, nargs="+", default=[*map(_daemons_and_masters, SPREAD)],
+        metavar="DxM", help="spread: daemons and masters of Redis, such as 2x3")  # fmt: skip
     add("--minutes", type=float, default=60.0, help="soak: how long")
     add("--part-seconds", type=float, default=60.0, help="soak: between two faults")
     add("--switches", type=int, default=8)
@@ -71,6 +82,13 @@ def _arguments() -> argparse.Namespace:
     add("--keep", type=Path, help="leave a run's files there")
     add("--json", action="store_true", help="with --only: one line of JSON for each result, the last line last")
     return parser.parse_args()
+
+
+def _daemons_and_masters(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([1-9])x([1-9])", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not such as 2x3")
+    return int(found[1]), int(found[2])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What is measured: the gate's rate, rate after rate, live calls held, a catalogue swapped, a long run with faults.
+"""What is measured: the gate's rate, rate after rate, live calls held, a catalogue swapped, several daemons and
+shards, a long run with faults.
 
 Each scenario is one site from its start to the audit of its books.
 """
@@ -106,6 +107,26 @@ def swap(
         "longest_ms": max(part["reaction"]["max_ms"] for part in parts),
         **summary(worst, books),
     }
+
+
+def spread(
+    daemons: int,
+    masters: int,
+    rate: float,
+    seconds: float,
+    *,
+    switches: int,
+    priority: int = 0,
+    keep: Path | None = None,
+) -> Figures:
+    """The switches shared out among several daemons, the accounts among the masters of a cluster: what a call takes
+    then of all of them together."""
+    with Site(
+        people_for(rate, seconds + 3), switches, priority=priority, keep=keep, daemons=daemons, masters=masters
+    ) as site:
+        figures = measured(site, rate, seconds)
+        books = finish(site)
+    return {"daemons": daemons, "masters": masters, **summary(figures, books)}
 
 
 def soak(

@@ -11,30 +11,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Any
 
-import redis
-
 from bench.load.people import POOR_OPENING, PREMIUM, PRICE_MICRO_S, People
-from rater.charging.embedded import server_binary
+from bench.load.servers import Redis, RedisCluster, free_port, stop
 
 ROOT = Path(__file__).resolve().parents[2]
 RATER = [str(Path(sys.executable).with_name("rater"))]
-START_S = 60.0
-STOP_S = 60.0
-DEBIAN = Path("/usr/bin/redis-server")
 _PLANS = """
 [plan.second]
 name = "By the second, prepaid"
@@ -124,84 +117,12 @@ def write_deck(path: Path, prefixes: int, seed: int = 7) -> None:
     path.write_text("\n".join(rows) + "\n")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def prefer(pid: int, niceness: int) -> None:
     """Of a process that is a session of its own: by its group, where the kernel shares by groups. Needs root."""
     os.setpriority(os.PRIO_PROCESS, pid, niceness)
     group = Path(f"/proc/{pid}/autogroup")
     if group.exists():
         group.write_text(str(niceness))
-
-
-def stop(process: subprocess.Popen[Any]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-@dataclass
-class Redis:
-    """A redis-server with an append-only file that is written through before every answer."""
-
-    folder: Path
-    port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def binary(self) -> Path:
-        return DEBIAN if DEBIAN.exists() else server_binary()
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    @property
-    def pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
-
-    def start(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        settings = {
-            "port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), "appendonly": "yes",
-            "appendfsync": "always", "save": "", "daemonize": "no", "latency-tracking": "yes",
-            "slowlog-log-slower-than": "5000", "auto-aof-rewrite-min-size": "8gb",
-        }  # fmt: skip
-        words = [str(self.binary), *(word for name, value in settings.items() for word in (f"--{name}", value))]
-        with (self.folder / "redis.log").open("ab") as log:
-            self.process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
-        deadline_s = time.monotonic() + START_S
-        while True:
-            try:
-                with self.client() as client:
-                    client.ping()
-                return
-            except redis.exceptions.RedisError:
-                if time.monotonic() > deadline_s or self.process.poll() is not None:
-                    raise RuntimeError(f"Redis did not start; see {self.folder}/redis.log") from None
-                time.sleep(0.05)
-
-    def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port)
-
-    def stop(self) -> None:
-        if self.process is not None:
-            stop(self.process)
-
-    def kill(self) -> None:
-        """As a crash would."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
 
 
 class Generator:
@@ -255,12 +176,15 @@ class Site:
     charging: str = "first_slice_s = 2\nlong_slice_s = 60\nextend_ahead_ms = 700\n"
     generator_arguments: Sequence[str] = ()
     keep: Path | None = None
+    daemons: int = 1
+    masters: int = 1
 
     def __enter__(self) -> Site:
         self.folder = self.keep or Path(tempfile.mkdtemp(prefix="rater-bench-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.redis = Redis(self.folder / "redis")
-        self.daemon: subprocess.Popen[bytes] | None = None
+        self.cluster = RedisCluster(self.folder / "cluster", self.masters) if self.masters > 1 else None
+        self.running: list[subprocess.Popen[bytes]] = []
         self.generator: Generator | None = None
         try:
             self._start()
@@ -270,39 +194,54 @@ class Site:
         return self
 
     def _start(self) -> None:
-        self.redis.start()
+        self.store.start()
         self.load = Generator(self.folder, self.people, self.switches, self.generator_arguments)
         self.generator = self.load
-        self.settings = self._write_settings(self.load.ports)
+        switches = list(enumerate(self.load.ports, 1))
+        self.led = [self._write_settings(number, switches) for number in range(self.daemons)]
         catalog = write_catalog(self.folder / "catalog", self.people, self.switches, prefixes=self.prefixes)
         self.rater("catalog", "load", str(catalog))
-        self.start_daemon()
+        for settings in self.led:
+            self._start_daemon(settings)
         answer = self.load.answer()
         assert answer == {"attended": True}, answer
         if self.priority:
-            for pid in (*self.pids.values(), self.load.process.pid):
+            for pid in (*chain(*self.pids.values()), self.load.process.pid):
                 prefer(pid, self.priority)
 
-    def start_daemon(self) -> None:
-        with (self.folder / "daemon.log").open("ab") as log:
-            self.daemon = subprocess.Popen(
-                [*RATER, "serve", "--config", str(self.settings)],
+    @property
+    def store(self) -> Redis | RedisCluster:
+        return self.cluster or self.redis
+
+    @property
+    def settings(self) -> Path:
+        """For commands; any daemon's do."""
+        return self.led[0]
+
+    def _start_daemon(self, settings: Path) -> None:
+        with settings.with_suffix(".log").open("ab") as log:
+            started = subprocess.Popen(
+                [*RATER, "serve", "--config", str(settings)],
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
                 start_new_session=True,
             )
+        self.running.append(started)
 
-    def _write_settings(self, ports: Sequence[int]) -> Path:
-        path, secret = self.folder / "rater.toml", self.folder / "ami.secret"
+    def _write_settings(self, daemon: int, all_switches: Sequence[tuple[int, int]]) -> Path:
+        """Of one daemon: it leads every so-manieth switch, and knows no other."""
+        path, secret = self.folder / f"rater{daemon or ''}.toml", self.folder / "ami.secret"
         secret.touch(mode=0o600)
         secret.write_text("a secret of the load")
         switches = "".join(
             f'[[switch]]\nid = "pbx{number}"\nport = {port}\nsecret = {{ file = "{secret}" }}\nmode = "gate"\n'
-            for number, port in enumerate(ports, 1)
+            for number, port in all_switches[daemon :: self.daemons]
         )
+        cluster = "cluster = true\n" if self.cluster is not None else ""
         path.write_text(
-            f'[redis]\nurl = "{self.redis.url}"\n\n[charging]\n{self.charging}\n[metrics]\nport = {free_port()}\n\n'
+            f'[redis]\nurl = "{self.store.url}"\nshards = {self.masters}\n{cluster}\n'
+            f"[charging]\n{self.charging}\n[metrics]\nport = {free_port()}\n\n"
             f'[log]\nlevel = "warning"\n\n{switches}'
         )
         return path
@@ -319,9 +258,8 @@ class Site:
         return done.stdout
 
     @property
-    def pids(self) -> dict[str, int]:
-        assert self.daemon is not None
-        return {"daemon": self.daemon.pid, "redis": self.redis.pid}
+    def pids(self) -> dict[str, list[int]]:
+        return {"daemon": [daemon.pid for daemon in self.running], "redis": self.store.pids}
 
     def phase(self, rate: float, seconds: float, warm_s: float = 3.0) -> dict[str, Any]:
         """Offer so many calls a second for so long; the figures."""
@@ -337,11 +275,11 @@ class Site:
         self.close()
 
     def close(self) -> None:
-        if self.daemon is not None:
-            stop(self.daemon)
+        for daemon in self.running:
+            stop(daemon)
         if self.generator is not None:
             stop(self.generator.process)
-        self.redis.stop()
+        self.store.stop()
         if self.keep is None:
             shutil.rmtree(self.folder, ignore_errors=True)
 

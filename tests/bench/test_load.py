@@ -20,6 +20,7 @@ from bench.load.captures import bursts  # noqa: E402
 from bench.load.histogram import Histogram  # noqa: E402
 from bench.load.mix import mix  # noqa: E402
 from bench.load.records import CallRecord, Fate, RecordFile, read_records  # noqa: E402
+from tests.servers import DEBIAN_WANTED  # noqa: E402
 
 
 def run(*words: str) -> list[dict[str, Any]]:
@@ -57,6 +58,16 @@ def test_a_catalogue_is_swapped_under_load() -> None:
     result = run(*words.split())[-1]
     assert result["books_balance"], result["books"]["faults"]
     assert result["loaded_within_s"] > 0
+
+
+def test_daemons_share_the_switches_and_masters_the_accounts() -> None:
+    sites = [(2, 1), (2, 3)] if DEBIAN_WANTED else [(2, 1)]
+    words = "--only spread --spread-rate 25 --step-seconds 3 --switches 4 --spread"
+    results = run(*words.split(), *(f"{daemons}x{masters}" for daemons, masters in sites))
+    assert [(result["daemons"], result["masters"]) for result in results] == sites
+    for result in results:
+        assert result["books_balance"], result["books"]["faults"]
+        assert result["books"]["rated"] > 0
 
 
 def test_a_soak_with_faults_leaks_nothing() -> None:
