@@ -90,6 +90,7 @@ async def publish(
         placed = snapshot.placed(places, 0)
         opened, notes = await _open_accounts(redis, store, placed, prefix, now_ms)
         progress("snapshot")
+        notes += await _hours_gone(redis, prefix, snapshot, now_ms)
         version = await _next_version(redis, prefix)
         data = await asyncio.to_thread(snapshot.placed(places, version, resellers).to_bytes)
         await asyncio.to_thread(Snapshot.from_bytes, data)  # what cannot be read back is not published
@@ -183,6 +184,28 @@ async def _open_accounts(
         if new:
             await redis.hset(key, mapping={account.id: account.opening_micro for account in new})
     return tuple(opened), tuple(notes)
+
+
+async def _hours_gone(redis: Redis, prefix: str, snapshot: Snapshot, now_ms: int) -> tuple[str, ...]:
+    """What is told of bands that accounts had until now: grants given by hand may be bound to them."""
+    try:
+        before = await load_current(redis, prefix)
+    except CatalogError:
+        return ()
+    if before is None:
+        return ()
+    old, new, notes = before.accounts, snapshot.accounts, []
+    for was, now in sorted({(old[name].plan, new[name].plan) for name in old.keys() & new.keys()}):
+        bands = {band.name for band in before.plans[was].at(now_ms).plan.bands}
+        plan = snapshot.plans[now]
+        later = [each for each in plan.versions if (each.plan.valid_from_ms or 0) > now_ms]
+        kept = {band.name for version in (plan.at(now_ms), *later) for band in version.plan.bands}
+        whose = f"the plan {now}" if was == now else f"the plan {now}, in which accounts are that were in {was},"
+        notes += [
+            f"{whose} has no band {name!r} (any more): grants given by hand for these hours are closed"
+            for name in sorted(bands - kept)
+        ]
+    return tuple(notes)
 
 
 def _opening(snapshot: Snapshot, account: Account, now_ms: int) -> Post:

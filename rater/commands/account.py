@@ -11,15 +11,17 @@ from typing import Annotated, Any
 import typer
 
 from rater.catalog.model import Account
+from rater.catalog.plan import Plan
 from rater.catalog.publish import load_current
+from rater.charging.grants import ROLLED
 from rater.charging.model import Post, PostKind, Reply, Status
-from rater.charging.records import AccountState
+from rater.charging.records import AccountState, GrantState, MoneyGrantState
 from rater.charging.redis_store import RedisStore
-from rater.charging.terms import FOREVER_MS
+from rater.charging.terms import FOREVER_MS, Terms
 from rater.commands.common import ConfigOption, JsonOption, console, open_store, print_json, settings_of
 from rater.errors import InputError, RaterError
 from rater.events.record import iso_ms
-from rater.ids import AccountId, OpId
+from rater.ids import AccountId, GrantId, OpId
 from rater.money import format_amount, parse_amount
 
 AccountArgument = Annotated[str, typer.Argument(help="The account's id, as in the catalogue.")]
@@ -41,13 +43,13 @@ def register(app: typer.Typer) -> None:
 @group.command("show")
 def show(account: AccountArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Balance, what live calls hold of it, totals, grants; as they are now, though nobody has called since."""
-    state = asyncio.run(_show(AccountId(account), config))
+    described = describe(*asyncio.run(_show(AccountId(account), config)))
     if as_json:
-        print_json(describe(state))
+        print_json(described)
         return
-    for name, value in describe(state).items():
+    for name, value in described.items():
         for line in value if isinstance(value, list) else [value]:
-            text = ", ".join(f"{key} {each}" for key, each in line.items()) if isinstance(line, dict) else line
+            text = _grant_line(line) if isinstance(line, dict) else line
             console.print(f"{name:>12}  {text}", highlight=False)
 
 
@@ -75,8 +77,9 @@ def debit(
     report(asyncio.run(_post(PostKind.DEBIT, AccountId(account), amount, op_id, config)), account, as_json)
 
 
-def describe(state: AccountState) -> dict[str, Any]:
-    """One account for people and programs; amounts as decimal strings."""
+def describe(state: AccountState, terms: Terms, plan: Plan, now_ms: int) -> dict[str, Any]:
+    """One account for people and programs; amounts as decimal strings. `terms`: with all allowances of the plan."""
+    hours = _Hours(terms, plan, now_ms)
     return {
         "account": state.account,
         "balance": format_amount(state.balance_micro),
@@ -95,6 +98,7 @@ def describe(state: AccountState) -> dict[str, Any]:
                 "remaining_s": grant.remaining_s,
                 "valid_from": iso_ms(grant.valid_from_ms),
                 "valid_until": _end(grant.valid_until_ms),
+                **hours.of(grant),
             }
             for grant in state.grants
             if not grant.closed
@@ -109,11 +113,40 @@ def describe(state: AccountState) -> dict[str, Any]:
                 "remaining": format_amount(grant.remaining_micro),
                 "valid_from": iso_ms(grant.valid_from_ms),
                 "valid_until": _end(grant.valid_until_ms),
+                **hours.of(grant),
             }
             for grant in state.money_grants
             if not grant.closed
         ],
     }
+
+
+class _Hours:
+    """Of grants, as the account's plan has them now."""
+
+    def __init__(self, terms: Terms, plan: Plan, now_ms: int) -> None:
+        self._of_plan = {term.grant: term.hours for term in terms.allowances}
+        self._now_ms = now_ms
+        self._band = next((band for from_ms, band in reversed(terms.bands) if from_ms <= now_ms), "")
+        self._known = {band.name for band in plan.bands}
+
+    def of(self, grant: GrantState | MoneyGrantState) -> dict[str, Any]:
+        """`hours`: its bands, none for always; `unknown_hours`: those that never come, as the plan has no such
+        band. `open`: whether it may be drawn on now."""
+        base = GrantId(grant.grant.removesuffix(ROLLED))
+        hours = grant.hours or self._of_plan.get(base, ())
+        valid = grant.valid_from_ms <= self._now_ms < grant.valid_until_ms
+        unknown = [name for name in hours if name not in self._known]
+        told = {"unknown_hours": unknown} if unknown else {}
+        return {"hours": list(hours), **told, "open": valid and (not hours or self._band in hours)}
+
+
+def _grant_line(grant: dict[str, Any]) -> str:
+    shown = {key: ", ".join(value) if isinstance(value, list) else value for key, value in grant.items()}
+    closed = "" if shown.pop("open") else ", closed now"
+    if not shown["hours"]:
+        del shown["hours"]
+    return ", ".join(f"{key} {value}" for key, value in shown.items()) + closed
 
 
 def _end(at_ms: int) -> str | None:
@@ -134,12 +167,13 @@ async def known_account(store: RedisStore, account: AccountId) -> tuple[Account,
     return known, catalog
 
 
-async def _show(account: AccountId, config: Path | None) -> AccountState:
+async def _show(account: AccountId, config: Path | None) -> tuple[AccountState, Terms, Plan, int]:
     async with open_store(settings_of(config)) as store:
         known, catalog = await known_account(store, account)
         now_ms = time.time_ns() // 1_000_000
         terms = catalog.terms(account, "", now_ms)
-        return await store.account(known.shard, account, terms, now_ms) or AccountState(account)
+        state = await store.account(known.shard, account, terms, now_ms) or AccountState(account)
+        return state, terms, catalog.plans[known.plan].at(now_ms).plan, now_ms
 
 
 def check_op(op_id: str) -> None:

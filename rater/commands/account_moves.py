@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 import typer
 
 from rater.catalog.classes import NEVER_IN_A_DECK, STANDARD
+from rater.catalog.plan import Plan
+from rater.catalog.read_bands import ever_in_force
 from rater.charging.model import ExpireGrant, Post, PostGrant, PostKind, Reply, Status
 from rater.charging.redis_store import RedisStore
 from rater.charging.terms import FOREVER_MS, GrantSpec, Resource
@@ -107,6 +109,7 @@ def grant(  # each is an option of the command
     classes: Annotated[list[str] | None, typer.Option("--class", help="What it is for; all without.")] = None,
     also: Annotated[list[str] | None, typer.Option(help="A class that may draw on it after its own.")] = None,
     cadence: Annotated[str, typer.Option(help="How seconds are counted: free/first/next.")] = "0/1/1",
+    hours: Annotated[list[str] | None, typer.Option(help="A band of the plan, for use in it only.")] = None,
     note: NoteOption = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -122,10 +125,11 @@ def grant(  # each is an option of the command
         for each in (*(classes or ()), *(also or ())):
             if each not in among:
                 raise InputError(f"{each!r} is no class", hint=f"One of: {', '.join(sorted(among))}.")
+        from_ms = _moment(valid_from, plan.zone, now_ms)
+        check_hours(plan.at(max(now_ms, from_ms)).plan, hours or ())
         spec = GrantSpec(
-            GrantId(name or op_id), resource, size, _moment(valid_from, plan.zone, now_ms),
-            _moment(valid_until, plan.zone, FOREVER_MS), priority, source, tuple(classes or ()), tuple(also or ()),
-            _cadence(cadence), size == 0,
+            GrantId(name or op_id), resource, size, from_ms, _moment(valid_until, plan.zone, FOREVER_MS), priority,
+            source, tuple(classes or ()), tuple(also or ()), _cadence(cadence), size == 0, tuple(hours or ()),
         )  # fmt: skip
         return await store.ask(PostGrant(OpId(op_id), known.shard, known.id, spec, now_ms, note))
 
@@ -156,6 +160,23 @@ def expire(
         return reply
 
     _run(work, account, op_id, config, as_json, unit=lambda amount: _written(resource)(amount))
+
+
+def check_hours(plan: Plan, names: Sequence[str]) -> None:
+    """Raises InputError for a name that no band of the plan has, or a band that is never in force."""
+    among = [band.name for band in plan.bands]
+    ever = ever_in_force(plan.bands)
+    for name in names:
+        if name not in among:
+            raise InputError(
+                f"the plan {plan.id} has no band {name!r}",
+                hint=f"Give hours that it has: {', '.join(among)}." if among else "It has no bands at all.",
+            )
+        if name not in ever:
+            raise InputError(
+                f"the band {name!r} of the plan {plan.id} is never in force",
+                hint=f"One of: {', '.join(sorted(ever))}.",
+            )
 
 
 def catalog_classes(catalog: Any) -> set[str]:

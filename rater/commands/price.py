@@ -49,7 +49,7 @@ def price(
     """What a call of so many seconds costs, and why. Ends with 1 when the call would be denied."""
     from rater.catalog.files import read_catalog
     from rater.catalog.model import Refused
-    from rater.commands.price_split import left_in, paid_by
+    from rater.commands.price_split import bands_at, left_in, open_hours, paid_by
 
     snapshot = read_catalog(catalog)
     chosen, area = choose(snapshot, plan, line, area)
@@ -72,10 +72,12 @@ def price(
         )
     answer = describe(priced, chosen, snapshot.version, to, at_ms, seconds)
     if allowance:
-        answer["paid_by"] = paid_by(chosen.plan, left, priced.quote, priced.quote.destination_class, seconds)
+        klass, bands = priced.quote.destination_class, bands_at(chosen.plan, at_ms)
+        answer["hours"] = open_hours(chosen.plan, bands, klass, at_ms, seconds)
+        answer["paid_by"] = paid_by(chosen.plan, left, priced.quote, klass, seconds, bands, at_ms)
     if explain and priced.found is not None:
         answer["explanation"] = explanation(priced, chosen, snapshot.version, to, at_ms, seconds)
-        answer["explanation"]["paid_by"] = answer.get("paid_by")
+        answer["explanation"] |= {"hours": answer.get("hours"), "paid_by": answer.get("paid_by")}
     if as_json:
         print_json(answer)
     else:
@@ -219,7 +221,7 @@ def show(answer: dict[str, Any], *, explained: bool) -> None:
     if answer["margin"] is not None:
         what += f", carrier cost {answer['carrier_cost']}, margin {answer['margin']}"
     console.print(escape(f"{amount}  {answer['number']}  {what}"), highlight=False, soft_wrap=True)
-    for line in render_paid_by(answer.get("paid_by"), answer["currency"]):
+    for line in render_paid_by(answer.get("paid_by"), answer.get("hours"), answer["currency"]):
         console.print(escape(line), highlight=False, soft_wrap=True)
     if explained:
         for step in answer["steps"]:

@@ -4,8 +4,11 @@ charging itself is tested against."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from rater.catalog.hours import PlanHours
 from rater.catalog.plan import Plan
 from rater.charging.books import Account, Leg, charge
 from rater.charging.grants import Grant
@@ -42,10 +45,47 @@ def left_in(plan: Plan, words: Sequence[str]) -> dict[str, int]:
     return left
 
 
+Bands = tuple[tuple[int, str], ...]
+
+
+def bands_at(plan: Plan, at_ms: int) -> Bands:
+    """Which band of the plan is in force when, around a call that begins at that moment."""
+    return PlanHours(plan.bands, ZoneInfo(plan.zone)).around(at_ms)[2]
+
+
+def open_hours(plan: Plan, bands: Bands, destination_class: str, at_ms: int, seconds: int) -> list[dict[str, Any]]:
+    """Of each allowance for the class that has hours: in which seconds of the call they are open."""
+    return [
+        {
+            "allowance": allowance.id,
+            "hours": list(allowance.hours),
+            "open": _open(allowance.hours, bands, at_ms, seconds),
+        }
+        for allowance, _ in plan.allowances_for(destination_class)
+        if allowance.hours
+    ]
+
+
+def _open(hours: tuple[str, ...], bands: Bands, at_ms: int, seconds: int) -> list[list[int]]:
+    """Stretches [from, to) of the call. A second counts as what it begins in."""
+    found: list[list[int]] = []
+    for (from_ms, band), (until_ms, _) in pairwise(bands):
+        from_s = max(0, -(-(from_ms - at_ms) // 1000))
+        to_s = min(seconds, -(-(until_ms - at_ms) // 1000))
+        if band not in hours or from_s >= to_s:
+            continue
+        if found and found[-1][1] == from_s:
+            found[-1][1] = to_s
+        else:
+            found.append([from_s, to_s])
+    return found
+
+
 def paid_by(
-    plan: Plan, left: dict[str, int], quote: Quote, destination_class: str, seconds: int
+    plan: Plan, left: dict[str, int], quote: Quote, destination_class: str, seconds: int, bands: Bands, at_ms: int
 ) -> list[dict[str, Any]]:
-    """The call's seconds by who pays them, in order: allowances as long as they last, then money.
+    """The seconds of a call that begins at `at_ms` by who pays them, in order: allowances as long as they last and
+    their hours are open, then money.
 
     The money is C(b) − C(a) for the seconds from a to b that it pays. It is taken as unlimited.
     """
@@ -53,10 +93,18 @@ def paid_by(
         use_money=True,
         allowances=tuple(
             AllowanceTerm(
-                allowance.grant, left[allowance.id], allowance.cadence, 0, FOREVER_MS, tier, allowance.priority
+                allowance.grant,
+                left[allowance.id],
+                allowance.cadence,
+                0,
+                FOREVER_MS,
+                tier,
+                allowance.priority,
+                hours=allowance.hours,
             )
             for allowance, tier in plan.allowances_for(destination_class)
         ),
+        bands=bands,
     )
     account = Account(AccountId("price"), balance_micro=MAX_AMOUNT_MICRO)
     account.grants = [Grant(term.grant, 0, FOREVER_MS, term.seconds) for term in terms.allowances]
@@ -76,7 +124,7 @@ def paid_by(
         reply=Reply(Status.OK),
     )
     if seconds:
-        Walk(account, leg, terms, SlicePolicy(), 0, 1).go(seconds)
+        Walk(account, leg, terms, SlicePolicy(), at_ms, 1).go(seconds)
     pieces = charge(account, None, leg, seconds, 0).pieces
     names = {allowance.grant: allowance.id for allowance in plan.allowances}
     return [

@@ -182,7 +182,7 @@ def render(explanation: dict[str, Any]) -> str:
     ]
     if e["carrier_cost"] is not None:
         lines.append(f"carrier cost {e['carrier_cost']}, margin {e['margin']} {e['currency']}")
-    lines += render_paid_by(e.get("paid_by"), e["currency"])
+    lines += render_paid_by(e.get("paid_by"), e.get("hours"), e["currency"])
     return "\n".join(lines)
 
 
@@ -194,10 +194,13 @@ def render_passed_over(rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def render_paid_by(pieces: list[dict[str, Any]] | None, currency: str) -> list[str]:
+def render_paid_by(
+    pieces: list[dict[str, Any]] | None, hours: list[dict[str, Any]] | None, currency: str
+) -> list[str]:
+    """`hours`: of the allowances that are bound to some, when they are open during the call."""
     if pieces is None:
         return []
-    return ["paid by", *(_paid_line(paid, currency) for paid in pieces)]
+    return ["paid by", *(_paid_line(paid, currency) for paid in pieces), *map(_hours_line, hours or ())]
 
 
 def _segment_line(segment: dict[str, Any]) -> str:
@@ -207,6 +210,12 @@ def _segment_line(segment: dict[str, Any]) -> str:
         f" {segment['price_per_minute']} a minute ({segment['price_micro_per_s']} micro-units a second){band}"
         f" = {segment['exact_micro']} micro-units: {segment['amount']}"
     )
+
+
+def _hours_line(bound: dict[str, Any]) -> str:
+    stretches = ", ".join(f"{from_s}–{to_s} s" for from_s, to_s in bound["open"])
+    when = f"open {stretches}" if stretches else "closed"
+    return f"  the allowance {bound['allowance']} has the hours {', '.join(bound['hours'])}: {when}"
 
 
 def _paid_line(paid: dict[str, Any], currency: str) -> str:

@@ -17,6 +17,7 @@ BRAZIL, DEMO = str(CONFIG / "catalog-brazil"), str(CONFIG / "catalog")
 CALLS = [
     (DEMO, "bureau", "0142345678", "2026-11-24T18:58:30", 200, ()),
     (BRAZIL, "franquia", "11998765432", "2026-12-01T12:00", 61, ("--area", "11", "--allowance", "movel_local=40")),
+    (BRAZIL, "horario", "11998765432", "2026-12-01T20:59:00", 90, ("--area", "11", "--allowance", "full")),
     (BRAZIL, "horario", "0021442079460000", "2026-12-06T12:00", 61, ("--area", "11")),
     (TARIFFS, "steps", "+390612345678", "2026-05-04T12:00", 190, ()),
     (TARIFFS, "steps", "+390612345678", "2026-05-04T12:00", 4, ()),
@@ -116,6 +117,43 @@ def test_allowances_pay_first_and_money_the_rest(given: list[str], paid: list[tu
     )  # fmt: skip
     assert code == 0
     assert [(p["allowance"], p["from"], p["to"], p["seconds"], p["amount"]) for p in answer["paid_by"]] == paid
+
+
+def in_reduced_hours(at: str, seconds: int, *more: str) -> Any:
+    return run_json(
+        "price", "--catalog", BRAZIL, "--plan", "horario", "--area", "11", "--to", "11998765432",
+        "--seconds", str(seconds), "--at", at, "--allowance", "full", *more,
+    )[1]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("at", "paid", "opened"),
+    [
+        ("2026-12-01T20:59:00", [(None, 0, 60), ("reduzido", 60, 90)], [[60, 90]]),
+        ("2026-12-02T06:59:30", [("reduzido", 0, 30), (None, 30, 90)], [[0, 30]]),
+        ("2026-12-01T12:00:00", [(None, 0, 90)], []),
+        ("2026-12-06T12:00:00", [("reduzido", 0, 90)], [[0, 90]]),
+        # Free seconds alone are no piece: they go with the first that is counted, the fourth.
+        ("2026-12-01T20:59:59.500", [(None, 0, 4), ("reduzido", 4, 90)], [[1, 90]]),
+    ],
+)
+def test_an_allowance_with_hours_pays_while_they_are_in_force(
+    at: str, paid: list[tuple[object, ...]], opened: list[list[int]]
+) -> None:
+    answer = in_reduced_hours(at, 90)
+    assert [(p["allowance"], p["from"], p["to"]) for p in answer["paid_by"]] == paid
+    assert answer["hours"] == [{"allowance": "reduzido", "hours": ["reduzido"], "open": opened}]
+
+
+def test_the_text_says_when_hours_are_open() -> None:
+    def text(at: str) -> str:
+        return run(
+            "price", "--catalog", BRAZIL, "--plan", "horario", "--area", "11", "--to", "11998765432",
+            "--seconds", "90", "--at", at, "--allowance", "full", "--explain",
+        )[1]  # fmt: skip
+
+    assert "the allowance reduzido has the hours reduzido: open 60–90 s" in text("2026-12-01T20:59:00")
+    assert "the allowance reduzido has the hours reduzido: closed" in text("2026-12-01T12:00:00")
 
 
 def test_long_distance_goes_on_in_the_local_allowance() -> None:

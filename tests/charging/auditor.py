@@ -7,7 +7,7 @@ outbox after each. It knows prices, cadences and movements by itself, and says w
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -43,13 +43,17 @@ def counted(seconds: int, first_s: int, next_s: int) -> int:
 class Auditor:
     """`floors`: of each account. `below`: where it has thresholds: `low` down and `high` up with each crossing,
     `rare` down once a day. `spent`: of each, in a day, told as `spent`. `caps`: most that is taken of an account's
-    money in a day. `cadences`: of each grant, (first_s, next_s). `day`: the present one."""
+    money in a day. `cadences`: of each grant, (first_s, next_s). `hours`: bands of each grant that has any. `band`:
+    which is in force for an account at a moment (ms). `day`: the present one."""
 
     floors: Mapping[str, int]
     below: Mapping[str, int]
     spent: int
     caps: Mapping[str, int]
     day: int = 0
+    band: Callable[[str, int], str] = lambda account, at_ms: ""
+    hours: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    reached: dict[str, int] = field(default_factory=dict)
     cadences: dict[str, tuple[int, int]] = field(default_factory=dict)
     balance: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     given: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
@@ -116,6 +120,21 @@ class Auditor:
                 self.used[payer, grant] += amount
             elif amount:
                 self.moves(f"{op}:{payer}" if shared else op, payer, -amount)
+
+    def grows(self, leg: LegState, start_ms: int) -> None:
+        """A leg, whose seconds are counted from `start_ms` on now, may have got more: of grants with hours only
+        seconds in which these were open. What of money's costs nothing may be at any time."""
+        from_s = self.reached.get(leg.leg, 0)
+        for piece in leg.pieces:
+            payer, grant = (leg.owner if piece.shared else leg.account), piece.grant or ""
+            if grant not in self.hours or payer is None:
+                continue
+            new = range(max(piece.from_s, from_s), piece.to_s)
+            opened = [self.band(payer, start_ms + second * 1000) in self.hours[grant] for second in new]
+            assert piece.money or all(opened), f"{grant} outside its hours"
+            if piece.money and piece.from_s >= from_s:
+                assert any(opened), f"{grant} outside its hours"
+        self.reached[leg.leg] = leg.granted_s
 
     # -- looking -------------------------------------------------------------------------------------------------
 

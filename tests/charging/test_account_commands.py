@@ -156,6 +156,61 @@ def test_grants_are_given_shown_and_ended(run: Run) -> None:
     assert run("audit")["balanced"]
 
 
+def banded(windows: str, name: str = "night") -> dict[str, str]:
+    """The small catalogue, whose plan basic has one more band."""
+    band = f'[[plan.basic.band]]\nname = "{name}"\nwindows = [{windows}]\n\n[[plan.basic.allowance]]'
+    return {**FILES, "plans.toml": str(FILES["plans.toml"]).replace("[[plan.basic.allowance]]", band)}
+
+
+def test_a_grant_may_have_hours_of_the_accounts_plan(run: Run, tmp_path: Path) -> None:
+    said = run("account", "grant", "ann", "10m", "--op-id", "g1", "--hours", "night", fails=2)
+    assert "the plan basic has no band 'night'" in said
+    run("catalog", "load", str(write(tmp_path / "always", banded("{}"))))
+    run("account", "grant", "ann", "10m", "--op-id", "g1", "--hours", "night", "--hours", "peak")
+    run("account", "grant", "ann", "3.00", "--op-id", "g2", "--hours", "night")
+    run("account", "grant", "ann", "3.00", "--op-id", "g3")
+    shown = run("account", "show", "ann")
+    gift = next(grant for grant in shown["allowances"] if grant["grant"] == "g1")
+    assert (gift["hours"], gift["open"]) == (["night", "peak"], True), "night takes what peak leaves"
+    assert [grant["hours"] for grant in shown["money_grants"]] == [["night"], []]
+    assert "used before" in run("account", "grant", "ann", "10m", "--op-id", "g1", "--hours", "night", fails=2)
+
+
+def test_hours_that_a_catalogue_no_longer_has_are_told_and_closed(run: Run, tmp_path: Path) -> None:
+    run("catalog", "load", str(write(tmp_path / "always", banded("{}"))))
+    run("account", "grant", "ann", "10m", "--op-id", "g1", "--hours", "night")
+    loaded = run("catalog", "load", str(write(tmp_path / "gone", banded("{}", "late"))))
+    [note] = loaded["notes"]
+    assert note.startswith("the plan basic has no band 'night' (any more)")
+    gift = next(grant for grant in run("account", "show", "ann")["allowances"] if grant["grant"] == "g1")
+    assert (gift["hours"], gift["unknown_hours"], gift["open"]) == (["night"], ["night"], False)
+    assert run("catalog", "load", str(tmp_path / "gone"))["notes"] == []
+
+
+def test_show_says_in_words_what_is_closed(run: Run, config: Path, tmp_path: Path) -> None:
+    hours = dict(banded("{}"))
+    hours["plans.toml"] = hours["plans.toml"].replace("day = 15\n", 'day = 15\nhours = ["night"]\n', 1)
+    run("catalog", "load", str(write(tmp_path / "hours", hours)))
+    run("account", "grant", "cid", "3.00", "--op-id", "g2", "--from", "2198-01-01")
+    [minutes] = run("account", "show", "cid")["allowances"]
+    assert minutes["hours"] == ["night"]
+    text = CliRunner().invoke(app, ["account", "show", "cid", "-c", str(config)]).output
+    lines = " ".join(text.split()).split("money_grants")
+    assert "hours night" in lines[0]
+    assert lines[1].endswith("closed now")
+    assert "hours" not in lines[1]
+
+
+def test_a_band_that_never_comes_is_no_hours(run: Run, tmp_path: Path) -> None:
+    plans = str(FILES["plans.toml"]).replace(
+        "[[plan.basic.allowance]]",
+        '[[plan.basic.band]]\nname = "all"\nwindows = [{}]\n\n[[plan.basic.band]]\nname = "late"\n'
+        'windows = [{ from = "23:00" }]\n\n[[plan.basic.allowance]]',
+    )
+    run("catalog", "load", str(write(tmp_path / "late", {**FILES, "plans.toml": plans})))
+    assert "never in force" in run("account", "grant", "ann", "1m", "--op-id", "g", "--hours", "late", fails=2)
+
+
 def test_show_has_the_allowances_of_now_though_nobody_called(run: Run) -> None:
     [minutes] = run("account", "show", "cid")["allowances"]
     assert (minutes["grant"], minutes["remaining_s"], minutes["source"]) == ("basic/minutes", 3600, "allowance")

@@ -26,6 +26,7 @@ from rater.charging.model import (
     Settle,
     Status,
 )
+from rater.charging.records import LegState
 from rater.charging.redis_store import RedisStore
 from rater.charging.terms import (
     AllowanceTerm,
@@ -69,6 +70,26 @@ PRICES = [
     ),
 ]
 CADENCES = [(1, 1), (30, 6), (60, 60)]
+HOURS = [(), (), ("day",), ("night",), ("day", "night"), ("sundays",)]
+PERIOD_S = 90
+SHIFTS = {SOLO: 0, BOSS: 25, MEMBER: 60}
+"""By how much the bands of an account's plan come later than those of another's."""
+
+
+def band_at(account: str, at_ms: int) -> str:
+    """40 seconds of day, 30 of night, 20 of neither."""
+    second = (at_ms // 1000 - SHIFTS[account]) % PERIOD_S
+    return "day" if second < 40 else "night" if second < 70 else ""
+
+
+def bands_around(account: str, at_ms: int) -> tuple[tuple[int, str], ...]:
+    """From some time before to some time after, further than any leg here looks."""
+    begun_s = (at_ms // 1000 - SHIFTS[account]) // PERIOD_S * PERIOD_S + SHIFTS[account]
+    edges = []
+    for number in range(-6, 8):
+        start_s = begun_s + number * PERIOD_S
+        edges += [(start_s * 1000, "day"), ((start_s + 40) * 1000, "night"), ((start_s + 70) * 1000, "")]
+    return tuple(edges)
 
 
 class Machine(RuleBasedStateMachine):
@@ -82,6 +103,8 @@ class Machine(RuleBasedStateMachine):
         self.auditor = Auditor(FLOORS, BELOW, SPENT, {BOSS: CAP})
         self.auditor.cadences["plan/minutes"] = (30, 6)
         self.auditor.cadences["boss/family"] = (1, 1)
+        self.auditor.hours["boss/family"] = ("day", "night")
+        self.auditor.band = band_at
         self.names = count(1)
         self.live: dict[str, tuple[str, Price]] = {}
         self.numbers: dict[str, int] = {}
@@ -110,11 +133,22 @@ class Machine(RuleBasedStateMachine):
                 ),
             ),
             BOSS: (
-                AllowanceTerm(GrantId("boss/family"), 70, Cadence(), *cycle, Tier.GENERIC, 0, cycle[1] + DAY_MS),
+                AllowanceTerm(
+                    GrantId("boss/family"),
+                    70,
+                    Cadence(),
+                    *cycle,
+                    Tier.GENERIC,
+                    0,
+                    cycle[1] + DAY_MS,
+                    hours=("day", "night"),
+                ),
             ),
             MEMBER: (),
         }[account]
-        terms = Terms(FLOORS[account], True, allowances, watched, "EUR", spend)
+        terms = Terms(
+            FLOORS[account], True, allowances, watched, "EUR", spend, bands=bands_around(account, self.now_ms)
+        )
         if account != MEMBER:
             return terms
         return replace(
@@ -144,12 +178,21 @@ class Machine(RuleBasedStateMachine):
                     self.auditor.moves(f"{request.op}:{request.other}", request.other, request.amount_micro)
             case PostGrant():
                 self.auditor.gives(request.account, request.grant.id, request.grant.amount)
+            case Reserve() | Extend():
+                elapsed_s = request.elapsed_s if isinstance(request, Extend) else 0
+                for leg in self.stored():
+                    if leg.leg == request.leg:
+                        self.auditor.grows(leg, request.now_ms - elapsed_s * 1000)
             case Settle():
                 member, price = self.live.pop(request.leg)
                 event = self.new_event()
                 self.auditor.settles(
                     request.op, member, price, request.duration_s or 0, reply.granted_s, event, reply.amount_micro
                 )
+
+    def stored(self) -> list[LegState]:
+        """Every live leg."""
+        return list(self.driver.run(self.driver.store.legs(SHARD)))
 
     def new_event(self) -> dict[str, Any]:
         events = [{**known, **result} for kind, known, result in self.driver.outbox() if kind == "rated"]
@@ -198,17 +241,20 @@ class Machine(RuleBasedStateMachine):
         lasts_s=st.sampled_from([40, 700, 10**7]),
         classes=st.sampled_from([(), ("fixed",), ("mobile",)]),
         priority=st.integers(-1, 1),
+        hours=st.sampled_from(HOURS),
     )
     def give(
         self, account: str, size: int, money: bool, cadence: tuple[int, int], begins_s: int, lasts_s: int,
-        classes: tuple[str, ...], priority: int,
+        classes: tuple[str, ...], priority: int, hours: tuple[str, ...],
     ) -> None:  # fmt: skip
         name = f"{account}-{next(self.names)}"
         self.auditor.cadences[name] = cadence
+        if hours:
+            self.auditor.hours[name] = hours
         from_ms = self.now_ms + begins_s * 1000
         spec = GrantSpec(
             GrantId(name), Resource.MONEY if money else Resource.SECONDS, size * (CENT if money else 1), from_ms,
-            from_ms + lasts_s * 1000, priority, "gift", classes, (), Cadence(0, *cadence),
+            from_ms + lasts_s * 1000, priority, "gift", classes, (), Cadence(0, *cadence), hours=hours,
         )  # fmt: skip
         assert self.ask(PostGrant(OpId(name), SHARD, AccountId(account), spec, self.now_ms)).status is Status.OK
 

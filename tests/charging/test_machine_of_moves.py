@@ -12,6 +12,7 @@ from hypothesis.stateful import invariant, precondition, rule
 
 from rater.charging.model import ExpireGrant, Post, PostGrant, Reply, Request, Status
 from rater.charging.moves import Move, finish_moves, move_account
+from rater.charging.records import LegState
 from rater.charging.redis_store import RedisStore
 from rater.ids import AccountId, Shard
 from tests.charging.test_machine import FLOORS, SCOPE, Machine, play
@@ -53,6 +54,9 @@ class MovingMachine(Machine):
             self.done.append((request, reply))
             self.moves_at.append(self.moved[getattr(request, "account", "SOLO")])
         return reply
+
+    def stored(self) -> list[LegState]:
+        return [leg for shard in SHARDS for leg in self.run(self.driver.store.legs(shard))]
 
     def new_event(self) -> dict[str, Any]:
         events = [{**known, **result} for kind, known, result in self.driver.outbox(*SHARDS) if kind == "rated"]
@@ -124,7 +128,7 @@ class MovingMachine(Machine):
         if any(self.has_left(account) for account in FLOORS):
             return  # what is on its way cannot be seen; the rest is looked at when it has arrived
         self.may_lapse &= bool(self.live)
-        legs = [leg for shard in SHARDS for leg in self.run(store.legs(shard))]
+        legs = self.stored()
         ledgers = [self.driver.ledger(shard) for shard in SHARDS]
         self.auditor.look(
             [state for found in states.values() for state in found],
