@@ -126,4 +126,5 @@ def known_leg(session: Session) -> KnownLeg:
         answered=session.answered_at_ms is not None,
         direction=Direction(facts.direction),
         seen_at_ms=session.seen_at_ms,
+        dialled=facts.dialled,
     )

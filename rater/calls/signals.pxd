@@ -38,5 +38,5 @@ cdef class HangupRequested:
     cdef readonly object leg
 
 cdef class KnownLeg:
-    cdef readonly object leg, call, channel_id, caller_channel_id, answered, direction, seen_at_ms
+    cdef readonly object leg, call, channel_id, caller_channel_id, answered, direction, seen_at_ms, dialled
 

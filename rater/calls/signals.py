@@ -186,3 +186,5 @@ class KnownLeg:
     answered: bool
     direction: Direction
     seen_at_ms: int
+    dialled: str = ""
+    """The number that it was priced by, as it was dialled."""

@@ -22,12 +22,14 @@ from rater.calls.signals import Dialled, Direction, Grade, KnownLeg, Mode, Payer
 from rater.ids import TrunkId
 from rater.switch import passage
 from rater.switch.ami_parse import TAMPERED, Frame
-from rater.switch.channels import STATE_UP, Channel, number_of
+from rater.switch.channels import STATE_UP, Channel, is_number, number_of
 from rater.switch.gate import WAITING, Arguments, is_ours
 from rater.switch.legs import Leg
 from rater.switch.payer import doubt_own_code, line_payer, payer_of
 from rater.switch.tracker import Tracker
 
+SAME_END = 8
+"""So many last digits must agree for two forms of one number."""
 _OUTGOING = ("AppDial", "AppQueue")
 """How the application of a dialled channel begins, as long as no dialplan runs on it."""
 
@@ -148,8 +150,10 @@ def _compare(tracker: Tracker, rows: dict[str, _Row], known: KnownLeg, at_ms: in
         # Of an earlier life of the switch. Its channels' names may be somebody else's today.
         tracker.end(leg, known.seen_at_ms, 0, "NOANSWER", Grade.ESTIMATED)
         return
-    if leg.billed is None and not _own_channel(tracker, known, known.leg.removeprefix(prefix)):
-        _find_billed(rows, leg, known)
+    is_lost = leg.billed is None and not _own_channel(tracker, known, known.leg.removeprefix(prefix))
+    if is_lost and not _find_billed(rows, leg, known):
+        tracker.end(leg, known.seen_at_ms, 0, "NOANSWER", Grade.ESTIMATED)
+        return
     if leg.billed is not None and not known.channel_id:
         tracker.emit(leg, Dialled(leg.id, leg.trunk or TrunkId(""), leg.billed.uniqueid, at_ms))
     witness = leg.billed or leg.caller
@@ -231,23 +235,73 @@ def _count_name(tracker: Tracker, name: str) -> None:
         channel.legs_named = max(channel.legs_named, count + 1)
 
 
-def _find_billed(rows: dict[str, _Row], leg: Leg, known: KnownLeg) -> None:
+def _find_billed(rows: dict[str, _Row], leg: Leg, known: KnownLeg) -> bool:
     """The trunk's channel of a leg whose dial was missed: of the same call, dialled, and nobody else's. Of several
-    the first: it may have been sent elsewhere since, and have dialled on."""
+    the one of its number, else the first: it may have been sent elsewhere since, and have dialled on.
+
+    False when its caller dials another number by now: a party that was sent on while nobody could be asked. The leg
+    is over then, and what is dialled is taken up at its own price."""
     if known.channel_id or leg.direction is Direction.IN:
-        return
+        return True
     linkedid = leg.caller.linkedid if leg.caller is not None else known.call.split(".", 2)[-1]
-    for row in rows.values():
-        channel = row.channel
-        dialled = row.was_dialled or channel.uniqueid != channel.linkedid
-        free = channel.leg is None and channel is not leg.caller
-        if channel.linkedid == linkedid and channel.trunk and dialled and free:
-            leg.billed = channel
-            leg.trunk = channel.trunk
-            leg.open = leg.asking = False
-            channel.leg = leg
-            channel.dialled = True
-            return
+    free = [row for row in rows.values() if _may_be_of(row, leg, linkedid)]
+    free.sort(key=lambda row: _age(row.channel.uniqueid))
+    doubts = [_Doubt(rows, row, leg, known) for row in free]
+    found = next((d for d in doubts if d.is_its_number), None) or next((d for d in doubts if d.may_be), None)
+    if found is None:
+        return not any(doubt.by_its_caller for doubt in doubts)
+    channel = found.row.channel
+    leg.billed = channel
+    leg.trunk = channel.trunk
+    leg.open = leg.asking = False
+    channel.leg = leg
+    channel.dialled = True
+    return True
+
+
+def _may_be_of(row: _Row, leg: Leg, linkedid: str) -> bool:
+    channel = row.channel
+    dialled = row.was_dialled or channel.uniqueid != channel.linkedid
+    return bool(
+        channel.linkedid == linkedid and channel.trunk and dialled and not channel.leg and channel is not leg.caller
+    )
+
+
+def _age(uniqueid: str) -> tuple[int, int]:
+    """Uniqueids in the order in which they were given: a moment, and a number that counts on."""
+    moment, _, number = uniqueid.rpartition("-")[2].partition(".")
+    return (int(moment) if moment.isdecimal() else 0, int(number) if number.isdecimal() else 0)
+
+
+class _Doubt:
+    """Whether a trunk's channel was dialled for the number of a leg, as far as a list of channels tells."""
+
+    def __init__(self, rows: dict[str, _Row], row: _Row, leg: Leg, known: KnownLeg) -> None:
+        dialler = _dialler(rows, row.channel)
+        self.row = row
+        self.by_its_caller = dialler is not None and dialler.channel is leg.caller and dialler.application == "Dial"
+        asked = _digits(known.dialled)
+        told = [dialler.channel.exten, dialler.frame.get("Exten", "")] if dialler is not None else []
+        told = [number for number in map(_digits, [*told, _number_dialled(dialler, row.channel)]) if number]
+        self.is_its_number = bool(asked) and asked in {*told, _digits(row.frame.get("CallerIDNum", ""))}
+        moved = leg.caller is not None and leg.caller.moved_by != ""
+        alike = _is_longer_form if moved else _ends_alike
+        # A caller id may be the trunk's own: it can say that this is the number, not that it is another one.
+        self.may_be = not asked or any(alike(asked, number) for number in told) or (not told and not moved)
+
+
+def _digits(number: str) -> str:
+    return number.lstrip("+") if is_number(number) else ""
+
+
+def _ends_alike(asked: str, told: str) -> bool:
+    """Dialplans put codes in front of a number, and take them off."""
+    same = min(SAME_END, len(asked), len(told))
+    return asked[-same:] == told[-same:]
+
+
+def _is_longer_form(asked: str, told: str) -> bool:
+    return asked.endswith(told) or told.endswith(asked)
 
 
 def _end_if_gone(tracker: Tracker, leg: Leg, at_ms: int) -> None:

@@ -390,6 +390,11 @@ class Auditor:
             self.find("threshold", f"{crossing}: {due[crossing]} crossings, told {told[crossing]} times")
 
 
+def _in_force(cycles: list[int], at_ms: int) -> int:
+    """The next one may be open already: a slice has reached into it."""
+    return max((cycle_ms for cycle_ms in cycles if cycle_ms <= at_ms), default=0)
+
+
 def _times(event: dict[str, Any]) -> str:
     names = ("answered_at_ms", "ended_at_ms", "grade", "answer_grade", "cut")
     return ", ".join(f"{name} {event[name]}" for name in names)
@@ -403,7 +408,7 @@ def _unpack(packed: bytes) -> dict[str, Any]:
 def _crossings(ledger: list[Any]) -> Iterator[tuple[str, str, int, int, int]]:
     """Every crossing that the ledger's lines make: (account, kind, value, before, after)."""
     granted: dict[tuple[str, str, int], int] = {}
-    newest: dict[tuple[str, str], int] = {}
+    cycles: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for entry in ledger:
         used: dict[tuple[str, str, int], tuple[int, int]] = {}
         for line in entry.lines:
@@ -415,10 +420,10 @@ def _crossings(ledger: list[Any]) -> Iterator[tuple[str, str, int, int, int]]:
             cycle = (entry.account, line.resource, line.cycle_ms)
             if line.cause == "renew":
                 granted[cycle] = line.after
-                newest[cycle[:2]] = line.cycle_ms
+                cycles[cycle[:2]].append(line.cycle_ms)
             elif line.cause == "expire":
                 granted.pop(cycle, None)
-            elif cycle in granted and newest[cycle[:2]] == line.cycle_ms:
+            elif cycle in granted and line.cycle_ms == _in_force(cycles[cycle[:2]], entry.at_ms):
                 before, after = granted[cycle] - line.before, granted[cycle] - line.after
                 used[cycle] = (used.get(cycle, (before, 0))[0], after)
         for cycle, (before, after) in used.items():

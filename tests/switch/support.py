@@ -158,9 +158,10 @@ def call_events(number: str = "+33123456789", *, answered: bool = True) -> list[
 
 
 def known(leg: str, *, channel_id: str = "", caller: str = "", answered: bool = False, call: str = "1.1",
-          direction: Direction = Direction.OUT, seen_at_ms: int = 4_000) -> KnownLeg:  # fmt: skip
+          direction: Direction = Direction.OUT, seen_at_ms: int = 4_000,
+          dialled: str = "") -> KnownLeg:  # fmt: skip
     return KnownLeg(
-        LegId(f"lab.{leg}"), CallId(f"lab.b.{call}"), channel_id, caller, answered, direction, seen_at_ms
+        LegId(f"lab.{leg}"), CallId(f"lab.b.{call}"), channel_id, caller, answered, direction, seen_at_ms, dialled
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rater.calls.signals import Answered, Dialled, Direction, Grade, Seen
 from tests.switch.support import call_events, channel, event, feed, first_list, known, lines, new_tracker, row
 
@@ -82,3 +84,65 @@ def test_a_sent_party_that_asks_the_gate_is_not_what_it_will_dial():
     signals = first_list(new_tracker(), [asking], [asked, own])
     assert [signal for signal in signals if isinstance(signal, Dialled)] == []
     assert Seen(GATE, 5_000) in signals
+
+
+def moved(exten: str, data: str, by: str = "PJSIP/trunk-00000008") -> dict[str, str]:
+    """Line 1001, sent on by whom it had called; nobody could be asked at the gate, and it dials again."""
+    line = row("line", "1.1", app="Dial", data=data, exten=exten)
+    return line | {"ChanVariable": f"BLINDTRANSFER={by}"} if by else line
+
+
+def own(signals, leg):
+    return [type(signal).__name__ for signal in signals if signal.leg == leg]
+
+
+@pytest.mark.parametrize("by", ["PJSIP/trunk-00000008", ""])
+def test_a_gates_leg_is_not_what_its_caller_was_sent_to_since(by: str) -> None:
+    """It would be charged at the first number's price. With or without the switch's word that it was sent on."""
+    line = moved("+33666000001", "PJSIP/+33666000001@trunk,60", by)
+    stored = [known("b.1.1", caller="1.1", dialled="+33140000001")]
+    signals = first_list(new_tracker(), [line, SECOND], stored)
+    assert own(signals, GATE) == ["Ended"]
+    assert signals[0].grade is Grade.ESTIMATED
+    assert lines(signals[1:]) == ["watch out 1001 +33666000001 trunk alive"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "exten", "data"),
+    [
+        ("+33140000001", "+33140000001", "PJSIP/trunk/sip:0033140000001@carrier"),
+        ("+33140000001", "s", "PJSIP/trunk/sip:33140000001@carrier"),
+        ("0140000001", "90140000001", "PJSIP/trunk"),
+    ],
+)
+@pytest.mark.parametrize("by", ["PJSIP/1002-00000008", ""])
+def test_a_gates_leg_is_what_its_caller_dials_for_its_number(by: str, asked: str, exten: str, data: str) -> None:
+    """Also when the caller had been sent there before it asked."""
+    signals = first_list(
+        new_tracker(), [moved(exten, data, by), SECOND], [known("b.1.1", caller="1.1", dialled=asked)]
+    )
+    assert own(signals, GATE) == ["Dialled", "Answered"]
+
+
+def test_a_dialplan_that_dials_in_another_form_is_believed_while_nobody_was_sent_on() -> None:
+    line = moved("sales", "PJSIP/trunk/sip:01140000001@carrier", "")
+    signals = first_list(new_tracker(), [line, SECOND], [known("b.1.1", caller="1.1", dialled="+33140000001")])
+    assert own(signals, GATE) == ["Dialled", "Answered"]
+    line = moved("s", "PJSIP/trunk", "")
+    signals = first_list(new_tracker(), [line, SECOND], [known("b.1.1", caller="1.1", dialled="+33140000001")])
+    assert own(signals, GATE) == ["Dialled", "Answered"], "nothing tells another number"
+
+
+def test_of_several_the_channel_of_the_legs_number_is_the_leg() -> None:
+    """Whatever order the list has."""
+    first = SENT | {"CallerIDNum": "+33140000001"}
+    signals = first_list(new_tracker(), [SECOND, first], [known("b.1.1", caller="1.1", dialled="+33140000001")])
+    assert signals[0] == Dialled(GATE, "trunk", "1.2", 5_000)
+    signals = first_list(new_tracker(), [SECOND, SENT], [known("b.1.1", caller="1.1")])
+    assert signals[0] == Dialled(GATE, "trunk", "1.2", 5_000), "else the oldest"
+
+
+def test_a_caller_that_still_waits_has_not_dialled_another_number() -> None:
+    asking = row("line", "1.1", app="AGI", data="agi:async,+33140000001,out", exten="s")
+    signals = first_list(new_tracker(), [asking, SECOND], [known("b.1.1", caller="1.1", dialled="+33140000001")])
+    assert "Ended" not in own(signals, GATE)
