@@ -158,6 +158,8 @@ class SwitchLeader:
                 async with asyncio.timeout(LEASE_MS / 3000):
                     if await self._store.lead(self.switch, self._holder, LEASE_MS) is None:
                         return
-                adapter.acts_until_s = asked_s + LEASE_MS / 1000
+                acted, adapter.acts_until_s = adapter.may_act, asked_s + LEASE_MS / 1000
+                if not acted:
+                    adapter.beat()  # after a pause (SIGSTOP, a machine that slept) the last one is old
             except AWAY as error:
                 log.warning("cannot renew the leadership", switch=self.switch, error=str(error))

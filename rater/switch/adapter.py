@@ -298,9 +298,13 @@ class SwitchAdapter:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._settings.heartbeat_ms / 1000)
-            if self.synced:
-                self._send_beat()
-                self.flush()
+            self.beat()
+
+    def beat(self) -> None:
+        """Tell the dialplan that it may ask; nothing while it may not."""
+        if self.synced:
+            self._send_beat()
+            self.flush()
 
     def _send_beat(self) -> None:
         if self._settings.mode == "gate" and self._is_ready() and self.may_act:
