@@ -103,17 +103,17 @@ class RedisSettings(_Part):
             return None
         try:
             parts = urlsplit(url)
-            asked = {key.lower(): value.lower() for key, value in parse_qsl(parts.query)}
+            asked = {(key.lower(), value.lower()) for key, value in parse_qsl(parts.query)}
         except ValueError as error:
             raise ValueError(f"is no address: {error}") from error
         if parts.scheme not in ("redis", "rediss", "unix"):
             raise ValueError("write redis://HOST:PORT, rediss://HOST:PORT for TLS, or unix:///PATH")
-        if parts.password is not None or "password" in asked:
+        names = {key for key, _ in asked}
+        if parts.password is not None or names & {"password", "ssl_password"}:
             raise ValueError("leave the password out of the address: password = { file = 'PATH' } beside it")
-        if (
-            asked.get("ssl_cert_reqs", "required") != "required"
-            or asked.get("ssl_check_hostname", "true") != "true"
-        ):
+        # Each of them: of a name that is given twice the client takes the first.
+        checked = {("ssl_cert_reqs", "required"), ("ssl_check_hostname", "true")}
+        if any(pair not in checked for pair in asked if pair[0] in ("ssl_cert_reqs", "ssl_check_hostname")):
             raise ValueError("the server's certificate is always checked: name its authority, ?ssl_ca_certs=PATH")
         return url
 

@@ -181,7 +181,7 @@ class SwitchConnection:
     def close(self) -> None:
         """Log off and end `run`."""
         self._closed = True
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(serialize({"Action": "Logoff"}))
             self._transport.close()
 
@@ -284,7 +284,7 @@ class SwitchConnection:
     # -- awaited actions -----------------------------------------------------------------------------------------
 
     async def _ask(self, name: str, headers: dict[str, str]) -> list[Frame]:
-        if self._transport is None:
+        if self._transport is None or self._transport.is_closing():
             raise SwitchUnavailable(f"{self._settings.id} is not connected")
         action = Awaited({"Action": name, **headers})
         data = serialize(dict(action.items()))

@@ -47,6 +47,67 @@ def test_a_fault_is_named_and_ends_with_exit_code_2(tmp_path: Path, text: str, n
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:topsecret@h", "rediss://rater:topsecret@h:6380/0", "redis://rater:@h", "redis://:%74opsecret@h",
+        "redis://h?password=topsecret", "redis://h?db=1&pass%77ord=topsecret", "unix:///s?password=topsecret",
+        "redis://h?PASSWORD=topsecret", "rediss://h?ssl_password=topsecret",
+    ],
+)  # fmt: skip
+def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path, url: str) -> None:
+    """Addresses are logged."""
+    with pytest.raises(ConfigError, match="leave the password out of the address") as caught:
+        load_settings(write(tmp_path, f"[redis]\nurl = '{url}'\n"))
+    assert "topsecret" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "ssl_cert_reqs=none", "ssl_cert_reqs=optional", "ssl_cert_reqs=NONE", "ssl_cert_req%73=none",
+        "SSL_CERT_REQS=none", "ssl_check_hostname=false", "ssl_check_hostname=0", "ssl_check_hostname=no",
+        "ssl_cert_reqs=none&ssl_cert_reqs=required", "ssl_ca_certs=/ca.pem&ssl_check_hostname=f",
+    ],
+)  # fmt: skip
+def test_a_certificate_that_would_not_be_checked_is_refused(tmp_path: Path, asked: str) -> None:
+    with pytest.raises(ConfigError, match="certificate is always checked"):
+        load_settings(write(tmp_path, f"[redis]\nurl = 'rediss://h:6380/0?{asked}'\n"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rediss://h?ssl_ca_certs=/ca.pem", "rediss://h?ssl_cert_reqs=required&ssl_check_hostname=true",
+        "redis://rater@h", "redis://[::1]:6379/1", "unix:///run/redis.sock?db=2",
+    ],
+)  # fmt: skip
+def test_other_addresses_are_taken_as_they_are(tmp_path: Path, url: str) -> None:
+    assert load_settings(write(tmp_path, f"[redis]\nurl = '{url}'\n")).redis.url == url
+
+
+@pytest.mark.parametrize("url", ["redis://[h", "http://h", "h:6379", ""])
+def test_what_is_no_address_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match=r"redis\.url"):
+        load_settings(write(tmp_path, f"[redis]\nurl = '{url}'\n"))
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("https://user:topsecret@crm.example/x", "leave user and password out"),
+        ("https://user@crm.example/x", "leave user and password out"),
+        ("http://crm.example/x", "must be https"),
+        ("crm.example/x", "write an address"),
+    ],
+)
+def test_a_webhooks_address_has_no_secret_and_is_encrypted(tmp_path: Path, url: str, named: str) -> None:
+    text = f"[[webhook]]\nname = 'crm'\nurl = '{url}'\nsecret = {{ env = 'X' }}\n"
+    with pytest.raises(ConfigError, match=named) as caught:
+        load_settings(write(tmp_path, text))
+    assert "topsecret" not in f"{caught.value} {caught.value.hint}"
+
+
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read the settings"):
         load_settings(tmp_path / "none.toml")

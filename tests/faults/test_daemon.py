@@ -81,6 +81,27 @@ def test_21_killed_between_the_debit_and_its_answer_there_is_one_event(tmp_path:
     play(tmp_path, case)
 
 
+def test_7_a_wake_message_that_is_no_text_wakes_nobody_and_ends_nothing(tmp_path: Path) -> None:
+    """Whoever may publish may publish anything. The daemon listens on, on the same connection."""
+
+    async def case(here: Site) -> None:
+        daemon = await here.ready()
+        with here.redis.client() as redis:
+            for data in (b"\xff\xfe\x00", b"", b"RICH\xc3", b"x" * 100_000, "RICH\u2028".encode()):
+                assert redis.publish("rater:{0}:wake", data) == 1
+                assert redis.publish("rater:control", data) == 1
+            call = here.call(1)
+            await here.over(call)
+            await here.settled(1)
+            assert redis.publish("rater:{0}:wake", b"RICH") == 1
+        assert daemon.process.poll() is None
+        log = daemon.log.read_text()
+        assert "control connection lost" not in log
+        assert "Traceback" not in log
+
+    play(tmp_path, case)
+
+
 def test_33_a_leader_that_slept_through_its_lease_changes_nothing_when_it_wakes(tmp_path: Path) -> None:
     async def case(here: Site) -> None:
         first = await here.ready()

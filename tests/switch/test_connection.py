@@ -243,6 +243,26 @@ def test_asking_without_a_connection_is_an_error():
     run(body())
 
 
+@pytest.mark.parametrize("close", ["abort", "close"])
+def test_nothing_is_written_to_a_connection_that_is_being_closed(close: str):
+    """uvloop's transports raise there; what is asked fails as without a connection, and waits for nothing."""
+
+    async def body() -> None:
+        async with connected(peer := Peer()) as client:
+            connection = client.connection
+            connection.abort("it is time") if close == "abort" else connection.close()
+            assert not connection.send([{"Action": "Setvar", "ActionID": "1"}])
+            with pytest.raises(SwitchUnavailable, match="not connected"):
+                await connection.request("CoreStatus")
+            assert not connection._waiting
+            connection.close()
+            await asyncio.sleep(0)
+            assert not peer.named("Setvar")
+            assert not peer.named("CoreStatus")
+
+    run(body())
+
+
 # -- telling -------------------------------------------------------------------------------------------------------
 
 
