@@ -64,8 +64,11 @@ class Cluster:
         return self
 
     def _node(self, number: int) -> RedisServer:
+        return RedisServer(DEBIAN, self.folder / str(number), options=self._options()).start()
+
+    def _options(self) -> dict[str, str]:
         # The bus would take the port plus 10000, which may be beyond 65535.
-        options = {
+        return {
             "cluster-enabled": "yes",
             "cluster-port": str(free_port()),
             "cluster-node-timeout": str(NODE_TIMEOUT_MS),
@@ -76,7 +79,6 @@ class Cluster:
             "repl-diskless-sync-delay": "0",
             "appendfsync": "no",
         }
-        return RedisServer(DEBIAN, self.folder / str(number), options=options).start()
 
     @staticmethod
     def knows(node: RedisServer) -> int:

@@ -144,7 +144,7 @@ class _Folder:
 
     def _deck(self, plan: Plan, classes: set[str]) -> CompiledDeck | None:
         path = self.folder / plan.deck
-        if not path.is_file():
+        if not _is_file(path):
             problem = Problem(plan.deck, 0, 0, f"the deck of the plan {plan.id!r} is missing", "a CSV file there")
             self.problems.append(problem)
             return None
@@ -168,6 +168,14 @@ class _Folder:
             self.problems.append(
                 Problem(plan.deck, 0, 0, error.message, error.hint.rstrip(".") or "a deck that fits")
             )
+
+
+def _is_file(path: Path) -> bool:
+    """False also for a name that is none to the system: too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _named(problems: Sequence[Problem], name: str) -> list[Problem]:

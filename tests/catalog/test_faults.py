@@ -228,6 +228,12 @@ def test_only_plans_are_required(tmp_path: Path) -> None:
     assert [p.message for p in problems(tmp_path / "empty", {"accounts.toml": ""})] == ["the file is missing"]
 
 
+def test_a_decks_name_that_is_too_long_for_the_system_is_a_missing_deck(tmp_path: Path) -> None:
+    """Found by fuzzing: it was no refusal with a place, but a fault of the loader."""
+    plans = FILES["plans.toml"].replace("decks/class.csv", f"decks/{'x' * 300}.csv")
+    assert "is missing" in problems(tmp_path, FILES | {"plans.toml": plans})[0].message
+
+
 def test_missing_deck_and_missing_folder(tmp_path: Path) -> None:
     files = {name: text for name, text in FILES.items() if name != "decks/class.csv"}
     assert [(p.file, p.line) for p in problems(tmp_path, files)] == [("decks/class.csv", 0)]

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 import redis
@@ -64,10 +64,15 @@ class GuardedRedis(RedisServer):
     """With the users of deploy/redis-users.acl, and nobody without a name."""
 
     secrets: Path = field(default_factory=Path)
+    is_cluster = False
 
     def client(self, user: str = "admin") -> redis.Redis:
         secret = (self.secrets / f"rater-{user}").read_text()
         return redis.Redis(port=self.port, username=f"rater-{user}", password=secret)
+
+    def acl_log(self) -> list[dict[str, Any]]:
+        with self.client() as client:
+            return list(client.acl_log())
 
 
 def make_users(folder: Path, prefix: str = PREFIX) -> Path:
@@ -85,6 +90,20 @@ def guarded_redis(folder: Path) -> GuardedRedis:
     return GuardedRedis(DEBIAN, folder / "redis", options={"aclfile": str(users)}, secrets=folder / "users")
 
 
+class Server(Protocol):
+    """One server or a cluster."""
+
+    secrets: Path
+    is_cluster: bool
+
+    @property
+    def port(self) -> int: ...
+    def client(self, user: str = "admin") -> Any: ...
+    def acl_log(self) -> list[dict[str, Any]]: ...
+    def start(self) -> object: ...
+    def stop(self) -> object: ...
+
+
 @dataclass
 class Seen:
     """What the site left: `logs` by who wrote them, `answers` of the commands, `argv` of every process,
@@ -99,7 +118,7 @@ class Seen:
 
 
 class Play:
-    def __init__(self, folder: Path, server: GuardedRedis, switch: SimulatedSwitch) -> None:
+    def __init__(self, folder: Path, server: Server, switch: SimulatedSwitch) -> None:
         self.folder = folder
         self.server = server
         self.switch = switch
@@ -112,6 +131,7 @@ class Play:
         return kept | {
             "RATER_REDIS__URL": f"redis://rater-{user}@127.0.0.1:{self.server.port}/0",
             "RATER_REDIS__PASSWORD__FILE": str(self.server.secrets / f"rater-{user}"),
+            "RATER_REDIS__CLUSTER": str(self.server.is_cluster).lower(),
             "CANARY_MQTT": SECRETS["mqtt"],
         }
 
@@ -260,7 +280,7 @@ async def _deliver(here: Play, mqtt: Mosquitto, crm: Any, mail: Any) -> None:
     await until(all_there, within_s=30)
 
 
-async def play(folder: Path, server: GuardedRedis) -> Seen:
+async def play(folder: Path, server: Server) -> Seen:
     switch = SimulatedSwitch(
         users=[ManagerUser("rater", SECRETS["ami"])],
         extensions=[Extension(line) for line in (SUBSCRIBER, POOR, BROKE)],
@@ -333,7 +353,7 @@ def _whole(client: Any, key: bytes) -> Any:
     return None
 
 
-def books(server: GuardedRedis) -> dict[bytes, Any]:
+def books(server: Server) -> dict[bytes, Any]:
     """All that is not made anew by time alone: balances, legs, ledger, catalogue."""
     kept = (b":account:", b":ledger", b":outbox", b":catalog:", b"shards", b"opened", b":op:")
     with server.client() as client:
@@ -344,11 +364,8 @@ def books(server: GuardedRedis) -> dict[bytes, Any]:
         }
 
 
-def refusals(server: GuardedRedis) -> list[dict[str, Any]]:
-    with server.client() as client:
-        return [
-            {k: entry[k] for k in ("username", "reason", "object", "client-info")} for entry in client.acl_log()
-        ]
+def refusals(server: Server) -> list[dict[str, Any]]:
+    return [{k: entry[k] for k in ("username", "reason", "object", "client-info")} for entry in server.acl_log()]
 
 
 @asynccontextmanager

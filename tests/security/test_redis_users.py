@@ -64,6 +64,9 @@ OF_OTHERS = {
                "PUBLISH control x", "SET catalog:current 9", "SET {0}:epoch:pbx1 9"),
 }  # fmt: skip
 
+ASKED = {("rater-doctor", "config|get"), ("rater-reader", "function|load"), ("rater-archive", "function|load")}
+"""What is refused to who asks to see that it is, or goes on without."""
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Seen, GuardedRedis]]:
@@ -84,10 +87,7 @@ def test_every_component_does_all_its_work_under_its_own_user(site: tuple[Seen, 
     the daemon, and they go on with scripts, which they may not run."""
     seen, _ = site
     assert all(seen.delivered.values()), seen.delivered
-    asked = {
-        ("rater-doctor", "config|get"), ("rater-reader", "function|load"), ("rater-archive", "function|load"),
-    }  # fmt: skip
-    assert {(entry["username"], entry["object"]) for entry in seen.refused} <= asked
+    assert {(entry["username"], entry["object"]) for entry in seen.refused} <= ASKED
 
 
 def test_the_daemon_may_finish_a_move_that_was_left_in_the_middle(site: tuple[Seen, GuardedRedis]) -> None:
@@ -110,21 +110,23 @@ def test_the_daemon_may_finish_a_move_that_was_left_in_the_middle(site: tuple[Se
 
 @pytest.mark.parametrize("user", COMPONENTS)
 def test_what_is_nobodys_work_is_refused(site: tuple[Seen, GuardedRedis], user: str) -> None:
-    _refused(site[1], user, OF_NOBODY)
+    with site[1].client(user) as client:
+        refused(client, user, OF_NOBODY)
 
 
 @pytest.mark.parametrize("user", sorted(OF_OTHERS))
 def test_what_is_the_work_of_others_is_refused(site: tuple[Seen, GuardedRedis], user: str) -> None:
-    _refused(site[1], user, OF_OTHERS[user])
+    with site[1].client(user) as client:
+        refused(client, user, OF_OTHERS[user])
 
 
-def _refused(server: GuardedRedis, user: str, commands: tuple[str, ...]) -> None:
-    with server.client(user) as client:
-        for command in commands:
-            words = [_named(word) for word in command.split()]
-            with pytest.raises(redis.exceptions.NoPermissionError):
-                client.execute_command(*words)
-                pytest.fail(f"{user} may {command}")
+def refused(client: redis.Redis, user: str, commands: tuple[str, ...]) -> None:
+    """Each of them, to that user on that server."""
+    for command in commands:
+        words = [_named(word) for word in command.split()]
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command(*words)
+            pytest.fail(f"{user} may {command}")
 
 
 def _named(word: str) -> str:
