@@ -362,7 +362,9 @@ def _spec(spec: GrantSpec) -> bytes:
 
 
 def _bands(terms: Terms) -> bytes:
-    return sequence([value for edge in terms.bands for value in edge]) if terms.bands else b""
+    return (
+        sequence([value for at_ms, name in terms.bands for value in (at_ms, f",{name},")]) if terms.bands else b""
+    )
 
 
 def _set(names: Sequence[str]) -> str:

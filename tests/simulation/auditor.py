@@ -14,6 +14,7 @@ recomputes every price, balance, lease and crossing from that, and compares.
     overspend       in gate mode nobody talks longer than what is paid
     repeat          a repeated operation gets its first answer
     threshold       one notification for each crossing
+    hours           an allowance with hours pays no second that begins outside them
     cycle           no day of a plan's zone gives more than the allowance, and no cycle begins at another moment
 
 When the store comes back without its last writes, `rolled_back` has the auditor forget what the store forgot. What
@@ -113,6 +114,8 @@ class Auditor:
     _last: dict[str, tuple[str, Reply]] = field(default_factory=dict)
     _scopes: set[str] = field(default_factory=set)
     _granted: dict[tuple[str, str], int] = field(default_factory=dict)
+    _reached_s: dict[str, int] = field(default_factory=dict)
+    """Up to which second the pieces of a leg were looked at."""
     _callers: dict[str, tuple[str, str]] = field(default_factory=dict)
     _handed_over: set[tuple[str, str]] = field(default_factory=set)
     """Callers of legs of which a leader that had been succeeded still had something to say."""
@@ -157,6 +160,23 @@ class Auditor:
         self._check_repeat(request, reply, where)
         if reply.status is Status.OK:
             self._follow(request, reply, where)
+            if site.HOURS and isinstance(request, Reserve | Extend) and not reply.repeated:
+                self._check_hours(request, where)
+
+    def _check_hours(self, request: Reserve | Extend, where: str) -> None:
+        """By the clock of who asked, from which the store counts."""
+        plan = next(payer.plan for payer in site.PAYERS if payer.name == request.account)
+        start_ms = request.now_ms - (request.elapsed_s * 1000 if isinstance(request, Extend) else 0)
+        for leg in self.server.legs(request.switch) if plan == "mixed" else ():
+            if leg.leg != request.leg:
+                continue
+            known_s = self._reached_s.get(leg.leg, 0)
+            for piece in leg.pieces:
+                for second in range(max(known_s, piece.from_s), piece.to_s if piece.grant else 0):
+                    if not site.is_open(plan, start_ms + second * 1000):
+                        self.find("hours", f"{where}: {piece.grant} pays second {second} outside its hours")
+                        break
+            self._reached_s[leg.leg] = max(known_s, leg.granted_s)
 
     def refused(self, request: Request, now_s: float) -> None:
         """The server took no writes; nothing may be done by halves."""

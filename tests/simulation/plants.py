@@ -168,6 +168,19 @@ def _cycle() -> None:
     cycles._midnight_ms = lambda date, zone: true(date, zone) + 3_600_000
 
 
+def _hours() -> None:
+    """Hours are looked at when a slice begins, and not where they end within it."""
+    true = Walk._is_open
+
+    def at_once(self: Walk, *arguments: Any) -> bool:
+        edge_ms = self.edge_ms
+        opened = true(self, *arguments)
+        self.edge_ms = edge_ms
+        return opened
+
+    Walk._is_open = at_once  # type: ignore[method-assign]
+
+
 def _acknowledged() -> None:
     """Entries count as delivered before they are."""
     true = OutboxConsumer.read
@@ -206,6 +219,6 @@ _NUMBERS = itertools.count()
 _PLANTS: dict[str, Callable[[], None]] = {
     "": lambda: None, "duration": _duration, "price": _price, "timer": _timer, "lease": _lease, "fence": _fence,
     "event": _event, "repeat": _repeat, "floor": _floor, "threshold": _threshold, "ledger": _ledger,
-    "refund": _refund, "loss": _loss, "half": _half, "damaged": _damaged, "cycle": _cycle,
+    "refund": _refund, "loss": _loss, "half": _half, "damaged": _damaged, "cycle": _cycle, "hours": _hours,
     "acknowledged": _acknowledged, "trimmed": _trimmed, "told_twice": _told_twice,
 }  # fmt: skip

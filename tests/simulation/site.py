@@ -27,8 +27,13 @@ EDGES = (
 the day of 25 hours; the hour that comes twice; the one that is left out. In Cairo: the midnight that is left out,
 and the end of that day. In Santiago: midnight after the hour that came twice."""
 AT_EDGES_FROM = 1000
+WITH_HOURS_FROM = 5000
+HOURS: frozenset[int] = frozenset()
+"""The minutes of the local day to which the allowance of the plan `mixed` is bound in this world, as `begin` chose;
+none: it is not bound."""
 ZONES = {"money": "Europe/Paris", "minutes": "Africa/Cairo", "mixed": "America/Santiago"}
 """Of the plans."""
+DAY_MINUTES = 1440
 UNIT_MICRO = 10_000
 """Amounts are rounded to the cent, half up."""
 
@@ -116,12 +121,40 @@ def price_of(number: str, version: int) -> Price:
 
 def begin(seed: int) -> None:
     """Choose when the world of a seed begins: from seed `AT_EDGES_FROM` on shortly before something changes."""
-    global EPOCH_S
+    global EPOCH_S, HOURS
     random = Random(f"when {seed}")
     EPOCH_S = ORDINARY_S
     if seed >= AT_EDGES_FROM:
         edge = dt.datetime.fromisoformat(random.choice(EDGES)).replace(tzinfo=dt.UTC)
         EPOCH_S = int(edge.timestamp()) - random.randrange(10, 100)
+    hours: set[int] = set()
+    if seed >= WITH_HOURS_FROM:
+        first = _minute("mixed", EPOCH_S * 1000)
+        hours = {(first + ahead) % DAY_MINUTES for ahead in range(60) if random.random() < 0.5}
+    if hours != HOURS:
+        HOURS = frozenset(hours)
+        catalog.cache_clear()
+        wire.cache_clear()
+
+
+def is_open(plan: str, at_ms: int) -> bool:
+    """Whether the allowance of a plan may be drawn on at a moment."""
+    if not HOURS or plan != "mixed":
+        return True
+    return _minute(plan, at_ms) in HOURS
+
+
+def _minute(plan: str, at_ms: int) -> int:
+    local = dt.datetime.fromtimestamp(at_ms / 1000, ZoneInfo(ZONES[plan]))
+    return local.hour * 60 + local.minute
+
+
+def _band(plan: str) -> str:
+    windows = ", ".join(
+        f'{{ from = "{at // 60:02d}:{at % 60:02d}", to = "{(at + 1) // 60:02d}:{(at + 1) % 60:02d}" }}'
+        for at in sorted(HOURS)
+    )
+    return f'[[plan.{plan}.band]]\nname = "open"\nwindows = [{windows}]\n'
 
 
 @cache
@@ -173,7 +206,9 @@ def write(folder: Path, version: int) -> Path:
         + _plan("minutes", version, 'when_exhausted = "block"')
         + _allowance("minutes", seconds["minutes"])
         + _plan("mixed", version, 'when_exhausted = "credit"')
+        + (_band("mixed") if HOURS else "")
         + _allowance("mixed", seconds["mixed"])
+        + ('hours = ["open"]\n' if HOURS else "")
     )
     accounts = [
         f'[account.{p.name}]\nplan = "{p.plan}"\nmodality = "{p.modality}"\n'

@@ -59,6 +59,18 @@ def test_worlds_at_the_edges_of_days_and_clocks_show_no_fault() -> None:
     assert (summary["seeds"], summary["failed"]) == (20, [])
 
 
+def test_worlds_whose_allowances_have_hours_show_no_fault() -> None:
+    code, output, summary = play("--from", "5000", "--seeds", "30")
+    assert code == 0, output
+    assert (summary["seeds"], summary["failed"]) == (30, [])
+
+
+def test_the_auditor_sees_an_allowance_used_outside_its_hours() -> None:
+    code, output, _ = play("--from", "5000", "--seeds", "20", plant="hours")
+    assert code == 1, f"nobody noticed: {output}"
+    assert "  hours: " in output
+
+
 def test_a_seed_replays_exactly() -> None:
     first, second = (play("--seed", "11")[1].splitlines()[0] for _ in range(2))
     assert first == second

@@ -3,7 +3,7 @@
 -- A view is one account as the leg sees it: a (the account), lines (for its ledger), terms, index (where each
 -- allowance's term begins), sharers (twice the legs that draw on it), floor (micro-units), use_money, seconds_order,
 -- money_order (0 earliest expiry, 1 latest expiry, 2 oldest, 3 newest), shift (of its tiers), shared (0, 1), bands (of its
--- plan, packed: from when it is in force in ms and name of each, "" for none); of a shared one also ends (ms), quotas (terms), quota_s, quota_micro (their ids or "").
+-- plan, packed: from when it is in force in ms and name of each as `,night,`, `,,` for none); of a shared one also ends (ms), quotas (terms), quota_s, quota_micro (their ids or "").
 
 local account, owner, seconds, funds, edge, ours, theirs, relaxed
 local made, in_use = {}, 0
@@ -82,7 +82,7 @@ end
 local function is_open(view, hours, at)
   local opened, bands = false, view.bands ~= '' and known(view.bands) or {}
   for k = 1, #bands, 2 do
-    local holds = find(hours, ',' .. bands[k + 1] .. ',', 1, true) ~= nil
+    local holds = find(hours, bands[k + 1], 1, true) ~= nil
     if bands[k] <= at then
       opened = holds
     elseif holds ~= opened then
