@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from rater.errors import ConfigError
 
 ROOT = Path(__file__).parent
 NOTES = ROOT / "compiled.json"
+_OTHERS = re.compile(r"^from (rater\.[\w.]+) cimport", re.MULTILINE)
 HINT = "Build it (pip install .), or set RATER_KERNEL=reference to run the slow one knowingly."
 
 
@@ -38,6 +40,10 @@ class SlowModule(RuntimeWarning):
 def digest(source: Path) -> str:
     """Of a source and its declarations, as `setup.py` notes it."""
     return hashlib.sha256(source.read_bytes() + source.with_suffix(".pxd").read_bytes()).hexdigest()
+
+
+def _source_of(name: str) -> Path:
+    return ROOT.joinpath(*name.split(".")[1:]).with_suffix(".py")
 
 
 class Finder:
@@ -56,7 +62,7 @@ class Finder:
     ) -> ModuleSpec | None:
         if path is None or not name.startswith("rater."):
             return None
-        source = ROOT.joinpath(*name.split(".")[1:]).with_suffix(".py")
+        source = _source_of(name)
         if not source.with_suffix(".pxd").exists():
             return None
         if self._choice != "reference":
@@ -69,10 +75,16 @@ class Finder:
         return spec_from_file_location(name, source, loader=SourceFileLoader(name, str(source)))
 
     def _unfit(self, name: str, source: Path) -> str:
-        """Why the compiled module cannot be used; empty when it can."""
+        """Why the compiled module cannot be used; empty when it can. One that goes by the structures of others can
+        be used with those only as they were compiled."""
         if not any(source.with_suffix(suffix).exists() for suffix in EXTENSION_SUFFIXES):
             return "is not compiled"
-        return "" if self._notes.get(name) == digest(source) else "was compiled from another source"
+        if self._notes.get(name) != digest(source):
+            return "was compiled from another source"
+        for other in _OTHERS.findall(source.with_suffix(".pxd").read_text()):
+            if self._unfit(other, _source_of(other)):
+                return f"was compiled with another {other}"
+        return ""
 
 
 def install() -> None:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgpack
 
-_PACKER = msgpack.Packer(use_bin_type=False)
-
-
-def sequence(values: Sequence[Any]) -> bytes:
-    """The values packed one after the other."""
-    packed: bytes = _PACKER.pack(values)
-    return packed[1:] if len(values) < 16 else packed[3:]
+from rater.packing import sequence as sequence
 
 
 def parse_sequence(data: bytes) -> list[Any]:

@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypedDict
 
-import hiredis
 import structlog
 from redis.exceptions import RedisError
 
+from rater import packing
 from rater.charging.cluster import ClusterLinks
 from rater.charging.connection import UNKNOWN, Address, Ask, Call, Link
 from rater.charging.keys import Keys
@@ -261,8 +261,7 @@ class RedisStore(RedisMoves):
         keys = self.keys(request.shard)
         script, names, arguments = to_call(request, keys, operation.needs, operation.refunded_micro)
         operation.script, operation.as_function = script, self._forms.functions
-        words = (*self._forms.call(script), len(names), *names, *arguments)
-        operation.data = hiredis.pack_command(words)
+        operation.data = packing.call(self._forms.call(script), names, arguments)
         self._link.queue(operation)
 
     def _answered(self, operation: _Operation, answer: Any) -> None:

@@ -7,205 +7,59 @@ head. Redis' msgpack library knows no binary type: bytes travel as strings.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgpack
 
-from rater.charging.books import Account, LedgerEntry, Line, op_number
-from rater.charging.grants import MAX_GRANTS, Grant, Kind, Rolled, quota_id
+from rater.charging.books import Account, LedgerEntry, Line
+from rater.charging.grants import MAX_GRANTS, Grant, Kind, Rolled
 from rater.charging.keys import Keys as Keys
 from rater.charging.model import (
     OPERATION_KEPT_S,
     REFUND_KEPT_S,
-    Answer,
     Deny,
     ExpireGrant,
-    Extend,
-    FreeLeases,
     Post,
     PostGrant,
     PostKind,
-    Reply,
     Request,
-    Reserve,
-    Settle,
-    Status,
-    TakeLeases,
 )
 from rater.charging.packed import parse_sequence as parse_sequence
 from rater.charging.packed import sequence as sequence
 from rater.charging.records import AccountState, LegState, PendingTransfer, Piece
 from rater.charging.rules import denial_value
 from rater.charging.states import account_state
-from rater.charging.terms import AllowanceTerm, GrantSpec, Resource, Share, SpendWindow, Terms, ThresholdKind
-from rater.charging.walk import quota_terms
-from rater.charging.wire_moves import refusal_of
+from rater.charging.terms import GrantSpec, Resource
+from rater.charging.wire_legs import Arguments, leg_call
+from rater.charging.wire_legs import OtherNeeds as OtherNeeds
+from rater.charging.wire_legs import from_reply as from_reply
+from rater.charging.wire_legs import needs_after as needs_after
+from rater.charging.wire_legs import needs_of as needs_of
+from rater.charging.wire_legs import other_account as other_account
+from rater.charging.wire_legs import reserve_needs as reserve_needs
+from rater.charging.wire_terms import pack_set, pack_thresholds
 from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
 from rater.money import Cadence, Quote
 from rater.verdict import Reason
 
-Arguments = tuple[str, Sequence[str], Sequence[bytes | str]]
-"""Script name, keys, arguments."""
-_STATUSES = (Status.OK, Status.DENIED, Status.GONE, Status.STALE, Status.CONFLICT)
-_REASONS = {int(reason): reason for reason in Reason}
-_OTHER_NEEDS = 5
 _GRANTS, _GRANT, _PIECES, _PIECE = 10, 9, 16, 10
-_NO_OWNER = b"\xa0"
-_SPEND_WINDOWS = {SpendWindow.HOUR: 1, SpendWindow.DAY: 3, SpendWindow.CYCLE: 6}
-_COUNTED = 2
-_THRESHOLDS = {kind: number for number, kind in enumerate(ThresholdKind)}
-
-
-class OtherNeeds(Exception):
-    """The script needs the keys of the leg's leases and group in KEYS; nothing was done. `needs`: as stored."""
-
-    def __init__(self, needs: bytes) -> None:
-        super().__init__("the leg needs other keys than those named")
-        self.needs = needs
 
 
 def to_call(request: Request, keys: Keys, needs: bytes, refunded_before_micro: int | None = None) -> Arguments:
     """The script call for a request. `needs`: the leg's, packed (of Reserve its own); of no use to what is not of a
     leg.
     `refunded_before_micro`: of a posting, what the account's homes before know; None when they were not asked."""
-    match request:
-        case Extend():
-            return _extend(request, keys, needs)
-        case Reserve():
-            return _reserve(request, keys, needs)
-        case Settle():
-            return _settle(request, keys, needs)
-        case Answer():
-            return _answer(request, keys, needs)
-        case Deny():
-            names = (keys.operation(request.op), keys.outbox)
-            return "deny", names, (str(denial_value(request.facts)), request.facts)
-        case Post():
-            return _post(request, keys, refunded_before_micro)
-        case TakeLeases():
-            return _take_leases(request, keys)
-        case FreeLeases():
-            head = sequence((str(request.epoch), request.leg, request.switch))
-            return "release", _outside(request, keys, request.scopes), (head,)
-        case PostGrant() | ExpireGrant():
-            return _grant(request, keys, asked=refunded_before_micro is not None)
-
-
-def needs_of(owner: AccountId | None, scopes: Iterable[str]) -> bytes:
-    """Which keys a leg needs besides its own: of the owner of its group, of its leases."""
-    return sequence([owner or "", *scopes])
-
-
-def reserve_needs(request: Reserve) -> bytes:
-    share = request.terms.share
-    return needs_of(share.owner if share is not None else None, (lease.scope for lease in request.leases))
-
-
-def needs_after(request: Request, needs: bytes) -> bytes:
-    """What a leg needs after the request was carried out: it may have joined a group."""
-    if isinstance(request, Extend) and request.terms.share is not None and needs.startswith(_NO_OWNER):
-        return sequence([request.terms.share.owner]) + needs[1:]
-    return needs
-
-
-def other_account(request: Request, needs: bytes) -> AccountId:
-    """The second account that the request looks at: where a transfer goes, or the owner of the group that the leg
-    draws on or would with this request. Its own when there is none."""
+    of_leg = leg_call(request, keys, needs)
+    if of_leg is not None:
+        return of_leg
+    if isinstance(request, Deny):
+        names = (keys.operation(request.op), keys.outbox)
+        return "deny", names, (str(denial_value(request.facts)), request.facts)
     if isinstance(request, Post):
-        return request.other or request.account
-    assert isinstance(request, Reserve | Extend | Settle)
-    share = None if isinstance(request, Settle) else request.terms.share
-    return AccountId(_owner(needs) or (share.owner if share is not None else request.account))
-
-
-def _reserve(r: Reserve, keys: Keys, needs: bytes) -> Arguments:
-    terms, share = r.terms, r.terms.share
-    limits: list[int] = []
-    rates: list[int] = []
-    for lease in r.leases:
-        limits += (lease.limit, _signed(lease.reason, shadow=lease.shadow or terms.shadow))
-    for rate in r.rates:
-        rates += (rate.calls, _signed(rate.reason, shadow=rate.shadow or terms.shadow))
-    head = sequence((
-        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, int(r.exempt), terms.floor_micro,
-        int(terms.use_money), r.slice.first_s, r.slice.short_s, int(Reason.INSUFFICIENT_CREDIT),
-        int(Reason.ALLOWANCE_EXHAUSTED), int(terms.seconds_order), int(terms.money_order),
-        share.owner if share is not None else "", _signed(r.broken, shadow=terms.shadow), int(Reason.SPEND_LIMIT),
-        int(terms.shadow),
-    ))  # fmt: skip
-    names = (
-        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
-        keys.accounts, keys.ledger, keys.outbox, keys.account(share.owner if share is not None else r.account),
-        keys.spend(r.account), keys.spend(share.owner if share is not None else r.account),
-        *(keys.lease(lease.scope) for lease in r.leases), *(keys.rate(rate.scope) for rate in r.rates),
-    )  # fmt: skip
-    packed = _packed(terms)
-    return "reserve", names, (
-        head, _quote(r.quote), r.facts, sequence(limits), packed.allowances, needs, packed.share, packed.spend,
-        sequence(rates), packed.bands,
-    )  # fmt: skip
-
-
-def _signed(reason: Reason, *, shadow: bool) -> int:
-    """As limits.lua tells rules in shadow from others."""
-    return -reason if shadow else int(reason)
-
-
-def _take_leases(r: TakeLeases, keys: Keys) -> Arguments:
-    values: list[Any] = [str(r.epoch), r.now_ms, r.leg, r.switch, r.until_ms, int(r.forced)]
-    for lease in r.leases:
-        values += (lease.limit, _signed(lease.reason, shadow=lease.shadow))
-    return "lease", _outside(r, keys, [lease.scope for lease in r.leases]), (sequence(values),)
-
-
-def _outside(r: TakeLeases | FreeLeases, keys: Keys, scopes: Iterable[str]) -> tuple[str, ...]:
-    return keys.epoch(r.switch), keys.switches, *(keys.lease(scope) for scope in scopes)
-
-
-def _answer(r: Answer, keys: Keys, needs: bytes) -> Arguments:
-    head = sequence((op_number(r.op), str(r.epoch), r.now_ms, r.leg, r.switch, r.answered_at_ms, needs))
-    names = (
-        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), *_leases(keys, needs)
-    )  # fmt: skip
-    return "answer", names, (head, r.facts)
-
-
-def _extend(r: Extend, keys: Keys, needs: bytes) -> Arguments:
-    terms, share = r.terms, r.terms.share
-    group_owner = share.owner if share is not None else ""
-    head = sequence((
-        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.elapsed_s, terms.floor_micro,
-        int(terms.use_money), r.slice.long_s, r.slice.short_s, int(terms.seconds_order), int(terms.money_order),
-        group_owner, int(Reason.INSUFFICIENT_CREDIT), int(Reason.ALLOWANCE_EXHAUSTED), int(Reason.SPEND_LIMIT),
-        int(terms.shadow), r.seen_at_ms, needs,
-    ))  # fmt: skip
-    owner = other_account(r, needs)
-    names = (
-        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger,
-        keys.account(owner), keys.accounts, keys.spend(r.account), keys.spend(owner), *_leases(keys, needs),
-    )  # fmt: skip
-    packed = _packed(terms)
-    return "extend", names, (head, packed.allowances, packed.share, packed.spend, packed.bands)
-
-
-def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
-    share = r.terms.share
-    head = sequence((
-        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.duration_s or 0, int(r.emit),
-        keys.wake, needs, share.owner if share is not None else "",
-    ))  # fmt: skip
-    owner = AccountId(_owner(needs) or r.account)
-    names = (
-        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
-        keys.ledger, keys.outbox, keys.account(owner), keys.spend(r.account), keys.spend(owner),
-        *_leases(keys, needs),
-    )  # fmt: skip
-    packed = _packed(r.terms)
-    return "settle", names, (
-        head, r.facts, packed.thresholds, packed.share_thresholds, packed.counted, packed.share_counted,
-    )  # fmt: skip
+        return _post(request, keys, refunded_before_micro)
+    assert isinstance(request, PostGrant | ExpireGrant)
+    return _grant(request, keys, asked=refunded_before_micro is not None)
 
 
 def contents_of(r: Post | PostGrant | ExpireGrant) -> str:
@@ -231,7 +85,7 @@ def _post(r: Post, keys: Keys, refunded_before_micro: int | None) -> Arguments:
         keys.account(within), keys.refund(r.event) if r.event else keys.transfers, keys.homes(r.account),
         keys.spend(r.account), keys.spend(within),
     )  # fmt: skip
-    return "post", names, (head, _thresholds(r.terms), _thresholds(r.other_terms))
+    return "post", names, (head, pack_thresholds(r.terms), pack_thresholds(r.other_terms))
 
 
 def _grant(r: PostGrant | ExpireGrant, keys: Keys, *, asked: bool) -> Arguments:
@@ -257,163 +111,17 @@ def _digest(*contents: Any) -> str:
     return hashlib.sha256(sequence(contents)).hexdigest()
 
 
-def _quote(quote: Quote) -> bytes:
-    """Quotes are few and used again and again; comparing them costs more than packing one."""
-    known = _QUOTES.get(id(quote))
-    if known is not None and known[0] is quote:
-        return known[1]
-    packed: bytes = msgpack.packb(quote.to_wire(), use_bin_type=False)
-    if len(_QUOTES) >= _KEPT:
-        _QUOTES.clear()
-    _QUOTES[id(quote)] = (quote, packed)
-    return packed
-
-
-class _PackedTerms:
-    """What the scripts are sent of terms."""
-
-    __slots__ = (
-        "allowances", "bands", "counted", "share", "share_counted", "share_thresholds", "spend", "terms",
-        "thresholds",
-    )  # fmt: skip
-
-    def __init__(self, terms: Terms) -> None:
-        share = terms.share
-        self.terms = terms
-        self.allowances = _allowances(terms.allowances)
-        self.bands = _bands(terms)
-        self.share = _share(share)
-        self.spend = _spend(terms)
-        self.counted = _spend(terms, counted=True)
-        self.thresholds = _thresholds(terms, spending=True)
-        self.share_counted = _spend(share.terms, counted=True) if share is not None else b""
-        self.share_thresholds = _thresholds(share.terms, spending=True) if share is not None else b""
-
-
-def _packed(terms: Terms) -> _PackedTerms:
-    """The catalogue hands the same terms out while they hold; they are packed once."""
-    known = _TERMS.get(id(terms))
-    if known is not None and known.terms is terms:
-        return known
-    if len(_TERMS) >= _KEPT:
-        _TERMS.clear()
-    packed = _TERMS[id(terms)] = _PackedTerms(terms)
-    return packed
-
-
-_KEPT = 4096
-_QUOTES: dict[int, tuple[Quote, bytes]] = {}
-_TERMS: dict[int, _PackedTerms] = {}
-"""By identity; each entry keeps its object alive, so that no other can have the same."""
-
-
-@lru_cache(maxsize=4096)
-def _leases_of(prefix: str, needs: bytes) -> tuple[str, ...]:
-    return tuple(prefix + scope.decode() for scope in parse_sequence(needs)[1:])
-
-
-def _leases(keys: Keys, needs: bytes) -> tuple[str, ...]:
-    return _leases_of(keys.lease_prefix, needs) if len(needs) > 1 else ()
-
-
-@lru_cache(maxsize=4096)
-def _owner(needs: bytes) -> str:
-    return str(parse_sequence(needs)[0].decode()) if needs else ""
-
-
-def _allowances(terms: tuple[AllowanceTerm, ...], kind: Kind = Kind.ALLOWANCE) -> bytes:
-    values: list[Any] = []
-    for term in terms:
-        cadence, rollover = term.cadence, b""
-        if term.rollover is not None:
-            past: list[int] = []
-            for cycle in term.rollover.past:
-                past += (cycle.valid_from_ms, cycle.seconds, cycle.ended_at_ms, cycle.rolled_until_ms)
-            rollover = sequence((term.rollover.max_s, term.rollover.min_s, *past))
-        values += (
-            term.grant, term.seconds, cadence.free_s, cadence.first_s, cadence.next_s, term.valid_from_ms,
-            term.valid_until_ms, int(term.tier), term.priority, term.next_until_ms, rollover, int(kind),
-            _set(term.hours),
-        )  # fmt: skip
-    return sequence(values) if values else b""
-
-
-def _share(share: Share | None) -> bytes:
-    if share is None:
-        return b""
-    terms = share.terms
-    quotas = quota_terms(share.owner, share.quota_s, share.quota_micro)
-    return sequence((
-        share.owner, terms.floor_micro, int(terms.use_money), int(share.first), share.valid_until_ms,
-        int(terms.seconds_order), int(terms.money_order),
-        quota_id(share.owner, Resource.SECONDS) if share.quota_s is not None else "",
-        quota_id(share.owner, Resource.MONEY) if share.quota_micro is not None else "",
-        _allowances(terms.allowances), _allowances(quotas, Kind.QUOTA), _spend(terms), _bands(terms),
-    ))  # fmt: skip
-
-
 def _spec(spec: GrantSpec) -> bytes:
     """As kept with the grant. Its first increment is at least a second, as first_s 0 tells money."""
-    hours = (_set(spec.hours),) if spec.hours else ()
+    hours = (pack_set(spec.hours),) if spec.hours else ()
     return sequence((
         spec.priority, int(spec.blocks), spec.cadence.free_s, spec.cadence.first_s, spec.cadence.next_s,
-        _set(spec.classes), _set(spec.also), spec.source, *hours,
+        pack_set(spec.classes), pack_set(spec.also), spec.source, *hours,
     ))  # fmt: skip
-
-
-def _bands(terms: Terms) -> bytes:
-    return (
-        sequence([value for at_ms, name in terms.bands for value in (at_ms, f",{name},")]) if terms.bands else b""
-    )
-
-
-def _set(names: Sequence[str]) -> str:
-    return f",{','.join(names)}," if names else ""
 
 
 def _members(packed: bytes) -> tuple[str, ...]:
     return tuple(packed.decode().strip(",").split(",")) if packed else ()
-
-
-def _spend(terms: Terms, *, counted: bool = False) -> bytes:
-    """The caps; with `counted` also the windows in which is only counted what is charged."""
-    values: list[int] = []
-    for cap in terms.spend:
-        if cap.limit_micro is not None:
-            values += (_SPEND_WINDOWS[cap.window], cap.limit_micro, cap.from_ms, int(cap.shadow))
-        elif counted:
-            values += (_SPEND_WINDOWS[cap.window], 0, cap.from_ms, _COUNTED)
-    return sequence(values) if values else b""
-
-
-def _thresholds(terms: Terms, *, spending: bool = False) -> bytes:
-    """`spending`: those on what was charged too, which only a settlement changes."""
-    values: list[Any] = []
-    for each in terms.thresholds:
-        if spending or each.kind.window is None:
-            values += (each.id, _THRESHOLDS[each.kind], each.value, each.grant or "", each.once_from_ms)
-    return sequence(values) if values else b""
-
-
-def from_reply(data: bytes) -> Reply:
-    """Raises OtherNeeds when the call has to be made again with the leg's own needs, NotHere when elsewhere,
-    OtherHomes when only after looking there."""
-    if data[0] == _OTHER_NEEDS:
-        raise OtherNeeds(data[1:])
-    if data[0] > _OTHER_NEEDS:
-        raise refusal_of(data)
-    status, reason, granted_s, final, amount, balance, reserved, repeated = msgpack.unpackb(b"\x98" + data)
-    return Reply(
-        _STATUSES[status],
-        _REASONS[reason],
-        granted_s,
-        final > 0,
-        amount,
-        balance,
-        reserved,
-        repeated == 1,
-        final == 2,
-    )
 
 
 def to_books(account: AccountId, data: bytes) -> Account:

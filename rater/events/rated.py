@@ -1,95 +1,23 @@
 """The facts that the daemon knows of a leg, and the public record made of them. Schema ``rater.rated/1``.
 
-`LegFacts` travels as a msgpack map with the leg in the store, so that a restarted daemon can go on with it, and
-into the outbox at the end. There the charging script joins its result, and consumers make a `RatedEvent` of both.
+The facts travel into the outbox with the leg's end. There the charging script joins its result, and consumers make
+a `RatedEvent` of both.
 Within version 1 fields may be added; none changes its meaning or goes away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from operator import attrgetter
 from typing import Any, Literal, cast
 
 import msgpack
 from pydantic import Field
 
 from rater.events.breakdown import Line, break_down, merge_pieces, price_fraction, price_per_minute
+from rater.events.facts import LegFacts as LegFacts
 from rater.events.record import BROKEN, Record, amount_fields, iso_ms, iso_or_none, unreadable
 from rater.events.stream import UnreadableEntry
 from rater.money import Quote, format_amount
-
-
-@dataclass(slots=True)
-class LegFacts:
-    """Times are switch times, milliseconds since the epoch; empty text or None where not (yet) known."""
-
-    id: str
-    """The leg's id; the event's idempotency key."""
-    call: str
-    switch: str
-    mode: str
-    direction: str
-    account: str
-    line: str
-    trunk: str
-    caller: str
-    dialled: str
-    number: str
-    prefix: str
-    destination: str
-    destination_class: str
-    plan: str
-    catalog_version: int
-    steps: list[str]
-    """The normalisation rules applied, in order."""
-    emergency: bool
-    attempted_at_ms: int
-    rated_at_ms: int | None = None
-    """The moment that second 0 of the quote stands for, by rater's own clock: it picks versions and bands."""
-    channel_id: str = ""
-    """The leg's own channel, as the switch calls it (uniqueid)."""
-    caller_channel_id: str = ""
-    dialled_at_ms: int | None = None
-    answered_at_ms: int | None = None
-    ended_at_ms: int | None = None
-    disposition: str = ""
-    cause: int = 0
-    grade: str = ""
-    answer_grade: str = ""
-    unanswered_at_ms: int | None = None
-    """When the leg was last known not to be answered, if the answer itself was not observed."""
-    cut: str = ""
-    """Why the leg was ended by us: ``credit``, ``spend_limit``, ``operator``, ``max_length``; empty when the
-    parties ended it."""
-    reason: str = ""
-    detail: str = ""
-    reseller: str = ""
-    shadow: str = ""
-    """What would have denied or ended the leg, were it not in shadow; empty when nothing."""
-    shadow_at_s: int | None = None
-    """After how many seconds of talk it would have ended; None: it would not have begun."""
-    longest_s: int = 0
-    """In shadow: how long the leg could have lasted; 0: as long as its quote says."""
-
-    def pack(self) -> bytes:
-        return bytes(_PACKER.pack(dict(zip(_NAMES, _values(self), strict=True))))
-
-    @classmethod
-    def unpack(cls, data: bytes) -> LegFacts:
-        return cls.from_map(msgpack.unpackb(data))
-
-    @classmethod
-    def from_map(cls, values: Mapping[str, Any]) -> LegFacts:
-        """From an unpacked map; fields of a newer version are passed over. Raises TypeError when one is missing."""
-        return cls(**{name: value for name, value in values.items() if name in _FACTS})
-
-
-_NAMES = tuple(f.name for f in fields(LegFacts))
-_FACTS = frozenset(_NAMES)
-_values = attrgetter(*_NAMES)
-_PACKER = msgpack.Packer()
 
 
 class AllowancePiece(Record):

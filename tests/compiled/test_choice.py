@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -111,3 +112,18 @@ def test_declarations_name_every_field(twin: Path) -> None:
         if isinstance(node, ast.ClassDef) and node.name in declared and node.decorator_list:
             fields = {part.target.id for part in node.body if isinstance(part, ast.AnnAssign)}  # type: ignore[union-attr]
             assert declared[node.name] == fields, f"{node.name} in {twin.with_suffix('.pxd').name}"
+
+
+def test_what_goes_by_the_structures_of_an_edited_module_runs_from_its_source(
+    elsewhere: Path,
+) -> None:
+    (elsewhere / "other.py").write_text("from rater.some import x\n")
+    (elsewhere / "other.pxd").write_text("from rater.some cimport x\n")
+    (elsewhere / "other.py").with_suffix(EXTENSION_SUFFIXES[0]).write_text("")
+    build(elsewhere)
+    notes = {f"rater.{name}": compiled.digest(elsewhere / f"{name}.py") for name in ("some", "other")}
+    (elsewhere / "compiled.json").write_text(json.dumps(notes))
+    assert compiled.Finder("").find_spec("rater.other", []) is None
+    (elsewhere / "some.py").write_text("x = 2\n")
+    with pytest.warns(compiled.SlowModule, match=r"rater\.other was compiled with another rater\.some"):
+        assert compiled.Finder("").find_spec("rater.other", []) is not None

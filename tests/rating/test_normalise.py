@@ -11,6 +11,7 @@ from rater.errors import InputError
 from rater.rating import normalise_countries
 from rater.rating.normalise import MAX_DIALLED, Normalised, NumberRefused, OwnAction, OwnRule, asterisk_pattern
 from rater.rating.normalise_brazil import BrazilOptions
+from rater.rating.normalise_countries import place_of
 from rater.rating.normalise_presets import PRESETS, DialPlanSettings, area_pattern, dial_plan
 from rater.verdict import Reason
 
@@ -281,12 +282,29 @@ def test_area_codes_are_digits(preset: str, area: str) -> None:
         assert area == "" or (area.isascii() and area.isdigit())
 
 
-@given(
-    code=st.sampled_from(["33", "55", "90", "1", "44", "39", "54", "52", "7", "800", "888", "262", "599", "225"]),
-    national=st.text("0123456789", min_size=3, max_size=13),
-)
+CODES = sorted({str(code) for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE})
+
+
+@given(code=st.sampled_from(CODES), national=st.text("0123456789", min_size=3, max_size=13))
 def test_what_is_not_handed_to_the_library_reads_as_by_it(code: str, national: str) -> None:
-    mine = normalise_countries._plain(code, national)
-    if mine is not None:
-        assert mine == phonenumbers.parse(f"+{code}{national}")
-        assert phonenumbers.format_number(mine, phonenumbers.PhoneNumberFormat.E164) == f"+{code}{national}"
+    if normalise_countries._is_plain(code, national):
+        parsed = phonenumbers.parse(f"+{code}{national}")
+        assert parsed == phonenumbers.PhoneNumber(country_code=int(code), national_number=int(national))
+        assert phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164) == f"+{code}{national}"
+
+
+@given(code=st.sampled_from(CODES), data=st.data())
+def test_ranges_are_the_librarys(code: str, data: st.DataObject) -> None:
+    """Any digits, and numbers like those that the country's own tables give as examples."""
+    names = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[int(code)]
+    kinds = phonenumbers.PhoneNumberType.values()
+    found = [phonenumbers.example_number_for_type(name, kind) for name in names for kind in kinds]
+    examples = [str(example.national_number) for example in found if example is not None]
+    changed = st.integers(0, 7).flatmap(
+        lambda kept: st.sampled_from(examples or ["12345678"]).map(lambda text: text[:kept])
+    )
+    digits = st.text("0123456789", max_size=12)
+    any_of = st.one_of(digits, st.sampled_from(examples or [""]), st.builds(str.__add__, changed, digits))
+    national = data.draw(any_of)
+    mine = place_of.__wrapped__(code + national)
+    assert mine == normalise_countries._read_by_library(code + national, code)

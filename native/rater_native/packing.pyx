@@ -1,0 +1,269 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""The compiled twin of `rater.packing_reference`: values as msgpack, words as a command of Redis' protocol."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_Check
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
+from cpython.list cimport PyList_Check
+from cpython.long cimport PyLong_Check
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.tuple cimport PyTuple_Check
+from cpython.unicode cimport PyUnicode_Check
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+    long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
+    unsigned long long PyLong_AsUnsignedLongLong(object value) except? 0xFFFFFFFFFFFFFFFF
+
+cdef enum:
+    DEPTH = 32
+
+
+cdef struct Buffer:
+    char* data
+    Py_ssize_t size
+    Py_ssize_t room
+    bint old  # texts as msgpack had them before it knew bytes, and bytes as texts: so Redis' library writes, too
+
+
+cdef inline char* reserve(Buffer* out, Py_ssize_t more) except NULL:
+    """Where so many bytes more can be written."""
+    cdef Py_ssize_t room
+    cdef char* grown
+    if out.size + more > out.room:
+        room = max(2 * out.room, out.size + more)
+        grown = <char*>PyMem_Realloc(out.data, room)
+        if grown == NULL:
+            raise MemoryError
+        out.data = grown
+        out.room = room
+    return out.data + out.size
+
+
+cdef inline int add(Buffer* out, const char* data, Py_ssize_t size) except -1:
+    memcpy(reserve(out, size), data, size)
+    out.size += size
+    return 0
+
+
+cdef inline int add_head(Buffer* out, unsigned char code, uint64_t value, int width) except -1:
+    """A type's byte and a number of that many bytes, the highest first."""
+    cdef unsigned char* at = <unsigned char*>reserve(out, width + 1)
+    cdef int i
+    at[0] = code
+    for i in range(width):
+        at[width - i] = <unsigned char>(value >> (8 * i))
+    out.size += width + 1
+    return 0
+
+
+cdef int add_int(Buffer* out, object value) except -1:
+    cdef int overflow = 0
+    cdef int64_t number = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow:
+        add_head(out, 0xCF, PyLong_AsUnsignedLongLong(value), 8)
+    elif number >= 0:
+        if number < 0x80:
+            add_head(out, <unsigned char>number, 0, 0)
+        elif number < 0x100:
+            add_head(out, 0xCC, number, 1)
+        elif number < 0x10000:
+            add_head(out, 0xCD, number, 2)
+        elif number < 0x100000000:
+            add_head(out, 0xCE, number, 4)
+        else:
+            add_head(out, 0xCF, number, 8)
+    elif number >= -32:
+        add_head(out, <unsigned char>(number & 0xFF), 0, 0)
+    elif number >= -0x80:
+        add_head(out, 0xD0, <uint64_t>number, 1)
+    elif number >= -0x8000:
+        add_head(out, 0xD1, <uint64_t>number, 2)
+    elif number >= -0x80000000LL:
+        add_head(out, 0xD2, <uint64_t>number, 4)
+    else:
+        add_head(out, 0xD3, <uint64_t>number, 8)
+    return 0
+
+
+cdef int add_text(Buffer* out, const char* data, Py_ssize_t size) except -1:
+    if size < 32:
+        add_head(out, <unsigned char>(0xA0 | size), 0, 0)
+    elif size < 0x100 and not out.old:
+        add_head(out, 0xD9, size, 1)
+    elif size < 0x10000:
+        add_head(out, 0xDA, size, 2)
+    elif size < 0x100000000:
+        add_head(out, 0xDB, size, 4)
+    else:
+        raise ValueError("a text is too long")
+    return add(out, data, size)
+
+
+cdef int add_bytes(Buffer* out, const char* data, Py_ssize_t size) except -1:
+    if out.old:
+        return add_text(out, data, size)
+    if size < 0x100:
+        add_head(out, 0xC4, size, 1)
+    elif size < 0x10000:
+        add_head(out, 0xC5, size, 2)
+    elif size < 0x100000000:
+        add_head(out, 0xC6, size, 4)
+    else:
+        raise ValueError("these are too many bytes")
+    return add(out, data, size)
+
+
+cdef int add_count(Buffer* out, unsigned char fixed, unsigned char wide, Py_ssize_t count) except -1:
+    """The head of an array or a map."""
+    if count < 16:
+        add_head(out, <unsigned char>(fixed | count), 0, 0)
+    elif count < 0x10000:
+        add_head(out, wide, count, 2)
+    else:
+        add_head(out, wide + 1, count, 4)
+    return 0
+
+
+cdef int add_value(Buffer* out, object value, int depth) except -1:
+    cdef Py_ssize_t size = 0
+    cdef const char* data
+    cdef uint64_t bits
+    cdef double number
+    if depth > DEPTH:
+        raise ValueError("values within values without end")
+    if value is None:
+        add_head(out, 0xC0, 0, 0)
+    elif value is True:
+        add_head(out, 0xC3, 0, 0)
+    elif value is False:
+        add_head(out, 0xC2, 0, 0)
+    elif PyUnicode_Check(value):
+        data = PyUnicode_AsUTF8AndSize(value, &size)
+        add_text(out, data, size)
+    elif PyLong_Check(value):
+        add_int(out, value)
+    elif PyBytes_Check(value):
+        add_bytes(out, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+    elif PyTuple_Check(value):
+        add_count(out, 0x90, 0xDC, len(<tuple>value))
+        for each in <tuple>value:
+            add_value(out, each, depth + 1)
+    elif PyList_Check(value):
+        add_count(out, 0x90, 0xDC, len(<list>value))
+        for each in <list>value:
+            add_value(out, each, depth + 1)
+    elif PyDict_Check(value):
+        add_count(out, 0x80, 0xDE, len(<dict>value))
+        for key, each in (<dict>value).items():
+            add_value(out, key, depth + 1)
+            add_value(out, each, depth + 1)
+    elif PyFloat_Check(value):
+        number = PyFloat_AS_DOUBLE(value)
+        memcpy(&bits, &number, 8)
+        add_head(out, 0xCB, bits, 8)
+    else:
+        raise TypeError(f"a {type(value).__name__} cannot be packed")
+    return 0
+
+
+cdef inline int begin(Buffer* out, Py_ssize_t room, bint old) except -1:
+    out.old = old
+    out.size = 0
+    out.room = room
+    out.data = <char*>PyMem_Malloc(room)
+    if out.data == NULL:
+        raise MemoryError
+    return 0
+
+
+cpdef bytes sequence(values):
+    """The values packed one after the other, bytes as texts."""
+    cdef Buffer out
+    begin(&out, 512, True)
+    try:
+        if PyTuple_Check(values):
+            for each in <tuple>values:
+                add_value(&out, each, 0)
+        else:
+            for each in values:
+                add_value(&out, each, 0)
+        return PyBytes_FromStringAndSize(out.data, out.size)
+    finally:
+        PyMem_Free(out.data)
+
+
+cpdef bytes named(bytes head, tuple names, tuple values):
+    """A map. `head`: its own, packed; `names`: its keys, each packed; `values`: as they come."""
+    cdef Buffer out
+    cdef Py_ssize_t i
+    cdef bytes name
+    if len(names) != len(values):
+        raise ValueError("each value has one name")
+    begin(&out, 1536, False)
+    try:
+        add(&out, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
+        for i in range(len(names)):
+            name = names[i]
+            add(&out, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+            add_value(&out, values[i], 0)
+        return PyBytes_FromStringAndSize(out.data, out.size)
+    finally:
+        PyMem_Free(out.data)
+
+
+cdef int add_number(Buffer* out, char kind, Py_ssize_t number) except -1:
+    """A line with a kind and a number, as in ``$12``."""
+    cdef char digits[24]
+    cdef int at = 24
+    at -= 2
+    digits[22], digits[23] = b"\r", b"\n"
+    while True:
+        at -= 1
+        digits[at] = <char>(c"0" + number % 10)
+        number //= 10
+        if number == 0:
+            break
+    at -= 1
+    digits[at] = kind
+    return add(out, digits + at, 24 - at)
+
+
+cdef int add_word(Buffer* out, object word) except -1:
+    cdef Py_ssize_t size = 0
+    cdef const char* data
+    if PyBytes_Check(word):
+        data, size = PyBytes_AS_STRING(word), PyBytes_GET_SIZE(word)
+    elif PyUnicode_Check(word):
+        data = PyUnicode_AsUTF8AndSize(word, &size)
+    else:
+        word = b"%d" % word
+        data, size = PyBytes_AS_STRING(word), PyBytes_GET_SIZE(word)
+    add_number(out, c"$", size)
+    memcpy(reserve(out, size + 2), data, size)
+    out.data[out.size + size] = c"\r"
+    out.data[out.size + size + 1] = c"\n"
+    out.size += size + 2
+    return 0
+
+
+cpdef bytes call(tuple head, names, arguments):
+    """A call of a script as it is written: the words that name it, how many keys, the keys, the arguments."""
+    cdef Buffer out
+    cdef tuple keys = tuple(names)
+    cdef tuple rest = tuple(arguments)
+    begin(&out, 4096, False)
+    try:
+        add_number(&out, c"*", len(head) + 1 + len(keys) + len(rest))
+        for word in head:
+            add_word(&out, word)
+        add_word(&out, b"%d" % len(keys))
+        for word in keys:
+            add_word(&out, word)
+        for word in rest:
+            add_word(&out, word)
+        return PyBytes_FromStringAndSize(out.data, out.size)
+    finally:
+        PyMem_Free(out.data)

@@ -1,0 +1,94 @@
+"""Values and commands as bytes: the compiled writer and its twin write the same, and msgpack reads it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any
+
+import hiredis
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rater import packing_reference
+from rater.events.facts import LegFacts
+from rater.verdict import Reason
+
+native = pytest.importorskip("rater_native.packing")
+WAYS = (native, packing_reference)
+EDGES = st.sampled_from([edge + by for bits in (5, 7, 8, 15, 16, 31, 32, 53, 63) for edge in (1 << bits, -1 << bits)
+                         for by in (-1, 0, 1) if -(1 << 63) <= edge + by < 1 << 64])  # fmt: skip
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(1 << 63), (1 << 64) - 1), EDGES, st.text(),
+    st.sampled_from([31, 32, 40]).map("x".__mul__), st.binary(max_size=40), st.floats(),
+    st.sampled_from(list(Reason)),
+)  # fmt: skip
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)), max_leaves=8
+)
+
+
+@given(st.lists(VALUES, max_size=20))
+def test_both_ways_write_the_same_values(values: list[Any]) -> None:
+    packer = msgpack.Packer(use_bin_type=False)
+    expected = b"".join(packer.pack(value) for value in values)
+    for way in WAYS:
+        assert way.sequence(values) == expected
+        assert way.sequence(tuple(values)) == expected
+
+
+@given(st.dictionaries(st.text(max_size=40), VALUES, min_size=1, max_size=8))
+def test_both_ways_write_the_same_map(values: dict[str, Any]) -> None:
+    names = tuple(msgpack.packb(name) for name in values)
+    for way in WAYS:
+        assert way.named(bytes((0x80 + len(values),)), names, tuple(values.values())) == msgpack.packb(values)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("length", [0, 15, 16, 31, 32, 255, 256, 65_535, 65_536])
+def test_lengths_at_the_edges_of_their_forms(way: Any, length: int) -> None:
+    values = ["x" * length, b"y" * length, [1] * length, {n: n for n in range(length)}]
+    assert msgpack.unpackb(b"\x94" + way.sequence(values), strict_map_key=False) == [
+        values[0], "y" * length, values[2], values[3]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("value", [1 << 64, -(1 << 63) - 1, object(), "\ud800"])
+def test_what_cannot_be_written_is_refused(way: Any, value: object) -> None:
+    with pytest.raises((OverflowError, TypeError, UnicodeEncodeError)):
+        way.sequence((value,))
+
+
+def test_values_without_end_are_refused() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    for way in WAYS:
+        with pytest.raises((ValueError, RecursionError)):
+            way.sequence((endless,))
+
+
+WORDS = st.lists(st.one_of(st.text(), st.binary(max_size=40)), max_size=12)
+
+
+@given(st.tuples(st.text(), st.binary()), WORDS, WORDS)
+def test_both_ways_write_the_same_call(head: tuple[str, bytes], names: list[Any], arguments: list[Any]) -> None:
+    expected = hiredis.pack_command((*head, len(names), *names, *arguments))
+    for way in WAYS:
+        assert way.call(head, names, arguments) == expected
+        assert way.call(head, tuple(names), tuple(arguments)) == expected
+
+
+def test_facts_are_a_map_of_all_their_fields() -> None:
+    facts = LegFacts(**{field.name: f"{place}" for place, field in enumerate(fields(LegFacts))})  # type: ignore[arg-type]
+    facts.steps = ["a: b", "c"]
+    assert msgpack.unpackb(facts.pack()) == asdict(facts)
+    assert facts.pack() == msgpack.packb(asdict(facts))
+    assert LegFacts.unpack(facts.pack()) == facts
+
+
+def test_each_value_has_one_name() -> None:
+    for way in WAYS:
+        with pytest.raises(ValueError, match=r"name|argument"):
+            way.named(b"\x81", (b"\xa1a",), (1, 2))
