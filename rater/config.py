@@ -148,6 +148,7 @@ class ChargingSettings(_Part):
     short_slice_s: int = Field(default=2, ge=1, le=60)
     extend_ahead_ms: int = Field(default=5000, ge=200, le=60_000)
     decision_timeout_ms: int = Field(default=1500, ge=50, le=10_000)
+    shed_after_ms: int = Field(default=500, ge=50, le=2500)
 
 
 class MqttSettings(_Part):

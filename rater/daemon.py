@@ -55,6 +55,7 @@ def engine_policy(charging: ChargingSettings) -> EnginePolicy:
         slice=SlicePolicy(charging.first_slice_s, charging.long_slice_s, charging.short_slice_s),
         extend_ahead_ms=charging.extend_ahead_ms,
         decision_timeout_ms=charging.decision_timeout_ms,
+        shed_after_ms=charging.shed_after_ms,
     )
 
 

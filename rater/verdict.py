@@ -48,6 +48,8 @@ class Reason(IntEnum):
     STALE_LEADER = 71
     NOT_READY = 72
     """The daemon is resynchronising with the switch, or has no catalogue."""
+    OVERLOADED = 73
+    """More calls come than the daemon can decide: this one had waited too long when its turn came."""
 
     allows: bool
     code: str

@@ -89,7 +89,7 @@ CUT_WINDOW_MS = 400
 
 _CONGESTED = frozenset({
     Reason.TRUNK_LIMIT, Reason.RESELLER_LIMIT, Reason.CALL_RATE_LIMIT, Reason.STORE_UNAVAILABLE, Reason.NOT_READY,
-    Reason.STALE_LEADER,
+    Reason.STALE_LEADER, Reason.OVERLOADED,
 })  # fmt: skip
 
 

@@ -160,6 +160,7 @@ class Link:
         self._forms = forms
         self._timeout_s = timeout_s
         self._patience_s = timeout_s
+        self._heard_s = 0.0
         self._on_answer, self._after_read, self._on_up, self._inspect = on_answer, after_read, on_up, inspect
         self._queue: list[Call] = []
         self._sent: deque[Call] = deque()
@@ -234,7 +235,7 @@ class Link:
             if not sent:
                 raise hiredis.ProtocolError("an answer to nothing")
             on_answer(sent.popleft(), reply)
-        self._patience_s = self._timeout_s
+        self._patience_s, self._heard_s = self._timeout_s, time.monotonic()
         self._after_read()
 
     def gone(self, protocol: _Protocol) -> None:
@@ -288,13 +289,19 @@ class Link:
         self.flush()
 
     async def _watch(self, protocol: _Protocol) -> None:
-        """Until the connection is lost. One on which an answer is overdue is given up; each time in a row that
-        this happens, the next one is given twice as long."""
+        """Until the connection is lost. One on which nothing is heard while an answer is overdue is given up; each
+        time in a row that this happens, the next one is given twice as long. Where answers keep coming, only late,
+        the server has much to do, or we have: what is unanswered, sent again, would only be more."""
+        look_s = self._timeout_s / 4
         while not protocol.lost.is_set():
+            slept_from_s = time.monotonic()
             try:
-                await asyncio.wait_for(protocol.lost.wait(), self._timeout_s / 4)
+                await asyncio.wait_for(protocol.lost.wait(), look_s)
             except TimeoutError:
-                late_s = time.monotonic() - self._sent[0].sent_s if self._sent else 0.0
+                now_s = time.monotonic()
+                if now_s - slept_from_s > 2 * look_s:
+                    continue  # we were held up ourselves, and what has arrived is yet to be read
+                late_s = now_s - max(self._sent[0].sent_s, self._heard_s) if self._sent else 0.0
                 if late_s > self._patience_s:
                     log.warning("redis is late; the connection is made anew", late_s=round(late_s, 3))
                     self._patience_s = min(self._patience_s * 2, 16 * self._timeout_s)

@@ -37,7 +37,7 @@ from rater.switch.ami_parse import Frame
 from rater.switch.frames import Action, frame_parser, serialize
 from rater.switch.switch_time import parse_timestamp
 
-BATCH = 512
+BATCH = 64
 """Frames handled before the socket is looked at again."""
 BACKLOG_LIMIT = 100_000
 WRITE_LIMIT = 1 << 20

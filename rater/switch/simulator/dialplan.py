@@ -39,6 +39,7 @@ _CAUSES = {
     "no_verdict": 34,
     "store_unavailable": 34,
     "not_ready": 34,
+    "overloaded": 42,
 }
 _ANY_OTHER_CAUSE = 21
 
