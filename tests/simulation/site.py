@@ -18,7 +18,7 @@ from rater.ids import AccountId, Shard
 
 MICRO = 1_000_000
 EPOCH_S = ORDINARY_S = 1_790_000_000
-"""When the simulated world begins: 2026-09-21 13:33:20 UTC, an afternoon like any other, or what `begin` chose."""
+"""When the simulated world begins: 2026-09-21 14:13:20 UTC, an afternoon like any other, or what `begin` chose."""
 EDGES = (
     "2026-10-31T23:00", "2026-10-24T22:00", "2026-10-25T01:00", "2026-10-25T23:00", "2027-03-28T01:00",
     "2027-04-29T22:00", "2027-04-30T21:00", "2027-04-04T04:00",
