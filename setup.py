@@ -41,6 +41,7 @@ setup(
         *cythonize(
             [Extension(module_of(source), [str(source)]) for source in TWINS],
             language_level=3,
+            include_path=["native"],
             nthreads=os.cpu_count() or 1,
             compiler_directives={"annotation_typing": False},
         ),

@@ -23,6 +23,7 @@ from rater.events.rated import RatedEvent
 from rater.money import format_amount
 from rater.switch.adapter import EVENT_MASK, boot_of
 from rater.switch.ami import ConnectionState, SwitchConnection
+from rater.switch.ami_parse import Frame
 from rater.switch.capture import CaptureHeader, CaptureWriter, read_header, read_stream
 from rater.switch.replay import Replay, ReplayResult
 
@@ -77,7 +78,7 @@ async def _record(settings: SwitchSettings, secret: str, writer: CaptureWriter, 
     states: asyncio.Queue[ConnectionState] = asyncio.Queue()
     frames = 0
 
-    def count(batch: list[dict[str, str]], arrived_ns: int) -> None:
+    def count(batch: list[Frame], arrived_ns: int) -> None:
         nonlocal frames
         frames += len(batch)
 

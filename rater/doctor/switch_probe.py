@@ -24,7 +24,7 @@ from rater.errors import LoginRefused, SwitchUnavailable
 from rater.switch.actions import BEAT, FAIL
 from rater.switch.ami import log_in
 from rater.switch.ami_parse import Frame
-from rater.switch.switch_time import parse_timestamp
+from rater.switch.stamps import parse_timestamp
 
 CONTEXTS = ("rater-gate", "rater-gate-in", "rater-ask")
 NO_CHANNEL = "rater-doctor/none"

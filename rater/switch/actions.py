@@ -8,9 +8,6 @@ answer ends with one.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-
 from rater.calls.commands import AnnounceEnd, AnswerGate, ArmTimer, Forget, HangUp, Party, SwitchCommand, Warn
 from rater.calls.signals import Direction
 from rater.ids import LegId
@@ -35,11 +32,12 @@ class Actions:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._ids: Iterator[int] = itertools.count(1)
+        self._made = 0
 
-    def action(self, name: str, **headers: str) -> Action:
-        """One action with an id of its own."""
-        return {"Action": name, "ActionID": f"{self._prefix}-{next(self._ids)}", **headers}
+    def _name(self) -> str:
+        """An action's id."""
+        self._made += 1
+        return f"{self._prefix}-{self._made}"
 
     def of(self, command: SwitchCommand, tracker: Tracker) -> list[Action]:
         """What the switch is told. Nothing when the channels concerned are gone, or for `Forget`."""
@@ -48,20 +46,18 @@ class Actions:
         channels = tracker.channels_of(command.leg)
         if channels is None:
             return []
-        match command:
-            case AnswerGate():
-                return self._answer_gate(command, channels, tracker)
-            case ArmTimer() if channels.passes:
+        if isinstance(command, ArmTimer):
+            if channels.passes:
                 return []
-            case ArmTimer():
-                channel = channels.billed if command.party is Party.BILLED else channels.caller
-                return [self._timer(channel, command.after_ms)] if channel else []
-            case HangUp():
-                return self._hang_up(command.leg, command.cause, channels, tracker)
-            case Warn():
-                return self._warn(command, tracker)
-            case AnnounceEnd():
-                return self._announce_end(command, channels)
+            channel = channels.billed if command.party is Party.BILLED else channels.caller
+            return [self._timer(channel, command.after_ms)] if channel else []
+        if isinstance(command, AnswerGate):
+            return self._answer_gate(command, channels, tracker)
+        if isinstance(command, AnnounceEnd):
+            return self._announce_end(command, channels)
+        if isinstance(command, HangUp):
+            return self._hang_up(command.leg, command.cause, channels, tracker)
+        return self._warn(command, tracker)
 
     def _answer_gate(self, command: AnswerGate, channels: LegChannels, tracker: Tracker) -> list[Action]:
         allowed = command.reason.allows
@@ -76,7 +72,7 @@ class Actions:
             self._set(caller, REASON, command.reason.code),
             self._set(caller, SECONDS, str(command.seconds if allowed else 0)),
             self._set(caller, VERDICT, "allow" if allowed else "deny"),
-            self.action("AGI", Channel=caller, Command="ASYNCAGI BREAK"),
+            {"Action": "AGI", "ActionID": self._name(), "Channel": caller, "Command": "ASYNCAGI BREAK"},
             self._timer(caller, command.seconds * 1000 if limited else DISARMED_S * 1000),
         ]
 
@@ -98,7 +94,11 @@ class Actions:
         if not channels.answered and channels.direction is Direction.OUT and tracker.is_alone(leg):
             doomed.append(channels.caller)
         cause_header = {"Cause": str(cause)} if cause else {}
-        return [self.action("Hangup", Channel=name, **cause_header) for name in doomed if name]
+        return [
+            {"Action": "Hangup", "ActionID": self._name(), "Channel": name, **cause_header}
+            for name in doomed
+            if name
+        ]
 
     def _warn(self, command: Warn, tracker: Tracker) -> list[Action]:
         """A Local channel plays what the dialplan has for so many seconds, and whispers it to the paying side."""
@@ -107,14 +107,15 @@ class Actions:
         if listener is None:
             return []
         return [
-            self.action(
-                "Originate",
-                Channel=f"Local/{command.seconds}@{WARNING_CONTEXT}/n",
-                Application="ChanSpy",
-                Data=f"{listener.name},{WHISPER}",
-                Timeout="3000",
-                Async="true",
-            )
+            {
+                "Action": "Originate",
+                "ActionID": self._name(),
+                "Channel": f"Local/{command.seconds}@{WARNING_CONTEXT}/n",
+                "Application": "ChanSpy",
+                "Data": f"{listener.name},{WHISPER}",
+                "Timeout": "3000",
+                "Async": "true",
+            }
         ]
 
     def _announce_end(self, command: AnnounceEnd, channels: LegChannels) -> list[Action]:
@@ -124,18 +125,21 @@ class Actions:
         return [self._set(channels.caller, CUT_AT, at), self._set(channels.caller, CUT, command.cut)]
 
     def _set(self, channel: str, variable: str, value: str) -> Action:
-        return self.action("Setvar", Channel=channel, Variable=variable, Value=value)
+        return {
+            "Action": "Setvar", "ActionID": self._name(), "Channel": channel, "Variable": variable, "Value": value
+        }  # fmt: skip
 
     def _timer(self, channel: str, after_ms: int) -> Action:
-        seconds, rest_ms = divmod(max(after_ms, LEAST_TIMER_MS), 1000)
-        return self.action("AbsoluteTimeout", Channel=channel, Timeout=f"{seconds}.{rest_ms:03d}")
+        after_ms = max(after_ms, LEAST_TIMER_MS)
+        timeout = f"{after_ms // 1000}.{after_ms % 1000:03d}"
+        return {"Action": "AbsoluteTimeout", "ActionID": self._name(), "Channel": channel, "Timeout": timeout}
 
     # -- for the switch as a whole -------------------------------------------------------------------------------
 
     def beat(self, epoch_s: int) -> Action:
         """Tell the dialplan, by the switch's own clock, that we are ready to decide."""
-        return self.action("Setvar", Variable=BEAT, Value=str(epoch_s))
+        return {"Action": "Setvar", "ActionID": self._name(), "Variable": BEAT, "Value": str(epoch_s)}
 
     def fail_policy(self, fail: str) -> Action:
         """`fail`: open | closed; what the dialplan does by itself while we are away."""
-        return self.action("Setvar", Variable=FAIL, Value=fail)
+        return {"Action": "Setvar", "ActionID": self._name(), "Variable": FAIL, "Value": fail}

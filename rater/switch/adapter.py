@@ -38,6 +38,8 @@ from rater.switch.tracker import Tracker
 EVENT_MASK = "call,agi,system"
 HELD_LIMIT = 50_000
 """Frames that may arrive while the channels are listed."""
+MEASURE_EVERY_NS = 100_000_000
+"""How far behind the events are is looked at with one batch in so long."""
 RESYNC_EVERY_S = 60.0
 log = structlog.get_logger(__name__)
 
@@ -92,7 +94,8 @@ class SwitchAdapter:
         self._hang_ups: dict[LegId, HangUp] = {}
         self._coming_up: asyncio.Task[None] | None = None
         self._look = asyncio.Event()
-        self._counted = (0, 0)
+        self._counted = (self.connection.parser, 0, 0)
+        self._measure_next_ns = 0
 
     # -- the engine's side ---------------------------------------------------------------------------------------
 
@@ -166,6 +169,7 @@ class SwitchAdapter:
     def _on_state(self, state: ConnectionState) -> None:
         up = state is ConnectionState.UP
         self._metrics.switch_up(self.id, up)
+        self._count()
         self.synced = False
         self._held.clear()
         self._held_frames = 0
@@ -173,7 +177,6 @@ class SwitchAdapter:
             self._coming_up.cancel()
             self._coming_up = None
         if up:
-            self._counted = (0, 0)
             if self.connection.connects > 1:
                 self._metrics.reconnected(self.id)
             self._coming_up = asyncio.get_running_loop().create_task(self._come_up())
@@ -270,18 +273,23 @@ class SwitchAdapter:
 
     def _handle(self, frames: list[Frame], arrived_ns: int) -> None:
         assert self.tracker is not None
-        feed, on_signal = self.tracker.feed, self._engine.on_signal
-        for frame in frames:
-            for signal in feed(frame, arrived_ns):
-                on_signal(signal)
-        self._measure(arrived_ns)
+        self.tracker.feed_all(frames, arrived_ns, self._engine.on_signal)
+        self._count()
+        if arrived_ns >= self._measure_next_ns:
+            self._measure_next_ns = arrived_ns + MEASURE_EVERY_NS
+            self._measure_lag(arrived_ns)
 
-    def _measure(self, arrived_ns: int) -> None:
-        assert self.tracker is not None
-        parser = self.connection.parser
+    def _count(self) -> None:
+        """Tell of the frames since the last time; each connection has a parser of its own."""
+        parser, (counted, good_before, bad_before) = self.connection.parser, self._counted
+        if parser is not counted:
+            good_before = bad_before = 0
         good, bad = parser.frames, parser.garbage + parser.tampered + parser.oversized
-        self._metrics.frames(self.id, good - self._counted[0], bad - self._counted[1])
-        self._counted = (good, bad)
+        self._metrics.frames(self.id, good - good_before, bad - bad_before)
+        self._counted = (parser, good, bad)
+
+    def _measure_lag(self, arrived_ns: int) -> None:
+        assert self.tracker is not None
         if self.tracker.time.source == "switch":
             lag_ms = max(0, self.connection.switch_now_ms() - self.tracker.time.last_ms)
         else:

@@ -35,7 +35,7 @@ from rater.config import SwitchSettings
 from rater.errors import LoginRefused, SwitchUnavailable
 from rater.switch.ami_parse import Frame
 from rater.switch.frames import Action, frame_parser, serialize
-from rater.switch.switch_time import parse_timestamp
+from rater.switch.stamps import parse_timestamp
 
 BATCH = 64
 """Frames handled before the socket is looked at again."""
@@ -112,9 +112,9 @@ class SwitchConnection:
         self._recorder = recorder
         self._timing = timing or Timing()
         self._transport: asyncio.Transport | None = None
-        self._parser = frame_parser()
         self._waiting: dict[str, tuple[Awaited, list[Frame], asyncio.Future[list[Frame]]]] = {}
         self._sent: dict[str, tuple[int, str]] = {}
+        self._parser = frame_parser(sent=self._sent)
         self._backlog: deque[tuple[list[Frame], int]] = deque()
         self._recording = False
         self._closed = False
@@ -220,7 +220,7 @@ class SwitchConnection:
                 lambda: _Transport(self), settings.host, settings.port, ssl=tls_context(settings)
             )
         self._transport = transport
-        self._parser = frame_parser()
+        self._parser = frame_parser(sent=self._sent)
         pinging: asyncio.Task[None] | None = None
         try:
             await log_in(settings, self._secret, self.request)
@@ -306,13 +306,13 @@ class SwitchConnection:
         if waiting is not None:
             action, frames, future = waiting
             frames.append(frame)
-            if action.add_message(Message(frame)) and not future.done():
+            if action.add_message(Message(dict(frame))) and not future.done():
                 future.set_result(frames)
             return True
         if "Response" not in frame or "Event" in frame:
             return False
         sent = self._sent.pop(action_id, None)
-        if sent is not None and frame["Response"] != "Success":
+        if sent is not None:  # success is the parser's part
             self.refused_actions += 1
             log.debug("refused", switch=self._settings.id, action=sent[1], message=frame.get("Message", ""))
         return True
@@ -325,11 +325,11 @@ class SwitchConnection:
         if self._recording and self._recorder is not None:
             self._recorder.write(data)
         answered = self._answered
-        events = [
-            frame
-            for frame in self._parser.feed(data)
-            if ("Event" in frame and "ActionID" not in frame) or not answered(frame)
-        ]
+        events = []
+        for frame in self._parser.feed(data):
+            if (isinstance(frame, dict) or "ActionID" in frame) and answered(frame):
+                continue
+            events.append(frame)
         if not events:
             return
         idle = not self._backlog

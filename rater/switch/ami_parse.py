@@ -1,10 +1,11 @@
 """AMI bytes in, frames out: the readable twin of `rater_native.amiframe`. Pure; one table test runs over both.
 
-A *frame* is one block of the stream, ``dict[str, str]``. Its first line says what it is:
+A *frame* is one block of the stream, read as a mapping of its headers. Its first line says what it is:
 
-- ``Event: NAME`` with a NAME in the selection: only the headers that the selection names are kept;
+- ``Event: NAME`` with a NAME in the selection: an `EventFrame`; only the headers that the selection names are kept;
 - ``Event: NAME`` otherwise: skipped at once, and counted in `unknown`;
-- ``Response: …``: kept whole, whatever it says;
+- ``Response: …``: a dictionary, kept whole, whatever it says; but one that says Success to an action that `sent`
+  holds by its id is taken out of there, and nobody hears of it;
 - the greeting ``Asterisk Call Manager/x.y``: remembered in `banner`;
 - anything else is garbage: skipped to the next blank line, and counted.
 
@@ -26,9 +27,12 @@ What the rules are for:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-Frame = dict[str, str]
+from rater.switch.stamps import parse_timestamp
+
+Frame = Mapping[str, str]
 
 LINE_LIMIT = 64 * 1024
 FRAME_LIMIT = 256 * 1024
@@ -37,6 +41,39 @@ TAMPERED = "!tampered"
 BANNER = b"Asterisk Call Manager/"
 END_OF_COMMAND = b"--END COMMAND--"
 REPEATABLE = frozenset(("ChanVariable", "DestChanVariable", "Output"))
+
+FIELDS = {
+    "Event": "event",
+    "Timestamp": "timestamp",
+    "ActionID": "action_id",
+    "Channel": "channel",
+    "ChannelState": "channel_state",
+    "CallerIDNum": "caller",
+    "AccountCode": "account_code",
+    "Exten": "exten",
+    "Uniqueid": "uniqueid",
+    "Linkedid": "linkedid",
+    "ChanVariable": "variables",
+    "DestChannel": "dest_channel",
+    "DestChannelState": "dest_channel_state",
+    "DestAccountCode": "dest_account_code",
+    "DestUniqueid": "dest_uniqueid",
+    "DestLinkedid": "dest_linkedid",
+    "DestChanVariable": "dest_variables",
+    "DialString": "dial_string",
+    "DialStatus": "dial_status",
+    "Forward": "forward",
+    "BridgeUniqueid": "bridge",
+    "Cause": "cause",
+    "Env": "env",
+    "Newname": "newname",
+    "Result": "result",
+    "TransfererUniqueid": "transferer_uniqueid",
+    "TransfereeUniqueid": "transferee_uniqueid",
+    TAMPERED: "tampered",
+}
+"""The headers of events that the tracker reads, and the names of an `EventFrame`'s fields for them."""
+_HEADER_OF = {field: header for header, field in FIELDS.items()}
 
 _HEAD = ("Event", "Timestamp", "ActionID")
 _CHANNEL = (
@@ -80,14 +117,83 @@ SELECTION: Mapping[str, tuple[str, ...]] = {
 """What `rater` reads: event → headers, in the order in which Asterisk sends them. An old style header with the
 channel in brackets, ``ChanVariable(PJSIP/1-2): NAME=value``, is kept wherever ``ChanVariable`` is."""
 
+
+class EventFrame(Mapping[str, str]):
+    """An event. What the tracker reads of it are fields, None where the header did not come; as a mapping it has
+    them and all the others. `stamp_ms`: its timestamp, -1 when it has none that can be read."""
+
+    __slots__ = ("_headers",)
+
+    event: str
+    timestamp: str | None
+    channel: str | None
+    channel_state: str | None
+    caller: str | None
+    account_code: str | None
+    exten: str | None
+    uniqueid: str | None
+    linkedid: str | None
+    variables: str | None
+    dest_channel: str | None
+    dest_channel_state: str | None
+    dest_account_code: str | None
+    dest_uniqueid: str | None
+    dest_linkedid: str | None
+    dest_variables: str | None
+    dial_string: str | None
+    dial_status: str | None
+    forward: str | None
+    bridge: str | None
+    cause: str | None
+    env: str | None
+    newname: str | None
+    result: str | None
+    transferer_uniqueid: str | None
+    transferee_uniqueid: str | None
+    tampered: str | None
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    def __getattr__(self, field: str) -> str | None:
+        return self._headers.get(_HEADER_OF[field])
+
+    @property
+    def stamp_ms(self) -> int:
+        stamp_ms = parse_timestamp(self.timestamp or "")
+        return -1 if stamp_ms is None else stamp_ms
+
+    def __getitem__(self, key: str) -> str:
+        return self._headers[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._headers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._headers)
+
+    def __len__(self) -> int:
+        return len(self._headers)
+
+    def __repr__(self) -> str:
+        return repr(dict(self._headers))
+
+    def variables_of(self, channel: str) -> str | None:
+        """Those of a channel in the old style, ``ChanVariable(NAME)``."""
+        return self._headers.get(f"ChanVariable({channel})")
+
+
 _START, _KEEP, _ALL, _OUTPUT, _SKIP, _DISCARD = range(6)
 
 
 class FrameParser:
     """`feed` bytes as they come; it returns the frames that became whole. The counters only grow."""
 
-    def __init__(self, selection: Mapping[str, Iterable[str]] = SELECTION) -> None:
+    def __init__(
+        self, selection: Mapping[str, Iterable[str]] = SELECTION, sent: dict[str, Any] | None = None
+    ) -> None:
         self.banner = ""
+        self._sent: dict[str, Any] = {} if sent is None else sent
         self.frames = 0
         self.unknown = 0
         self.garbage = 0
@@ -96,7 +202,7 @@ class FrameParser:
         self._selection = {name.encode(): {h.encode(): h for h in headers} for name, headers in selection.items()}
         self._wanted: dict[bytes, str] = {}
         self._state = _START
-        self._frame: Frame = {}
+        self._frame: dict[str, str] = {}
         self._size = 0
         self._pending = bytearray()
         self._overlong = False
@@ -232,6 +338,12 @@ class FrameParser:
             self.frames += 1
             if TAMPERED in self._frame:
                 self.tampered += 1
-            whole.append(self._frame)
+            if self._state == _KEEP:
+                whole.append(EventFrame(self._frame))
+            elif (
+                self._frame["Response"] != "Success"
+                or self._sent.pop(self._frame.get("ActionID", ""), None) is None
+            ):
+                whole.append(self._frame)
         self._frame = {}
         self._state = _START

@@ -27,20 +27,26 @@ forward, the name of the channel that did it."""
 STATE_DOWN, STATE_UP = "0", "6"
 """AST_STATE_DOWN: what the switch dials begins so. AST_STATE_UP: answered."""
 GONE_KEPT = 4096
-_NUMBER = re.compile(r"\+?[0-9*#]{1,32}", re.ASCII)
+NUMBER_LIMIT = 32
+_DIALLED = "0123456789*#"
 _TECHNOLOGY = re.compile(r"(?:PJSIP|SIP|IAX2|DAHDI|OOH323|H323|Motif|Skinny|MGCP|USTM|Phone|Console|mISDN)/")
-_INSTANCE = re.compile(r"-[0-9a-f]+(?:;[12])?$")
+_HEXADECIMAL = "0123456789abcdef"
 
 
 def is_number(text: str) -> bool:
     """Whether it may be handed on as a dialled number."""
-    return _NUMBER.fullmatch(text) is not None
+    digits = text[1:] if text.startswith("+") else text
+    return 0 < len(digits) <= NUMBER_LIMIT and not digits.strip(_DIALLED)
 
 
 def endpoint_of(name: str) -> str:
     """``1001`` of ``PJSIP/1001-0000002f``; empty for a Local channel, behind which another one stands."""
     technology, _, rest = name.partition("/")
-    return "" if technology == "Local" else _INSTANCE.sub("", rest)
+    if technology == "Local":
+        return ""
+    whole = rest[:-2] if rest.endswith((";1", ";2")) else rest
+    endpoint, dash, instance = whole.rpartition("-")
+    return endpoint if dash and instance and not instance.strip(_HEXADECIMAL) else rest
 
 
 def number_of(dialled: str) -> str:
@@ -48,14 +54,13 @@ def number_of(dialled: str) -> str:
 
     ``NUMBER@trunk``, ``trunk/NUMBER``, ``trunk/sip:NUMBER@host:5060``; the technology may stand in front.
     """
-    text = _TECHNOLOGY.sub("", dialled, count=1)
-    _, slash, last = text.rpartition("/")
-    if slash:
-        text = last
+    text = dialled
+    if "/" in text:
+        text = _TECHNOLOGY.sub("", text, count=1).rpartition("/")[2]
     _, uri, user = text.partition("sip:")
     if not uri:
         _, uri, user = text.partition("sips:")
-    number = re.split(r"[@;]" if uri else r"[@!]", user if uri else text, maxsplit=1)[0]
+    number = (user if uri else text).partition("@")[0].partition(";" if uri else "!")[0]
     return number if is_number(number) else ""
 
 
@@ -73,24 +78,34 @@ class Trunks:
 
     def __init__(self, switch: SwitchId, trunks: Iterable[Trunk]) -> None:
         self._patterns = [
-            (re.compile(translate(trunk.pattern)), trunk.id) for trunk in trunks if trunk.switch in (None, switch)
+            (_beginning(trunk.pattern), re.compile(translate(trunk.pattern)), trunk.id)
+            for trunk in trunks
+            if trunk.switch in (None, switch)
         ]
 
     def of(self, name: str) -> TrunkId | None:
-        for pattern, trunk in self._patterns:
-            if pattern.match(name):
+        for beginning, pattern, trunk in self._patterns:
+            if name.startswith(beginning) if beginning is not None else pattern.match(name):
                 return trunk
         return None
 
 
-@dataclass(slots=True, eq=False)
+def _beginning(pattern: str) -> str | None:
+    """All that a pattern asks of a name, if that is how it begins."""
+    beginning = pattern.removesuffix("*")
+    return None if beginning == pattern or any(mark in beginning for mark in "*?[") else beginning
+
+
+@dataclass(eq=False)
 class Channel:
     """`account_code` is as it stands now, `own_account_code` as the channel was born with: `Dial` overwrites the
     former on the channels it calls. Times are switch times; `seen_ns` is when we first read of it."""
 
     uniqueid: str
     name: str
+    """Given to it by the table, as are the two that follow from it."""
     trunk: TrunkId | None
+    is_local: bool
     linkedid: str = ""
     account_code: str = ""
     own_account_code: str = ""
@@ -148,10 +163,6 @@ class Channel:
         return self.uniqueid == self.linkedid
 
     @property
-    def is_local(self) -> bool:
-        return self.name.startswith("Local/")
-
-    @property
     def endpoint(self) -> str:
         return endpoint_of(self.name)
 
@@ -165,7 +176,8 @@ class ChannelTable:
 
     def find(self, uniqueid: str) -> Channel | None:
         """Live, or gone not long ago."""
-        return self.live.get(uniqueid) or self.gone.get(uniqueid)
+        found = self.live.get(uniqueid)
+        return found if found is not None else self.gone.get(uniqueid)
 
     def named(self, name: str) -> Channel | None:
         return self._by_name.get(name)
@@ -173,10 +185,15 @@ class ChannelTable:
     def once_named(self, name: str) -> Channel | None:
         """Live, or gone not long ago."""
         found = self._by_name.get(name)
-        return found or next((channel for channel in reversed(self.gone.values()) if channel.name == name), None)
+        if found is None:
+            for channel in reversed(self.gone.values()):
+                if channel.name == name:
+                    return channel
+        return found
 
     def add(self, uniqueid: str, name: str, seen_ns: int) -> Channel:
-        channel = Channel(uniqueid, name, self.trunks.of(name), seen_ns=seen_ns)
+        channel = Channel(uniqueid, name, self.trunks.of(name), name.startswith("Local/"))
+        channel.seen_ns = seen_ns
         self.live[uniqueid] = channel
         self._by_name[name] = channel
         return channel
@@ -185,6 +202,7 @@ class ChannelTable:
         if name != channel.name:
             self._unname(channel)
             channel.name = name
+            channel.is_local = name.startswith("Local/")
             channel.trunk = self.trunks.of(name)
             self._by_name[name] = channel
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol, cast
+
+from rater_native import actionbytes
 
 from rater.errors import ConfigError
 from rater.switch import ami_parse
-from rater.switch.ami_parse import SELECTION, Frame
+from rater.switch.ami_parse import SELECTION, EventFrame, Frame
 
 ACTION_LINE_LIMIT = 1024
 """A line this long, CR and LF included, Asterisk cuts in two."""
@@ -24,6 +26,13 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """What no header may hold: all control characters, and what some read as the end of a line."""
 
 Action = Mapping[str, str]
+
+
+def _look_closer(action: dict[str, str]) -> bytes | None:
+    return None
+
+
+_plain = _look_closer if os.environ.get("RATER_KERNEL") == "reference" else actionbytes.serialize
 
 
 class Parser(Protocol):
@@ -46,7 +55,7 @@ class Parser(Protocol):
     def feed(self, data: bytes) -> list[Frame]: ...
 
 
-def _implementation(name: str) -> Callable[[Mapping[str, Iterable[str]]], Parser]:
+def _implementation(name: str) -> Callable[[Mapping[str, Iterable[str]], dict[str, Any] | None], Parser]:
     if name == "reference":
         return ami_parse.FrameParser
     if name != "compiled":
@@ -62,19 +71,34 @@ def _implementation(name: str) -> Callable[[Mapping[str, Iterable[str]]], Parser
     return FrameParser
 
 
-def frame_parser(selection: Mapping[str, Iterable[str]] = SELECTION) -> Parser:
-    """A new parser, for one connection. Raises ConfigError when the chosen one is not there."""
-    return _implementation(os.environ.get("RATER_KERNEL", "compiled"))(selection)
+def frame_parser(selection: Mapping[str, Iterable[str]] = SELECTION, sent: dict[str, Any] | None = None) -> Parser:
+    """A new parser, for one connection. `sent`: actions by their ids, whose success nobody wants to hear of. Raises
+    ConfigError when the chosen one is not there."""
+    return _implementation(os.environ.get("RATER_KERNEL", "compiled"))(selection, sent)
+
+
+def event_frame(headers: Mapping[str, str]) -> EventFrame:
+    """An event of these headers, as the parser makes them."""
+    if os.environ.get("RATER_KERNEL") == "reference":
+        return EventFrame(headers)
+    from rater_native import amiframe
+
+    return cast(EventFrame, amiframe.EventFrame(headers))
 
 
 def serialize(action: Action) -> bytes:
     """The action as Asterisk reads it: the one way by which anything reaches a switch. Raises ValueError for what
-    could become more than one header or be cut.
+    could become more than one header or be cut. What is plainly good is written by a compiled module.
 
     A key or value with CR, LF or NUL would start another header or action, other control characters are no part of
     anything that a switch is told; a line of `ACTION_LINE_LIMIT` bytes or more would be split; keys are plain
     names.
     """
+    plain = _plain(action) if isinstance(action, dict) else None
+    return _checked(action) if plain is None else plain
+
+
+def _checked(action: Action) -> bytes:
     if not 0 < len(action) <= ACTION_HEADER_LIMIT:
         raise ValueError(f"an action has 1 to {ACTION_HEADER_LIMIT} headers, not {len(action)}")
     text = ""

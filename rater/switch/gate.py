@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 from rater_native import percent
 
-unquote: Callable[[str], str] = (
-    urllib.parse.unquote if os.environ.get("RATER_KERNEL") == "reference" else percent.unquote
-)
+_REFERENCE = os.environ.get("RATER_KERNEL") == "reference"
+unquote: Callable[[str], str] = urllib.parse.unquote if _REFERENCE else percent.unquote
 Arguments = list[str]
 WAITING = "agi:async"
 
@@ -21,9 +20,17 @@ def gate_arguments(env: str) -> Arguments | None:
     They stand last, numbered from 1, behind ``agi_threadid``; before that stands what a caller may have chosen (its
     display name). A key that comes twice or a line without one means that a value held a line break.
     """
+    text = unquote(env)
+    if _REFERENCE or not text.isascii() or text.count("\n") >= percent.LINES:
+        return arguments_of(text)
+    return percent.arguments(text)
+
+
+def arguments_of(text: str) -> Arguments | None:
+    """The same from what was encoded; there is a compiled twin."""
     keys: set[str] = set()
     arguments: Arguments = []
-    for line in unquote(env).split("\n"):
+    for line in text.split("\n"):
         if not line:
             continue
         key, colon, value = line.partition(":")

@@ -9,7 +9,7 @@ from rater.ids import CallId, LegId, TrunkId
 from rater.switch.channels import Channel
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Leg:
     """`billed` is its own channel, towards the trunk (inbound: the line's); None until it is dialled."""
 

@@ -21,18 +21,19 @@ from rater.switch.channels import Channel, is_number
 from rater.switch.legs import Leg
 
 if TYPE_CHECKING:
-    from rater.switch.tracker import Tracker
+    from rater.switch.leg_table import LegTable
 
 NORMAL_CLEARING = 16
 
 
-def begin(tracker: Tracker, outbound: Leg, at_ms: int) -> None:
+def begin(tracker: LegTable, outbound: Leg, at_ms: int) -> None:
     """An outbound leg was dialled: what it came in on is a leg from now on, if it came in from outside."""
     incoming = _incoming(tracker, outbound.caller)
     if incoming is None or not _names_somebody(outbound.payer):
         return
     assert incoming.trunk is not None
-    if incoming.leg is not None and not incoming.leg.ended:
+    current = incoming.leg
+    if current is not None and not current.ended:
         return
     leg = incoming.gate_in
     if leg is None or not leg.open:
@@ -48,7 +49,7 @@ def begin(tracker: Tracker, outbound: Leg, at_ms: int) -> None:
         tracker.answered(leg, outbound.billed.up_at_ms)
 
 
-def answered(tracker: Tracker, leg: Leg, at_ms: int, grade: Grade) -> None:
+def answered(tracker: LegTable, leg: Leg, at_ms: int, grade: Grade) -> None:
     """Another leg of the call was answered: by the outside, or by a line that has it from now on."""
     incoming = _incoming(tracker, leg.caller) if not leg.passes else None
     if incoming is None:
@@ -65,7 +66,7 @@ def answered(tracker: Tracker, leg: Leg, at_ms: int, grade: Grade) -> None:
         tracker.answered(incoming.leg, at_ms, grade)
 
 
-def _incoming(tracker: Tracker, caller: Channel | None) -> Channel | None:
+def _incoming(tracker: LegTable, caller: Channel | None) -> Channel | None:
     """The channel of an outside caller at the head of a dial; None when a line, the switch itself or somebody whom
     we called stands there."""
     if caller is None:
@@ -75,7 +76,8 @@ def _incoming(tracker: Tracker, caller: Channel | None) -> Channel | None:
         return None
     if head.sent_by is not None or caller.sent_by is not None or not head.may_have_come_in:
         return None
-    return head if head.leg is None or head.leg.passes else None
+    leg = head.leg
+    return head if leg is None or leg.passes else None
 
 
 def _names_somebody(payer: Payer) -> bool:

@@ -24,8 +24,9 @@ def payer_of(channels: ChannelTable, dialler: Channel | None, called: Channel) -
     origin = channels.origin(dialler)
     endpoint = origin.endpoint if origin.trunk is None else ""
     sender = dialler.sent_by or origin.sent_by
-    if sender is None and origin.leg is not None and origin.leg.direction is Direction.OUT:
-        sender = origin.leg.payer
+    leg = origin.leg
+    if sender is None and leg is not None and leg.direction is Direction.OUT:
+        sender = leg.payer
     if sender is None:
         return Payer(dialler.account_code, endpoint, dialler.variable)
     return Payer(

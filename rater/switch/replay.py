@@ -26,7 +26,7 @@ from rater.switch.ami_parse import Frame
 from rater.switch.capture import CaptureHeader
 from rater.switch.frames import frame_parser
 from rater.switch.resync import resync
-from rater.switch.switch_time import parse_timestamp
+from rater.switch.stamps import parse_timestamp
 from rater.switch.tracker import Tracker
 
 

@@ -26,44 +26,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from sys import intern
+from typing import cast
 
-from rater.calls.signals import (
-    Answered,
-    Attempted,
-    Dialled,
-    Direction,
-    Ended,
-    Grade,
-    Mode,
-    Payer,
-    Signal,
-)
+from rater.calls.signals import Direction, Grade, Mode, Payer, Signal
 from rater.catalog.model import SwitchRules, Trunk
-from rater.ids import CallId, LegId, SwitchId, TrunkId
+from rater.ids import SwitchId, TrunkId
 from rater.switch import passage
-from rater.switch.ami_parse import TAMPERED, Frame
+from rater.switch.ami_parse import EventFrame as Event
+from rater.switch.ami_parse import Frame
 from rater.switch.channels import (
     FORWARDED_BY,
     STATE_UP,
     TRANSFERRED_BY,
     Channel,
-    ChannelTable,
     Trunks,
     endpoint_of,
     is_number,
     number_of,
     variable_of,
 )
+from rater.switch.frames import event_frame
 from rater.switch.gate import Arguments, gate_arguments, is_inbound, is_ours
-from rater.switch.legs import Leg, LegChannels, disposition
+from rater.switch.leg_table import LegTable
+from rater.switch.legs import Leg
 from rater.switch.payer import doubt_own_code, line_payer, payer_of
 from rater.switch.switch_time import SwitchTime
 
+_READ = frozenset(
+    {
+        "Newchannel", "Newstate", "NewAccountCode", "BridgeEnter", "HangupRequest", "Rename", "DialBegin",
+        "DialState", "DialEnd", "BlindTransfer", "AsyncAGIStart", "AsyncAGIEnd", "Hangup",
+    }
+)  # fmt: skip
 _TELL_THE_ANSWER = frozenset({"Newchannel", "Newstate", "DialEnd", "BridgeEnter"})
 """Events at the moment of an answer. Any other that shows a channel up comes later: those were missed."""
 
 
-class Tracker:
+class Tracker(LegTable):
     """One switch, one life of it (`boot`). `mode`: WATCH or SHADOW for legs that did not pass the gate.
 
     `connected` must be called before the first frame of each connection.
@@ -72,11 +71,9 @@ class Tracker:
     def __init__(
         self, switch_id: SwitchId, boot: str, rules: SwitchRules, trunks: Iterable[Trunk], mode: Mode = Mode.WATCH
     ) -> None:
-        self.switch = switch_id
-        self.boot = boot
+        dial_mode = Mode.SHADOW if mode is Mode.SHADOW else Mode.WATCH
+        LegTable.__init__(self, switch_id, boot, Trunks(switch_id, trunks), dial_mode)
         self.rules = rules
-        self.channels = ChannelTable(Trunks(switch_id, trunks))
-        self.legs: dict[LegId, Leg] = {}
         self.time = SwitchTime()
         self.internal: set[str] = set()
         """Line to line calls that live now, by the called channel."""
@@ -87,23 +84,6 @@ class Tracker:
         self.tampered_frames = 0
         self.foreign_questions = 0
         """AsyncAGI sessions that are not the gate's."""
-        self._dial_mode = Mode.SHADOW if mode is Mode.SHADOW else Mode.WATCH
-        self._out: list[Signal] = []
-        self._handlers: dict[str, Callable[[Frame, int, int], None]] = {
-            "Newchannel": self._channel_event,
-            "Newstate": self._channel_event,
-            "NewAccountCode": self._channel_event,
-            "BridgeEnter": self._bridge_enter,
-            "HangupRequest": self._let_go,
-            "Rename": self._rename,
-            "DialBegin": self._dial_begin,
-            "DialState": self._dial_state,
-            "DialEnd": self._dial_end,
-            "BlindTransfer": self._blind_transfer,
-            "AsyncAGIStart": self._gate_asks,
-            "AsyncAGIEnd": self._gate_over,
-            "Hangup": self._hangup,
-        }
 
     # -- set up --------------------------------------------------------------------------------------------------
 
@@ -130,47 +110,98 @@ class Tracker:
 
     def feed(self, frame: Frame, arrived_ns: int) -> list[Signal]:
         """What a frame means. `arrived_ns`: time.monotonic_ns() when its bytes were read."""
-        handler = self._handlers.get(frame.get("Event", ""))
-        if handler is None:
-            return []
-        at_ms = self.time.at_ms(frame, arrived_ns)
-        if TAMPERED in frame:
+        self._take(event_frame(frame) if isinstance(frame, dict) else cast(Event, frame), arrived_ns)
+        return self.take_signals()
+
+    def feed_all(self, frames: Iterable[Frame], arrived_ns: int, on_signal: Callable[[Signal], object]) -> None:
+        """The same of many, each signal being told before the next frame is looked at."""
+        for frame in frames:
+            self._take(event_frame(frame) if isinstance(frame, dict) else cast(Event, frame), arrived_ns)
+            if self._out:
+                for signal in self.take_signals():
+                    on_signal(signal)
+
+    def _take(self, frame: Event, arrived_ns: int) -> None:
+        event = frame.event
+        if event not in _READ:
+            return
+        at_ms = self.time.at_ms(frame.stamp_ms, arrived_ns)
+        if frame.tampered is not None:
             self.tampered_frames += 1
-            if frame["Event"] not in ("DialBegin", "AsyncAGIStart"):
-                return []
-        handler(frame, at_ms, arrived_ns)
-        signals, self._out = self._out, []
-        return signals
+            if event not in ("DialBegin", "AsyncAGIStart"):
+                return
+        if event in ("Newstate", "Newchannel", "NewAccountCode"):
+            self._channel(frame, at_ms, arrived_ns)
+        elif event == "DialBegin":
+            self._dial_begin(frame, at_ms, arrived_ns)
+        elif event == "DialEnd":
+            self._dial_end(frame, at_ms, arrived_ns)
+        elif event == "Hangup":
+            self._hangup(frame, at_ms)
+        else:
+            self._take_rare(event, frame, at_ms, arrived_ns)
+
+    def _take_rare(self, event: str, frame: Event, at_ms: int, arrived_ns: int) -> None:
+        if event == "AsyncAGIStart":
+            self._gate_asks(frame, at_ms, arrived_ns)
+        elif event == "AsyncAGIEnd":
+            self._gate_over(frame, at_ms, arrived_ns)
+        elif event == "BridgeEnter":
+            self._bridge_enter(frame, at_ms, arrived_ns)
+        elif event == "HangupRequest":
+            self._let_go(frame, at_ms, arrived_ns)
+        elif event == "DialState":
+            self._channel(frame, at_ms, arrived_ns)
+            self._destination(frame, at_ms, arrived_ns)
+        elif event == "Rename":
+            self._rename(frame)
+        elif event == "BlindTransfer":
+            self._blind_transfer(frame)
 
     # -- channels ------------------------------------------------------------------------------------------------
 
-    def _channel(self, frame: Frame, arrived_ns: int, at_ms: int, side: str = "") -> Channel | None:
-        """The channel that one side (``""`` or ``Dest``) of a frame is about, brought up to date."""
-        uniqueid = frame.get(side + "Uniqueid", "")
-        name = frame.get(side + "Channel", "")
-        if not uniqueid or not name:
+    def _channel(self, frame: Event, at_ms: int, arrived_ns: int) -> Channel | None:
+        """The channel that a frame is about, brought up to date."""
+        if not frame.uniqueid or not frame.channel:
             return None
-        channel = self.channels.find(uniqueid)
+        channel = self.channels.find(frame.uniqueid)
         if channel is None:
-            channel = self.channels.add(uniqueid, name, arrived_ns)
-            channel.own_account_code = channel.account_code = intern(frame.get(side + "AccountCode", ""))
-            if frame.get("Event") == "Newchannel":
-                channel.born_state = frame.get("ChannelState", "")
-            channel.exten = frame.get("Exten", "") if not side else ""
+            channel = self._begin(frame.uniqueid, frame.channel, frame.account_code, arrived_ns)
+            channel.exten = frame.exten or ""
+            if frame.event == "Newchannel":
+                channel.born_state = frame.channel_state or ""
         elif channel.hung_at_ms is not None:
             return channel
-        self._keep(channel, frame.get(side + "Linkedid", ""), frame.get(side + "AccountCode"))
-        self.note_variables(channel, frame.get(side + "ChanVariable") or frame.get(f"ChanVariable({channel.name})"))
-        if not side:
-            caller = frame.get("CallerIDNum", channel.caller)
-            if caller != channel.caller:
-                channel.caller = "" if caller == "<unknown>" else caller
-        if frame.get(side + "ChannelState") == STATE_UP:
-            at_once = frame.get("Event") in _TELL_THE_ANSWER
-            self._up(channel, at_ms, Grade.OBSERVED if at_once else Grade.RECONCILED)
+        self._keep(channel, frame.linkedid, frame.account_code, frame.variables, frame)
+        caller = frame.caller
+        if caller is not None and caller != channel.caller:
+            channel.caller = "" if caller == "<unknown>" else caller
+        if frame.channel_state == STATE_UP:
+            self._show_up(channel, frame, at_ms)
         return channel
 
-    def _keep(self, channel: Channel, linkedid: str, account_code: str | None) -> None:
+    def _destination(self, frame: Event, at_ms: int, arrived_ns: int) -> Channel | None:
+        """Likewise the channel that a frame says is dialled."""
+        if not frame.dest_uniqueid or not frame.dest_channel:
+            return None
+        channel = self.channels.find(frame.dest_uniqueid)
+        if channel is None:
+            channel = self._begin(frame.dest_uniqueid, frame.dest_channel, frame.dest_account_code, arrived_ns)
+        elif channel.hung_at_ms is not None:
+            return channel
+        self._keep(channel, frame.dest_linkedid, frame.dest_account_code, frame.dest_variables, frame)
+        if frame.dest_channel_state == STATE_UP:
+            self._show_up(channel, frame, at_ms)
+        return channel
+
+    def _begin(self, uniqueid: str, name: str, account_code: str | None, arrived_ns: int) -> Channel:
+        channel = self.channels.add(uniqueid, name, arrived_ns)
+        channel.own_account_code = channel.account_code = intern(account_code or "")
+        return channel
+
+    def _keep(
+        self, channel: Channel, linkedid: str | None, account_code: str | None, variables: str | None, frame: Event
+    ) -> None:
         """Texts that other channels have too are kept once, and none is exchanged for its equal: of 100,000 live
         calls nothing else is as large."""
         if linkedid and linkedid != channel.linkedid:
@@ -178,6 +209,13 @@ class Tracker:
             channel.linkedid = first.uniqueid if first is not None else linkedid
         if account_code is not None and account_code != channel.account_code:
             channel.account_code = intern(account_code)
+        lines = variables or frame.variables_of(channel.name)
+        if lines and lines != channel.variables:
+            self.note_variables(channel, lines)
+
+    def _show_up(self, channel: Channel, frame: Event, at_ms: int) -> None:
+        if channel.up_at_ms is None:
+            self._up(channel, at_ms, Grade.OBSERVED if frame.event in _TELL_THE_ANSWER else Grade.RECONCILED)
 
     def note_variables(self, channel: Channel, lines: str | None) -> None:
         """What the channel carries: its payer, and who sent it where it is now. The latter comes with the first
@@ -199,45 +237,43 @@ class Tracker:
         elif mover is not None and mover.trunk is None and not mover.is_local:
             channel.forwarded_by, channel.handed_down = line_payer(mover), mover.account_code
 
-    def _channel_event(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
-        self._channel(frame, arrived_ns, at_ms)
-
-    def _bridge_enter(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
-        channel = self._channel(frame, arrived_ns, at_ms)
+    def _bridge_enter(self, frame: Event, at_ms: int, arrived_ns: int) -> None:
+        channel = self._channel(frame, at_ms, arrived_ns)
         if channel is not None:
-            channel.bridge = frame.get("BridgeUniqueid", "")
+            channel.bridge = frame.bridge or ""
 
-    def _let_go(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
-        channel = self._channel(frame, arrived_ns, at_ms)
+    def _let_go(self, frame: Event, at_ms: int, arrived_ns: int) -> None:
+        channel = self._channel(frame, at_ms, arrived_ns)
         if channel is not None and channel.let_go_at_ms is None:
             channel.let_go_at_ms = at_ms
 
-    def _rename(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+    def _rename(self, frame: Event) -> None:
         """A masquerade swapped names; the uniqueid says which channel is meant."""
-        channel = self.channels.live.get(frame.get("Uniqueid", ""))
-        if channel is not None and frame.get("Newname"):
-            self.channels.rename(channel, frame["Newname"])
+        channel = self.channels.live.get(frame.uniqueid or "")
+        if channel is not None and frame.newname:
+            self.channels.rename(channel, frame.newname)
             channel.variables = None  # a Local channel's are read in another way
             channel.let_go_at_ms = None
 
-    def _up(self, channel: Channel, at_ms: int, grade: Grade = Grade.OBSERVED) -> None:
+    def _up(self, channel: Channel, at_ms: int, grade: Grade) -> None:
         if channel.up_at_ms is None:
             channel.up_at_ms = at_ms
-            if channel.leg is not None and not channel.leg.passes:
-                self.answered(channel.leg, at_ms, grade)
+            leg = channel.leg
+            if leg is not None and not leg.passes:
+                self.answered(leg, at_ms, grade)
 
-    def _hangup(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
-        channel = self.channels.live.get(frame.get("Uniqueid", ""))
+    def _hangup(self, frame: Event, at_ms: int) -> None:
+        channel = self.channels.live.get(frame.uniqueid or "")
         if channel is None:
-            self.unknown_hangups += frame.get("Uniqueid", "") not in self.channels.gone
+            self.unknown_hangups += (frame.uniqueid or "") not in self.channels.gone
             return
-        cause = frame.get("Cause", "")
+        cause = frame.cause or ""
         channel.cause = int(cause) if cause.isdecimal() else 0
         if channel.let_go_at_ms is not None:
             at_ms = min(at_ms, channel.let_go_at_ms)
         channel.hung_at_ms = at_ms
         leg = channel.leg
-        if frame.get("ChannelState") == STATE_UP and channel.up_at_ms is None:
+        if frame.channel_state == STATE_UP and channel.up_at_ms is None:
             # It was answered and that was missed; when, nobody knows. The caller gets the benefit.
             channel.up_at_ms = at_ms
             if leg is not None and not leg.passes:
@@ -245,42 +281,39 @@ class Tracker:
         self.internal.discard(channel.uniqueid)
         if leg is not None:
             self.end(leg, at_ms, channel.cause, channel.dial_status)
-        for gate in channel.undialled:
-            self.end(gate, at_ms, channel.cause, "CANCEL")
+        if channel.gate is not None or channel.gate_in is not None:
+            for gate in channel.undialled:
+                self.end(gate, at_ms, channel.cause, "CANCEL")
         self.channels.bury(channel)
 
     # -- dialling ------------------------------------------------------------------------------------------------
 
-    def _dial_begin(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
-        if TAMPERED in frame:
+    def _dial_begin(self, frame: Event, at_ms: int, arrived_ns: int) -> None:
+        if frame.tampered is not None:
             self._tampered_dial(frame, at_ms, arrived_ns)
             return
-        dialler = self._channel(frame, arrived_ns, at_ms)
-        called = self._channel(frame, arrived_ns, at_ms, "Dest")
+        dialler = self._channel(frame, at_ms, arrived_ns)
+        called = self._destination(frame, at_ms, arrived_ns)
         if called is not None:
             self._dial(dialler, called, frame, at_ms, arrived_ns)
 
-    def _dial_state(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
-        self._channel(frame, arrived_ns, at_ms)
-        self._channel(frame, arrived_ns, at_ms, "Dest")
-
-    def _dial_end(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+    def _dial_end(self, frame: Event, at_ms: int, arrived_ns: int) -> None:
         """Also shows a channel that took a ringing one's place (pickup): it was never dialled, yet it answers; and
         a telephone that forwards: the next channel that is dialled instead is its doing."""
-        dialler = self._channel(frame, arrived_ns, at_ms)
-        called = self._channel(frame, arrived_ns, at_ms, "Dest")
+        dialler = self._channel(frame, at_ms, arrived_ns)
+        called = self._destination(frame, at_ms, arrived_ns)
         if called is None or called.hung_at_ms is not None:
             return
-        called.dial_status = frame.get("DialStatus", "")
-        if dialler is not None and frame.get("Forward") and called.trunk is None and not called.is_local:
+        called.dial_status = intern(frame.dial_status or "")
+        if dialler is not None and frame.forward and called.trunk is None and not called.is_local:
             dialler.forwarder = line_payer(called)
         if called.dial_status == "ANSWER":
             if not called.dialled:
                 called.up_at_ms = at_ms
                 self._dial(dialler, called, frame, at_ms, arrived_ns)
-            self._up(called, at_ms)
+            self._up(called, at_ms, Grade.OBSERVED)
 
-    def _dial(self, dialler: Channel | None, called: Channel, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+    def _dial(self, dialler: Channel | None, called: Channel, frame: Event, at_ms: int, arrived_ns: int) -> None:
         if called.dialled:
             return
         called.dialled = True
@@ -292,15 +325,18 @@ class Tracker:
             return
         if called.trunk is not None:
             # Only a DialEnd has no dial string: its DialBegin was missed; what was dialled is the best there is.
-            dialled = frame.get("DialString")
-            number = number_of(dialled) if dialled is not None else frame.get("Exten", "")
+            dialled = frame.dial_string
+            number = number_of(dialled) if dialled is not None else frame.exten or ""
             self._outbound(dialler, called, called.trunk, number, at_ms, arrived_ns)
             return
         origin = self.channels.origin(dialler) if dialler is not None else None
         if dialler is not None and origin is not None and origin.trunk is not None:
-            came_in_on = "" if origin.dialled else origin.exten
-            numbers = (came_in_on, frame.get("Exten", ""), number_of(frame.get("DialString", "")))
-            self._inbound(dialler, origin, called, next(filter(is_number, numbers), ""), at_ms, arrived_ns)
+            number = "" if origin.dialled else origin.exten
+            if not is_number(number):
+                number = frame.exten or ""
+            if not is_number(number):
+                number = number_of(frame.dial_string or "")
+            self._inbound(dialler, origin, called, number, at_ms, arrived_ns)
         elif called.hung_at_ms is None:
             self.internal.add(called.uniqueid)
             self.internal_calls += 1
@@ -325,18 +361,6 @@ class Tracker:
             leg = self.attempt(called, origin, payer, Direction.IN, number, origin.trunk, at_ms, arrived_ns)
         self.own(leg, called, origin.trunk, at_ms)
 
-    def own(self, leg: Leg, billed: Channel, trunk: TrunkId, at_ms: int) -> None:
-        """From here on that channel is the leg; what it went through already is told now."""
-        leg.open = False
-        leg.billed = billed
-        leg.trunk = trunk
-        billed.leg = leg
-        self.emit(leg, Dialled(leg.id, trunk, billed.uniqueid, at_ms))
-        if billed.up_at_ms is not None:
-            self.answered(leg, billed.up_at_ms)
-        if billed.hung_at_ms is not None:
-            self.end(leg, billed.hung_at_ms, billed.cause, billed.dial_status)
-
     def _take_over(self, dialler: Channel | None, payer: Payer) -> Leg | None:
         """The attempt that waits since the gate, for the channel that dials now. Behind a Local channel stands
         perhaps another payer than the one who asked (a forward): then it is not that attempt."""
@@ -350,21 +374,21 @@ class Tracker:
             channel, direct = self.channels.upstream(channel), False
         return None
 
-    def _tampered_dial(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+    def _tampered_dial(self, frame: Event, at_ms: int, arrived_ns: int) -> None:
         """Deny it, if its channel is known from frames that can be believed."""
-        called = self.channels.named(frame.get("DestChannel", ""))
+        called = self.channels.named(frame.dest_channel or "")
         if called is None or called.dialled or called.trunk is None:
             return
         called.dialled = True
-        called.dialler = dialler = self.channels.named(frame.get("Channel", ""))
+        called.dialler = dialler = self.channels.named(frame.channel or "")
         leg = self.attempt(called, dialler, Payer(), Direction.OUT, "", called.trunk, at_ms, arrived_ns)
         self.own(leg, called, called.trunk, at_ms)
 
-    def _blind_transfer(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
+    def _blind_transfer(self, frame: Event) -> None:
         """A line sends its partner elsewhere: it pays for where that leads."""
-        sent = self.channels.live.get(frame.get("TransfereeUniqueid", ""))
-        if sent is not None and frame.get("Result", "Success") == "Success":
-            self._sent(sent, self.channels.find(frame.get("TransfererUniqueid", "")))
+        sent = self.channels.live.get(frame.transferee_uniqueid or "")
+        if sent is not None and (frame.result is None or frame.result == "Success"):
+            self._sent(sent, self.channels.find(frame.transferer_uniqueid or ""))
 
     def _sent(self, channel: Channel, sender: Channel | None) -> None:
         if sender is not None and sender.trunk is None and not sender.is_local:
@@ -372,20 +396,21 @@ class Tracker:
 
     # -- the gate ------------------------------------------------------------------------------------------------
 
-    def _gate_asks(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
-        if TAMPERED in frame:
-            channel = self.channels.named(frame.get("Channel", ""))
+    def _gate_asks(self, frame: Event, at_ms: int, arrived_ns: int) -> None:
+        env = frame.env or ""
+        if frame.tampered is not None:
+            channel = self.channels.named(frame.channel or "")
             arguments = None
         else:
-            channel = self._channel(frame, arrived_ns, at_ms)
-            arguments = gate_arguments(frame.get("Env", ""))
+            channel = self._channel(frame, at_ms, arrived_ns)
+            arguments = gate_arguments(env)
         if channel is None or channel.hung_at_ms is not None:
             return
         if self._dial_mode is Mode.SHADOW or (arguments is not None and not is_ours(arguments)):
             self.foreign_questions += 1
             return
-        stamp = frame.get("Timestamp", "")
-        asked = hash(stamp + frame.get("Env", ""))
+        stamp = frame.timestamp or ""
+        asked = hash(stamp + env)
         if asked == channel.asked and (stamp or (channel.gate is not None and channel.gate.asking)):
             return
         channel.asked = asked
@@ -410,107 +435,7 @@ class Tracker:
         channel.gate = leg
         channel.gate_in = leg if inbound else channel.gate_in
 
-    def _gate_over(self, frame: Frame, at_ms: int, arrived_ns: int) -> None:
-        channel = self._channel(frame, arrived_ns, at_ms)
+    def _gate_over(self, frame: Event, at_ms: int, arrived_ns: int) -> None:
+        channel = self._channel(frame, at_ms, arrived_ns)
         if channel is not None and channel.gate is not None:
             channel.gate.asking = False
-
-    # -- legs ----------------------------------------------------------------------------------------------------
-
-    def attempt(
-        self,
-        named_after: Channel,
-        caller: Channel | None,
-        payer: Payer,
-        direction: Direction,
-        number: str,
-        trunk: TrunkId | None,
-        at_ms: int,
-        arrived_ns: int,
-        mode: Mode | None = None,
-    ) -> Leg:
-        """A new leg. It is named after the channel that it is, or that asks for it."""
-        linkedid = (caller or named_after).linkedid or named_after.uniqueid
-        leg = Leg(
-            id=self.name_leg(named_after),
-            call=CallId(f"{self.switch}.{self.boot}.{linkedid}"),
-            mode=mode or self._dial_mode,
-            direction=direction,
-            payer=payer,
-            trunk=trunk,
-            caller=caller,
-        )
-        self.legs[leg.id] = leg
-        self.emit(
-            leg,
-            Attempted(
-                leg=leg.id,
-                call=leg.call,
-                switch=self.switch,
-                mode=leg.mode,
-                direction=direction,
-                payer=payer,
-                number=number if is_number(number) else "",
-                trunk=trunk,
-                caller=caller.caller if caller is not None else "",
-                at_ms=at_ms,
-                arrived_ns=arrived_ns,
-                caller_channel_id=caller.uniqueid if caller is not None else "",
-            ),
-        )
-        return leg
-
-    def name_leg(self, channel: Channel) -> LegId:
-        """The first leg has the channel's own name, further ones are numbered."""
-        count = channel.legs_named
-        channel.legs_named += 1
-        name = f"{self.switch}.{self.boot}.{channel.uniqueid}"
-        return LegId(f"{name}.{count}" if count else name)
-
-    def answered(self, leg: Leg, at_ms: int, grade: Grade = Grade.OBSERVED) -> None:
-        if not leg.answered and not leg.ended:
-            leg.answered = True
-            self.emit(leg, Answered(leg.id, at_ms, grade))
-            passage.answered(self, leg, at_ms, grade)
-
-    def end(self, leg: Leg, at_ms: int, cause: int, status: str, grade: Grade = Grade.OBSERVED) -> None:
-        if not leg.ended:
-            leg.ended = True
-            leg.open = leg.asking = False
-            self.emit(leg, Ended(leg.id, at_ms, cause, disposition(leg.answered, status, cause), grade))
-
-    def emit(self, leg: Leg, signal: Signal) -> None:
-        """Nothing more is told of a leg that was forgotten."""
-        if leg.id in self.legs:
-            self._out.append(signal)
-
-    def take_signals(self) -> list[Signal]:
-        """What was emitted outside of `feed`."""
-        signals, self._out = self._out, []
-        return signals
-
-    # -- for actions ---------------------------------------------------------------------------------------------
-
-    def channels_of(self, leg: LegId) -> LegChannels | None:
-        """Where a leg's actions go; None when it is not known here."""
-        found = self.legs.get(leg)
-        return found.channels() if found is not None else None
-
-    def is_alone(self, leg: LegId) -> bool:
-        """No other live leg is dialled by this one's caller."""
-        found = self.legs.get(leg)
-        return found is None or not any(
-            other is not found and other.is_dialled_by(found.caller) for other in self.legs.values()
-        )
-
-    def gate_decided(self, leg: LegId, allowed: bool) -> None:
-        """The verdict is on its way: a denied attempt is not taken over by a dial that comes all the same."""
-        found = self.legs.get(leg)
-        if found is not None and not allowed:
-            found.open = False
-
-    def forget(self, leg: LegId) -> None:
-        """The core is done with it. Its channel stays marked, so that no late event makes it a leg again."""
-        found = self.legs.pop(leg, None)
-        if found is not None:
-            found.open = False

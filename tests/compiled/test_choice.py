@@ -102,8 +102,9 @@ def test_another_choice_is_an_error() -> None:
 @pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.stem)
 def test_declarations_name_every_field(twin: Path) -> None:
     """A field that is missing there would not compile; who edits only the source is told here."""
+    fields_of = re.compile(r"cdef (?:readonly|public) (?:long long|\w+) (.+)")
     declared = {
-        match[1]: set(re.findall(r"\w+", " ".join(re.findall(r"cdef (?:readonly|public) object (.+)", match[2]))))
+        match[1]: set(re.findall(r"\w+", " ".join(fields_of.findall(match[2]))))
         for match in re.finditer(
             r"^cdef class (\w+):\n((?:    .*\n|\n)*)", twin.with_suffix(".pxd").read_text(), re.M
         )

@@ -28,7 +28,7 @@ from rater.rating.deck_rows import read as read_deck
 from rater.switch import ami_parse
 from rater.switch.ami_parse import LINE_LIMIT, SELECTION
 from rater.switch.frames import Parser
-from rater.switch.switch_time import parse_timestamp
+from rater.switch.stamps import parse_timestamp
 from tests.catalog.support import FILES
 from tests.events.support import PER_SECOND, T0, leg_facts
 from tests.fuzz.mutate import spoil_bytes, spoil_value

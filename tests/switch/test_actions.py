@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rater_native import actionbytes
 
 from rater.calls.commands import AnnounceEnd, AnswerGate, ArmTimer, Forget, HangUp, Party, Warn
 from rater.calls.signals import Direction
 from rater.ids import LegId
+from rater.switch import frames
 from rater.switch.actions import Actions
-from rater.switch.frames import ACTION_HEADER_LIMIT, Action, serialize
+from rater.switch.frames import ACTION_HEADER_LIMIT, ACTION_LINE_LIMIT, Action, serialize
 from rater.switch.tracker import Tracker
 from rater.verdict import Reason
 from tests.switch.support import call_events, capture_events, channel, event, feed, new_tracker
@@ -212,6 +216,26 @@ def test_more_headers_than_the_switch_reads_are_refused():
         serialize(headers | {"Action": "x"})
     with pytest.raises(ValueError, match="128"):
         serialize({})
+
+
+_ANYTHING = st.text(st.one_of(st.characters(), st.characters(max_codepoint=127)), max_size=30)
+
+
+@given(st.dictionaries(st.sampled_from(["Action", "Channel", "Value"]) | _ANYTHING, _ANYTHING, max_size=6))
+def test_what_is_plainly_good_is_written_the_same_by_both(action: dict[str, str]):
+    plain = actionbytes.serialize(action)
+    assert plain is None or plain == frames._checked(action)
+
+
+@pytest.mark.parametrize("length", [1014, 1015, 1016, 1017])
+def test_both_know_how_long_a_line_may_be(length: int):
+    action = {"Action": "Setvar", "Value": "x" * length}
+    plain = actionbytes.serialize(action)
+    if length <= 1024 - len("Value: \r\n") - 1:
+        assert plain == frames._checked(action)
+    else:
+        assert plain is None
+    assert (actionbytes.LINE_LIMIT, actionbytes.HEADERS) == (ACTION_LINE_LIMIT, ACTION_HEADER_LIMIT)
 
 
 def whispered_to(tracker: Tracker, leg: LegId) -> str:

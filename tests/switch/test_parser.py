@@ -210,6 +210,22 @@ def test_both_know_the_same_rules():
     assert (amiframe.TAMPERED, amiframe.REPEATABLE) == (ami_parse.TAMPERED, ami_parse.REPEATABLE)
 
 
+@pytest.mark.parametrize("make", [ami_parse.FrameParser, amiframe.FrameParser])
+def test_success_of_what_was_sent_is_noted_and_nothing_else_is_swallowed(make: Callable[..., Parser]):
+    sent = {"a-1": "x", "a-2": "y", "a-3": "z"}
+    parser = make(SELECTION, sent)
+    refused = {"Response": "Error", "ActionID": "a-2", "Message": "No such channel"}
+    foreign = {"Response": "Success", "ActionID": "b-1"}
+    nameless = {"Response": "Success", "Message": "hello"}
+    stream = b"Response: Success\r\nActionID: a-1\r\nMessage: Variable Set\r\n\r\n" + b"".join(
+        b"".join(f"{key}: {value}\r\n".encode() for key, value in answer.items()) + b"\r\n"
+        for answer in (refused, foreign, nameless)
+    )
+    assert parser.feed(stream) == [refused, foreign, nameless]
+    assert sent == {"a-2": "y", "a-3": "z"}
+    assert parser.frames == 4
+
+
 _TOKENS = st.sampled_from(
     [
         b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\r\n\n", b":", b": ", b" ", b"\0", b"\xff", b"Event: ", b"Hangup",

@@ -428,8 +428,9 @@ def test_who_sent_a_caller_outside_is_known_whichever_comes_first(told_by: str):
     rest = [f for f in events if f is not transfer]
     (place,) = [i for i, f in enumerate(rest) if f["Event"] == "DialBegin" and f["Uniqueid"] == sent][-1:]
     if told_by != "event":
-        rest[place] = rest[place] | {
-            "ChanVariable": f"RATER_ACCOUNT=\nBLINDTRANSFER={transfer['TransfererChannel']}"
+        rest[place] = {
+            **rest[place],
+            "ChanVariable": f"RATER_ACCOUNT=\nBLINDTRANSFER={transfer['TransfererChannel']}",
         }
     rest.insert(place if told_by == "event" else place + 1, transfer)
     if told_by == "variable":
@@ -449,9 +450,9 @@ def test_who_forwards_is_known_before_the_switch_says_that_it_was_a_forward(on_p
     (place,) = [
         i for i, f in enumerate(rest) if f.get("Channel", "").startswith("Local/") and f["Event"] == "DialBegin"
     ]
-    rest[place] = rest[place] | {"ChanVariable": f"RATER_ACCOUNT=\nFORWARDERNAME={end['DestChannel']}"}
+    rest[place] = {**rest[place], "ChanVariable": f"RATER_ACCOUNT=\nFORWARDERNAME={end['DestChannel']}"}
     if on_purpose:
-        rest[place] = rest[place] | {"AccountCode": "ACC1005"}
+        rest[place] = {**rest[place], "AccountCode": "ACC1005"}
     rest[place + 1 : place + 1] = [end, begin]
     account = "ACC1005" if on_purpose else "ACC1003"
     expected = [f"watch out {account}/1003 +33777000001 trunk answered 16 1.5s"]

@@ -1,0 +1,46 @@
+cimport cython
+
+cpdef bint is_number(str text) except? -1
+cpdef str endpoint_of(str name)
+cpdef str number_of(str dialled)
+cpdef str variable_of(str lines, str name)
+
+cdef class Trunks:
+    cdef list _patterns
+
+    cpdef object of(self, str name)
+
+cdef class Channel:
+    cdef public str uniqueid, name
+    cdef public object trunk
+    cdef public bint is_local
+    cdef public str linkedid, account_code, own_account_code, born_state, exten, caller, variable, variables
+    cdef public long long seen_ns
+    cdef public object up_at_ms, let_go_at_ms, hung_at_ms
+    cdef public int cause
+    cdef public bint dialled
+    cdef public Channel dialler
+    cdef public str dial_status, bridge, moved_by
+    cdef public object sent_by, forwarded_by
+    cdef public str handed_down
+    cdef public object forwarder, leg, gate, gate_in, asked
+    cdef public int legs_named
+
+cdef class ChannelTable:
+    cdef public Trunks trunks
+    cdef readonly dict live
+    cdef readonly object gone
+    cdef dict _by_name
+
+    cpdef Channel find(self, str uniqueid)
+    cpdef Channel named(self, str name)
+    cpdef Channel once_named(self, str name)
+    cpdef Channel add(self, str uniqueid, str name, long long seen_ns)
+    cpdef rename(self, Channel channel, str name)
+    cpdef bury(self, Channel channel)
+    cpdef Channel other_half(self, Channel channel)
+    @cython.locals(other=Channel, mate=Channel)
+    cpdef Channel upstream(self, Channel channel)
+    @cython.locals(above=Channel)
+    cpdef Channel origin(self, Channel channel)
+    cdef _unname(self, Channel channel)
