@@ -90,7 +90,7 @@ class Sipp:
         text = (SCENARIOS / f"{scenario}.xml").read_text()
         for key, value in {"EXTRA": "X-Lab: 1", "MEDIA_PORT": "[media_port]", **values}.items():
             text = text.replace(f"@{key}@", str(value))
-        stem.with_suffix(".xml").write_text(text)
+        stem.with_suffix(".xml").write_text(text, encoding="latin-1")  # as the scenarios say
         self.port = free_port(socket.SOCK_DGRAM)
         self.record = stem.with_suffix(".messages")
         self.output = stem.with_suffix(".out")

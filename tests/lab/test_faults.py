@@ -90,6 +90,9 @@ def test_16_reloaded_with_a_live_call_it_goes_on_and_is_charged_to_the_second(
 NAMES = {
     "Latin-1": '"Jos\xe9 \xff\xfe" ',
     "line break, in percents": '"Eve%0D%0AEvent: Hangup%0D%0AUniqueid: 1%0D%0A%0D%0A" ',
+    "tab and bell": '"a\tb\x07c" ',
+    "delete and C1": '"a\x7fb\x85c\x9bd" ',
+    "quoted quotes": '"a\\"b\\\\c<sip:x@y>;z" ',
     "header": '"Channel: PJSIP/1001-00000000" ',
     "long": '"' + "x" * 900 + '" ',
 }
@@ -110,6 +113,23 @@ def test_7_a_callers_name_is_never_more_than_that(site: Site, phones: Telephony,
     assert told in ([("in", 2, "observed"), ("out", 1, "observed")], [("out", 1, "observed")])
     assert site.metric('rater_ami_reconnects_total{switch="lab"}') == 0
     assert site.metric("rater_ready") == 1
+
+
+def test_7_a_name_that_is_folded_over_lines_never_reaches_us(site: Site, phones: Telephony, ami: Ami) -> None:
+    """Header lines that go on in the next one are legal in SIP; the switch drops such a call without a word."""
+    since = ami.mark()
+    phones.telephone(ring_ms=0)
+    name = {"NAME": '"Eve\n Event: Hangup\n\tUniqueid: 1" '}
+    caller = phones.caller("21999990000", "551140001001", headers=("User-Agent: carrier",), values=name)
+    caller.until(lambda calls: bool(calls) and len(calls[0].messages) > 2, 10, "the third attempt")
+    assert all(way == "S" for _, way, _, _ in caller.calls()[0].messages), "no answer"
+    assert not ami.events("Newchannel", since=since)
+    caller.stop()
+    phones.trunk(ring_ms=0)
+    (call,) = phones.caller(1001, NUMBER, talk_ms=1000).wait(15)
+    assert call.status == 200
+    site.settled()
+    assert [event.direction for event in site.events()] == ["out"]
 
 
 def test_33_paused_for_half_a_minute_it_settles_what_ended_meanwhile(
