@@ -178,7 +178,13 @@ class Site:
         charged: dict[str, int] = {}
         events = self.events()
         for event in events:
-            charged[event.account] = charged.get(event.account, 0) + event.amount_micro
+            owners = sum(fund.amount_micro for fund in event.funds if fund.shared)
+            assert not owners or event.owner, "money of a group is its owner's"
+            for account, amount_micro in (
+                (event.account, event.amount_micro - owners),
+                (event.owner or "", owners),
+            ):
+                charged[account] = charged.get(account, 0) + amount_micro
         assert len({event.id for event in events}) == len(events), "a leg has two events"
         for state in asyncio.run(self._ask(lambda store: store.accounts(SHARD))):
             moved = state.opening_micro + state.credits_micro - state.debits_micro - state.charges_micro
