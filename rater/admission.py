@@ -6,7 +6,7 @@ money are the store's. An emergency number passes before anything else is looked
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rater.calls.signals import Attempted, Direction, Mode
@@ -24,7 +24,7 @@ from rater.catalog.model import (
     SwitchRules,
 )
 from rater.charging.terms import CallRate, Lease, Terms
-from rater.events.rated import LegFacts
+from rater.events.facts import LegFacts
 from rater.ids import AccountId
 from rater.limits.off_hours import tighter
 from rater.limits.rules import Limits, call_rate, class_lease, leases
@@ -34,7 +34,7 @@ from rater.verdict import Reason
 INBOUND_CLASS = "inbound"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Admitted:
     """The leg may be reserved: `terms` as of now; `free` legs cost nothing however long.
 
@@ -59,7 +59,7 @@ class Admitted:
     would: Reason = Reason.ALLOWED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rejected:
     """Denied without asking the store. `account` when it is known, for the record of the denial. `shadow`: it is to
     be told and to go on, uncharged."""
@@ -116,18 +116,18 @@ def admit(catalog: Catalog, attempt: Attempted, rules: SwitchRules, *, wall_ms: 
     reseller = catalog.resellers.get(account.reseller) if account.reseller is not None else None
     outbound = attempt.direction is Direction.OUT
     broken, would = _margin(rated)
+    class_limits = catalog.class_limits(account.plan, wall_ms)
+    asked = _asked(account, line, facts.destination_class, class_limits, off_hours, outbound)
     return Admitted(
         account=account,
         line=line,
         quote=quote,
         terms=catalog.terms(account.id, facts.destination_class, wall_ms),
-        leases=tuple(
-            _leases(catalog, account, line, facts.destination_class, wall_ms, off_hours, outbound=outbound)
-        ),
+        leases=asked.leases,
         facts=facts,
         exempt=emergency,
         free=is_free(quote),
-        rates=tuple(_rates(account, line, outbound=outbound)),
+        rates=asked.rates,
         reseller=reseller,
         outside=reseller_leases(reseller, outbound=outbound, shadow=shadow) if reseller is not None else (),
         broken=Reason.ALLOWED if shadow else broken,
@@ -233,12 +233,51 @@ def _barred(
     return ""
 
 
+class _Asked:
+    """The leases and call rates of legs of one kind, kept with what they follow from."""
+
+    __slots__ = ("account", "class_limits", "leases", "line", "off_hours", "rates")
+
+    def __init__(
+        self, account: Account, line: Line | None, klass: str, class_limits: Mapping[str, int],
+        off_hours: OffHours | None, outbound: bool,
+    ) -> None:  # fmt: skip
+        self.account, self.line = account, line
+        self.class_limits, self.off_hours = class_limits, off_hours
+        self.leases = tuple(_leases(account, line, klass, class_limits, off_hours, outbound=outbound))
+        self.rates = tuple(_rates(account, line, outbound=outbound))
+
+
+_KEPT = 20_000
+_ASKED: dict[tuple[str, str | None, str, bool], _Asked] = {}
+"""A new catalogue has other objects, so that what was kept of an older one is made anew."""
+
+
+def _asked(
+    account: Account, line: Line | None, klass: str, class_limits: Mapping[str, int], off_hours: OffHours | None,
+    outbound: bool,
+) -> _Asked:  # fmt: skip
+    """Many calls of a line ask for the same."""
+    key = (account.id, line.id if line is not None else None, klass, outbound)
+    known = _ASKED.get(key)
+    if (
+        known is None
+        or known.account is not account
+        or known.line is not line
+        or known.class_limits is not class_limits
+        or known.off_hours is not off_hours
+    ):
+        if len(_ASKED) >= _KEPT:
+            _ASKED.clear()
+        known = _ASKED[key] = _Asked(account, line, klass, class_limits, off_hours, outbound)
+    return known
+
+
 def _leases(
-    catalog: Catalog,
     account: Account,
     line: Line | None,
     klass: str,
-    wall_ms: int,
+    class_limits: Mapping[str, int],
     off_hours: OffHours | None,
     *,
     outbound: bool,
@@ -247,7 +286,7 @@ def _leases(
     if line is not None:
         yield from leases(f"line:{line.id}", _limits(line.limits), Reason.LINE_LIMIT, outbound=outbound)
     scope, limits = f"account:{account.id}", account.limits
-    most = dict(limits.classes).get(klass, catalog.class_limits(account.plan, wall_ms).get(klass))
+    most = dict(limits.classes).get(klass, class_limits.get(klass))
     if off_hours is not None:
         limits, most = _tightened(limits, most, off_hours.limits, klass)
     yield from leases(scope, _limits(limits), Reason.ACCOUNT_LIMIT, outbound=outbound)

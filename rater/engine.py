@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from rater.admission import Admitted, Rejected, admit, first, reseller_leases
 from rater.calls.commands import (
-    AnnounceEnd,
     AnswerGate,
     ArmTimer,
     ChargeCommand,
@@ -29,7 +28,6 @@ from rater.calls.commands import (
     ReserveSlice,
     SettleLeg,
     WakeAt,
-    Warn,
 )
 from rater.calls.session import Session, State, denial_cause
 from rater.calls.signals import (
@@ -52,10 +50,11 @@ from rater.catalog.model import Catalog, SwitchRules, Trunk
 from rater.charging.model import Answer, Deny, Extend, LegRequest, Reply, Request, Reserve, Settle, Status
 from rater.charging.records import LegState
 from rater.charging.store import ChargingStore
-from rater.charging.terms import Share, SlicePolicy, Terms
+from rater.charging.terms import SlicePolicy
 from rater.clock import Clock
-from rater.events.rated import LegFacts
+from rater.events.facts import LegFacts
 from rater.ids import AccountId, LegId, OpId, ResellerId, Shard, SwitchId, TrunkId
+from rater.leg_terms import in_mode, renew, with_owner
 from rater.legs import LiveLegs, Wakes
 from rater.live import LiveLeg, LiveSwitch, SwitchPort, known_leg, resumed
 from rater.metrics import Metrics
@@ -141,7 +140,7 @@ class Engine:
         )
         record = resumed(session, switch, state)
         record.owner = state.owner
-        self._renew(record)
+        renew(record, self._catalog, self._clock.wall_ms())
         catalog = self._catalog
         reseller = catalog.resellers.get(ResellerId(facts.reseller)) if catalog is not None else None
         if reseller is not None:
@@ -199,7 +198,9 @@ class Engine:
 
     def tick(self) -> None:
         """Send the wake-ups that are due."""
-        for number, leg in self._wakes.due(self._clock.monotonic_ms()):
+        now_ms = self._clock.monotonic_ms()
+        while (due := self._wakes.pop(now_ms)) is not None:
+            _, number, leg = due
             record = self._legs.get(leg)
             if record is not None and record.wake == number:
                 self._handle(record, Due(leg))
@@ -266,7 +267,7 @@ class Engine:
             would=decision.would,
             shadow=decision.shadow,
         )
-        record.terms = self._in_mode(record, decision.terms)
+        record.terms = in_mode(record, decision.terms)
         self._legs.add(record)
         if attempt.trunk is not None:
             record.take_slot(attempt.trunk, self._trunk(attempt.trunk))
@@ -362,31 +363,35 @@ class Engine:
         if commands:
             self._mark_dirty()
         for command in commands:
-            match command:
-                case WakeAt():
-                    self._set_wake(record, command.at_ms)
-                case ReserveSlice():
-                    self._reserve(record)
-                case PersistAnswer() | ExtendSlice() | SettleLeg():
-                    if isinstance(command, ExtendSlice):
-                        self._outside.renew(record, self._clock.wall_ms(), record.session.granted_s)
-                    self._submit(self._request(record, command))
-                case Forget():
-                    record.switch.port.execute(command)
-                    self._legs.drop(record)
-                case Warn() | AnnounceEnd():
-                    if not record.shadow:
-                        record.switch.port.execute(command)
-                case HangUp() if record.session.state is State.DENIED and self._is_spared(record.session.facts):
+            if isinstance(command, WakeAt):
+                self._set_wake(record, command.at_ms)
+            elif isinstance(command, ArmTimer | AnswerGate):
+                self._act(record, command)
+            elif isinstance(command, ReserveSlice):
+                self._reserve(record)
+            elif isinstance(command, PersistAnswer | ExtendSlice | SettleLeg):
+                if isinstance(command, ExtendSlice):
+                    self._outside.renew(record, self._clock.wall_ms(), record.session.granted_s)
+                self._submit(self._request(record, command))
+            elif isinstance(command, Forget):
+                record.switch.port.execute(command)
+                self._legs.drop(record)
+            elif isinstance(command, HangUp):
+                if record.session.state is State.DENIED and self._is_spared(record.session.facts):
                     record.session.facts.cut = ""
-                case AnswerGate() | ArmTimer() | HangUp():
-                    kept = soften(command, record.session.facts) if record.shadow else command
-                    if kept is not None:
-                        kept = self._limited(record, kept)
-                        record.switch.port.execute(kept)
-                        self._note_action(record, kept)
+                else:
+                    self._act(record, command)
+            elif not record.shadow:
+                record.switch.port.execute(command)
         if record.session.state >= State.SETTLING:
             record.switch.slots.free(record.session.leg)
+
+    def _act(self, record: LiveLeg, command: AnswerGate | ArmTimer | HangUp) -> None:
+        kept = soften(command, record.session.facts) if record.shadow else command
+        if kept is not None:
+            kept = self._limited(record, kept)
+            record.switch.port.execute(kept)
+            self._note_action(record, kept)
 
     def _limited(self, record: LiveLeg, command: AnswerGate | ArmTimer | HangUp) -> AnswerGate | ArmTimer | HangUp:
         call = self._legs.of_call(record.session.facts.call)
@@ -399,38 +404,13 @@ class Engine:
 
     def _request(self, record: LiveLeg, command: ChargeCommand) -> Reserve | Answer | Extend | Settle:
         if isinstance(command, ExtendSlice | SettleLeg):
-            self._renew(record)
+            renew(record, self._catalog, self._clock.wall_ms())
             self._legs.note_owner(record)
         if isinstance(command, SettleLeg):
-            record.terms = self._with_owner(record)
+            record.terms = with_owner(record, self._catalog, self._clock.wall_ms())
         if isinstance(command, SettleLeg) and record.shadow:
             self._end_in_shadow(record, command.duration_s or 0)
         return request_of(record, command, self._policy.slice, self._clock.wall_ms())
-
-    def _renew(self, record: LiveLeg) -> None:
-        """Its terms, and the shard in which they make sense, as the catalogue has them now; an account that is no
-        longer in it keeps what it had. Where the account really lives is the store's to know."""
-        terms, catalog = record.terms, self._catalog
-        account = catalog.accounts.get(record.account) if catalog is not None else None
-        if catalog is not None and account is not None:
-            klass = record.session.facts.destination_class
-            terms = catalog.terms(account.id, klass, self._clock.wall_ms())
-            record.shard = account.shard
-        record.terms = self._in_mode(record, terms)
-
-    def _with_owner(self, record: LiveLeg) -> Terms:
-        """Its account may have left the group that the leg drew on: what the owner pays is still told and counted
-        by the owner's terms."""
-        terms, owner, catalog = record.terms, record.owner, self._catalog
-        left = owner is not None and (terms.share is None or terms.share.owner != owner)
-        if owner is None or not left or catalog is None or owner not in catalog.accounts:
-            return terms
-        klass = record.session.facts.destination_class
-        return replace(terms, share=Share(owner, catalog.terms(owner, klass, self._clock.wall_ms())))
-
-    @staticmethod
-    def _in_mode(record: LiveLeg, terms: Terms) -> Terms:
-        return replace(terms, shadow=True) if record.shadow else terms
 
     def _end_in_shadow(self, record: LiveLeg, talked_s: int) -> None:
         """It was ended by nobody of ours, whatever its slices; one that outlasted its plan is told."""

@@ -37,7 +37,7 @@ class LiveLegs:
     def paid_by(self, account: AccountId) -> Iterator[LiveLeg]:
         """Those that draw on the account, as it was when asked: handling one may end another."""
         for leg in list(self._by_account.get(account, ())):
-            record = self._legs.get(leg)
+            record = self.get(leg)
             if record is not None:
                 yield record
 
@@ -112,8 +112,6 @@ class Wakes:
     def next_ms(self) -> int | None:
         return self._heap[0][0] if self._heap else None
 
-    def due(self, now_ms: int) -> Iterator[tuple[int, LegId]]:
-        """The number and the leg of each wake-up that is due; those set meanwhile, too."""
-        while self._heap and self._heap[0][0] <= now_ms:
-            _, number, leg = heapq.heappop(self._heap)
-            yield number, leg
+    def pop(self, now_ms: int) -> tuple[int, int, LegId] | None:
+        """When, the number and the leg of the next wake-up, if it is due."""
+        return heapq.heappop(self._heap) if self._heap and self._heap[0][0] <= now_ms else None

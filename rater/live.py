@@ -30,7 +30,7 @@ class SwitchPort(Protocol):
     def flush(self) -> None: ...
 
 
-@dataclass(slots=True)
+@dataclass
 class LiveSwitch:
     id: SwitchId
     port: SwitchPort
@@ -55,7 +55,7 @@ class LiveSwitch:
         return clock.wall_ms() - clock.monotonic_ms() if self.measured_ms is None else self.measured_ms
 
 
-@dataclass(slots=True)
+@dataclass
 class LiveLeg:
     """A session with what charging needs to speak for it."""
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rater.calls.commands import ChargeCommand, ExtendSlice, PersistAnswer, ReserveSlice, SettleLeg
+from rater.calls.commands import ChargeCommand, ExtendSlice, PersistAnswer, ReserveSlice
 from rater.charging.model import Answer, Extend, Reserve, Settle
 from rater.charging.terms import SlicePolicy
 from rater.ids import OpId
 from rater.live import LiveLeg
+
+_RENEWED = SlicePolicy(1, 1, 1)
+"""To keep the leases alive: all that a slice can be without being one."""
 
 
 def request_of(
@@ -19,21 +22,28 @@ def request_of(
     op = OpId(f"{session.leg}:{record.next_op}")
     record.next_op += 1
     facts = session.facts
-    head = (op, record.shard, record.account, session.leg, record.switch.id, record.switch.epoch, wall_ms)
-    slices = _slices(record, policy)
-    match command:
-        case ReserveSlice():
-            leases, rates = record.leases, record.rates
-            record.leases = record.rates = ()  # asked for once; from now on the store knows them
-            return Reserve(*head, record.quote, record.terms, leases, slices, record.exempt, facts.pack(), rates,
-                           record.broken)  # fmt: skip
-        case PersistAnswer():
-            return Answer(*head, command.answered_at_ms, facts.pack())
-        case ExtendSlice():
-            own = SlicePolicy(1, 1, 1) if command.renew_only else slices
-            return Extend(*head, command.elapsed_s, record.terms, own, session.seen_at_ms)
-        case SettleLeg():
-            return Settle(*head, command.duration_s, record.terms, command.emit, facts.pack())
+    shard, account, leg, switch = record.shard, record.account, session.leg, record.switch
+    if isinstance(command, ReserveSlice):
+        leases, rates = record.leases, record.rates
+        record.leases = record.rates = ()  # asked for once; from now on the store knows them
+        return Reserve(
+            op, shard, account, leg, switch.id, switch.epoch, wall_ms, record.quote, record.terms, leases,
+            _slices(record, policy), record.exempt, facts.pack(), rates, record.broken,
+        )  # fmt: skip
+    if isinstance(command, PersistAnswer):
+        return Answer(
+            op, shard, account, leg, switch.id, switch.epoch, wall_ms, command.answered_at_ms, facts.pack()
+        )
+    if isinstance(command, ExtendSlice):
+        slices = _RENEWED if command.renew_only else _slices(record, policy)
+        return Extend(
+            op, shard, account, leg, switch.id, switch.epoch, wall_ms, command.elapsed_s, record.terms, slices,
+            session.seen_at_ms,
+        )  # fmt: skip
+    return Settle(
+        op, shard, account, leg, switch.id, switch.epoch, wall_ms, command.duration_s, record.terms, command.emit,
+        facts.pack(),
+    )  # fmt: skip
 
 
 def _slices(record: LiveLeg, policy: SlicePolicy) -> SlicePolicy:
@@ -42,5 +52,5 @@ def _slices(record: LiveLeg, policy: SlicePolicy) -> SlicePolicy:
     if record.free or record.exempt:
         horizon_s = record.quote.horizon_s
         return SlicePolicy(horizon_s, horizon_s, horizon_s)
-    early_s = max(record.switch.warn_s, default=0)
+    early_s = max(record.switch.warn_s) if record.switch.warn_s else 0
     return replace(policy, first_s=policy.first_s + early_s, long_s=policy.long_s + early_s) if early_s else policy

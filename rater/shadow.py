@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rater.calls.commands import AnswerGate, ArmTimer, HangUp
 from rater.charging.model import Deny
-from rater.events.rated import LegFacts
+from rater.events.facts import LegFacts
 from rater.ids import OpId, Shard
 from rater.verdict import Reason
 

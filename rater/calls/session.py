@@ -68,7 +68,7 @@ from rater.calls.signals import (
     Settled,
     Signal,
 )
-from rater.events.rated import LegFacts
+from rater.events.facts import LegFacts
 from rater.ids import LegId
 from rater.money import duration_s
 from rater.verdict import Reason

@@ -12,8 +12,9 @@ Short numbers (public services and the like) have no prefix; for them only class
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -59,6 +60,7 @@ class PricedPlan:
             PricedPlan(replace(later, later=()), [its]) for later, its in zip(plan.later, later_decks, strict=True)
         )
         self.zone = ZoneInfo(plan.zone)
+        self.class_limits: Mapping[str, int] = MappingProxyType(dict(plan.class_limits))
         self.dial_plan: DialPlan = dial_plan(plan.dial_plan)
         self.tariff = PlanTariff(
             plan.id, plan.currency, plan.decimals, plan.rounding, self.zone, plan.bands, deck, plan.max_call_s

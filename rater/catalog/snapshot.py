@@ -103,7 +103,7 @@ class Snapshot:
 
     def class_limits(self, plan: PlanId, at_ms: int) -> Mapping[str, int]:
         """Raises KeyError for a plan that is not in the catalogue."""
-        return dict(self.plans[plan].at(at_ms).plan.class_limits)
+        return self.plans[plan].at(at_ms).class_limits
 
     def off_hours(self, account: AccountId, at_ms: int) -> OffHours | None:
         """Raises KeyError for an account that is not in the catalogue."""

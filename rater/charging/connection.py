@@ -18,6 +18,7 @@ import hiredis
 import structlog
 from redis.asyncio.connection import SSLConnection, parse_url
 
+from rater.charging.call import Call as Call
 from rater.charging.scripts import Ask as Ask
 from rater.charging.scripts import Forms
 
@@ -28,18 +29,6 @@ UNKNOWN = "NOSCRIPT"
 RECONNECT = (UNKNOWN, "READONLY")
 """Refusals that a new connection mends: it loads the scripts, and finds the new master."""
 log = structlog.get_logger(__name__)
-
-
-class Call:
-    """One command under way. `data`: as it is written; `sent_s`: when it last was, monotonic; `shard`: whose
-    keys it names, where that decides which server it goes to."""
-
-    __slots__ = ("data", "sent_s", "shard")
-
-    def __init__(self, data: bytes, shard: int = 0) -> None:
-        self.data = data
-        self.shard = shard
-        self.sent_s = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,20 @@ import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import structlog
 from redis.exceptions import RedisError
 
 from rater import packing
+from rater.charging.call import Operation
 from rater.charging.cluster import ClusterLinks
-from rater.charging.connection import UNKNOWN, Address, Ask, Call, Link
+from rater.charging.connection import UNKNOWN, Address, Ask, Link
 from rater.charging.keys import Keys
 from rater.charging.model import (
+    Answer,
     ExpireGrant,
+    Extend,
     FreeLeases,
     LegRequest,
     Post,
@@ -75,7 +78,9 @@ _PASSING = re.compile(
 """Errors that say that nothing was done and may pass: the same operation is sent again until it is answered. Inside
 a script's error, as older servers give it, the code stands after a dash."""
 _InTurn = LegRequest | TakeLeases | FreeLeases
-"""What is sent one at a time for each leg."""
+_OF_LEG = frozenset((Reserve, Answer, Extend, Settle))
+_IN_TURN = _OF_LEG | {TakeLeases, FreeLeases}
+"""What is sent one at a time for each leg; looked up by class, since many ask."""
 log = structlog.get_logger(__name__)
 
 
@@ -84,28 +89,6 @@ class _Told(TypedDict):
     after_read: Callable[[], None]
     on_up: Callable[[bool], None]
     inspect: Callable[[Ask], Awaitable[None]]
-
-
-class _Operation(Call):
-    __slots__ = (
-        "alone", "as_function", "done", "needs", "refunded_micro", "request", "routed", "script", "tries", "waits"
-    )  # fmt: skip
-
-    def __init__(self, request: Request, done: Done) -> None:
-        super().__init__(b"", request.shard)
-        self.request = request
-        self.routed = request
-        """As it is sent: to where the account lives."""
-        self.refunded_micro: int | None = None
-        """Of a posting, what the account's homes before know; None before they were asked."""
-        self.done = done
-        self.script = ""
-        self.as_function = False
-        self.needs = b""
-        self.tries = 0
-        self.waits = 0
-        self.alone = False
-        """The owner of its account's group lives elsewhere: it does not serve it this time."""
 
 
 class RedisStore(RedisMoves):
@@ -136,7 +119,7 @@ class RedisStore(RedisMoves):
         self._forms = Forms()
         self._queue_max = queue_max
         self._open = 0
-        self._busy: dict[LegId, deque[_Operation] | None] = {}
+        self._busy: dict[LegId, deque[Operation] | None] = {}
         """Legs with an operation under way, with those that wait for it."""
         self._needs: dict[LegId, bytes] = {}
         self._reading = False
@@ -207,15 +190,15 @@ class RedisStore(RedisMoves):
     def submit(self, request: Request, done: Done) -> None:
         """See `ChargingStore`. New work beyond the queue's bound is answered at once: denied, store unavailable."""
         validate(request)
-        may_wait = isinstance(request, Reserve) or not isinstance(request, _InTurn)
-        if self._open >= self._queue_max and may_wait:
+        in_turn = type(request) in _IN_TURN
+        if self._open >= self._queue_max and (isinstance(request, Reserve) or not in_turn):
             self.refused += 1
             done(request, Reply(Status.DENIED, Reason.STORE_UNAVAILABLE))
             return
         self._open += 1
-        operation = _Operation(request, done)
-        if isinstance(request, _InTurn):
-            busy, leg = self._busy, request.leg
+        operation = Operation(request, done, in_turn)
+        if in_turn:
+            busy, leg = self._busy, self._leg(operation)
             if leg in busy:
                 waiting = busy[leg]
                 if waiting is None:
@@ -249,22 +232,22 @@ class RedisStore(RedisMoves):
                 raise StoreUnavailable(f"Redis is away; {request.op} waits", hint=hint) from error
             raise OutcomeUnknown(f"no answer to {request.op} within {ASK_S:.0f} s", hint=hint) from error
 
-    def _queue(self, operation: _Operation) -> None:
+    def _queue(self, operation: Operation) -> None:
         request = operation.routed = self._places.route(operation.request)
         if operation.alone and isinstance(request, OfAccount):
             request = operation.routed = without_group(request)
         operation.shard = request.shard
         if isinstance(request, Reserve):
             operation.needs = reserve_needs(request)
-        elif isinstance(request, _InTurn):
-            operation.needs = self._needs.get(request.leg, b"")
+        elif operation.in_turn:
+            operation.needs = self._needs.get(self._leg(operation), b"")
         keys = self.keys(request.shard)
         script, names, arguments = to_call(request, keys, operation.needs, operation.refunded_micro)
         operation.script, operation.as_function = script, self._forms.functions
         operation.data = packing.call(self._forms.call(script), names, arguments)
         self._link.queue(operation)
 
-    def _answered(self, operation: _Operation, answer: Any) -> None:
+    def _answered(self, operation: Operation, answer: Any) -> None:
         self._reading = True
         if isinstance(answer, Exception):
             self._failed(operation, str(answer))
@@ -284,24 +267,25 @@ class RedisStore(RedisMoves):
         self.on_latency(operation.script, time.monotonic() - operation.sent_s)
         self._finish(operation, reply)
 
-    def _finish(self, operation: _Operation, reply: Reply) -> None:
+    def _finish(self, operation: Operation, reply: Reply) -> None:
         self._open -= 1
         request = operation.request
-        if isinstance(request, _InTurn):
+        if operation.in_turn:
             self._note_needs(operation, reply)
-            if reply.status is Status.OK and isinstance(request, LegRequest):
-                self._newest.note(Shard(operation.shard), request, operation.sent_s)
-            waiting = self._busy[request.leg]
+            if reply.status is Status.OK and type(request) in _OF_LEG:
+                self._newest.note(Shard(operation.shard), cast(LegRequest, request), operation.sent_s)
+            leg = self._leg(operation)
+            waiting = self._busy[leg]
             if waiting:
                 self._queue(waiting.popleft())
             else:
-                del self._busy[request.leg]
+                del self._busy[leg]
         try:
             operation.done(request, reply)
         except Exception:
             log.exception("the answer to a charging operation was not handled", script=operation.script)
 
-    def _note_needs(self, operation: _Operation, reply: Reply) -> None:
+    def _note_needs(self, operation: Operation, reply: Reply) -> None:
         """Which leases a leg holds and which group it draws on must be known with each of its later operations."""
         leg = self._leg(operation)
         if isinstance(operation.request, Settle) or reply.status is not Status.OK:
@@ -314,14 +298,12 @@ class RedisStore(RedisMoves):
         self._link.flush()
 
     @staticmethod
-    def _leg(operation: _Operation) -> LegId:
-        request = operation.request
-        assert isinstance(request, _InTurn)
-        return request.leg
+    def _leg(operation: Operation) -> LegId:
+        return cast(_InTurn, operation.request).leg
 
     # -- accounts that move --------------------------------------------------------------------------------------
 
-    def _not_here(self, operation: _Operation, elsewhere: NotHere) -> None:
+    def _not_here(self, operation: Operation, elsewhere: NotHere) -> None:
         """Go after the account; while it is on its way wait, and lend a hand when that lasts."""
         request, away = operation.routed, elsewhere.away
         assert isinstance(request, OfAccount)
@@ -350,7 +332,7 @@ class RedisStore(RedisMoves):
         except (RedisError, OSError, StoreError) as error:
             log.warning("a move could not be finished", account=move.account, error=str(error))
 
-    async def _ask_homes(self, operation: _Operation, homes: Homes) -> None:
+    async def _ask_homes(self, operation: Operation, homes: Homes) -> None:
         """Whether a posting was done in a shard that the account lived in before; if not, it is done now. Nothing
         of the account is done there any more, so what is read there stays true."""
         request, refunded_micro = operation.routed, 0
@@ -388,7 +370,7 @@ class RedisStore(RedisMoves):
 
     # -- failures ------------------------------------------------------------------------------------------------
 
-    def _failed(self, operation: _Operation, error: str) -> None:
+    def _failed(self, operation: Operation, error: str) -> None:
         """The server refused: nothing was done. What may pass is sent again; what may not is given up."""
         operation.tries += 1
         if operation.as_function and self._forms.has_no_functions(error):
@@ -409,7 +391,7 @@ class RedisStore(RedisMoves):
         delay_s = min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(operation.tries - 1, 8))
         asyncio.get_running_loop().call_later(delay_s, self._again, operation)
 
-    def _again(self, operation: _Operation) -> None:
+    def _again(self, operation: Operation) -> None:
         self._queue(operation)
         self.flush()
 

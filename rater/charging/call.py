@@ -1,0 +1,46 @@
+"""One command under way over a pipelined connection."""
+
+from __future__ import annotations
+
+from rater.charging.model import Request
+from rater.charging.store import Done
+
+
+class Call:
+    """`data`: as it is written; `sent_s`: when it last was, monotonic; `shard`: whose keys it names, where that
+    decides which server it goes to."""
+
+    __slots__ = ("data", "sent_s", "shard")
+
+    def __init__(self, data: bytes, shard: int = 0) -> None:
+        self.data = data
+        self.shard = shard
+        self.sent_s = 0.0
+
+
+class Operation(Call):
+    """A request to charging, until it is answered. `in_turn`: of a leg, whose operations go one after the other."""
+
+    __slots__ = (
+        "alone", "as_function", "done", "in_turn", "needs", "refunded_micro", "request", "routed", "script",
+        "tries", "waits",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, done: Done, in_turn: bool) -> None:
+        self.data = b""
+        self.shard = request.shard
+        self.sent_s = 0.0
+        self.in_turn = in_turn
+        self.request = request
+        self.routed = request
+        """As it is sent: to where the account lives."""
+        self.refunded_micro: int | None = None
+        """Of a posting, what the account's homes before know; None before they were asked."""
+        self.done = done
+        self.script = ""
+        self.as_function = False
+        self.needs = b""
+        self.tries = 0
+        self.waits = 0
+        self.alone = False
+        """The owner of its account's group lives elsewhere: it does not serve it this time."""
