@@ -72,6 +72,7 @@ class Leg:
     granted_s: int = 0
     final: bool = False
     answered_at_ms: int | None = None
+    leased_until_ms: int = 0
     pieces: list[PaidPiece] = field(default_factory=list)
 
     @property

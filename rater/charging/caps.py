@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from rater.charging.books import Leg
 from rater.charging.model import Reply, Reserve, Status, TakeLeases
-from rater.charging.rules import lease_expiry_ms
+from rater.charging.rules import lease_expiry_ms, lease_needed_ms
 from rater.charging.terms import CallRate, SpendCap, SpendWindow, Threshold
 from rater.ids import AccountId, LegId, Shard
 from rater.verdict import Reason
@@ -103,9 +103,14 @@ class LimitBooks:
         """How many slots of a limit are taken, not counting that of one leg."""
         return sum(until > now_ms for leg, until in self._leases[shard, scope].items() if leg != but)
 
-    def renew(self, leg: Leg, now_ms: int) -> None:
+    def renew(self, leg: Leg, now_ms: int, elapsed_s: int = 0) -> None:
+        """Only when they do not outlast by a good while what is paid ahead: renewing is what most of an extension
+        would be."""
+        if leg.leased_until_ms >= lease_needed_ms(now_ms, leg.granted_s, elapsed_s):
+            return
+        leg.leased_until_ms = lease_expiry_ms(now_ms, leg.granted_s)
         for scope in leg.leases:
-            self._leases[leg.shard, scope][leg.id] = lease_expiry_ms(now_ms, leg.granted_s)
+            self._leases[leg.shard, scope][leg.id] = leg.leased_until_ms
 
     def free(self, shard: Shard, leg: LegId, scopes: Iterable[str]) -> None:
         for scope in scopes:

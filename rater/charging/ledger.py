@@ -22,8 +22,9 @@ from rater.charging.books import LedgerEntry
 from rater.charging.records import AccountState
 from rater.charging.redis_reads import RedisReads
 from rater.charging.scripts import script
-from rater.charging.wire import parse_sequence, sequence, to_account, to_ledger_entry
+from rater.charging.wire import parse_sequence, sequence
 from rater.charging.wire_moves import at_home
+from rater.charging.wire_states import to_account, to_ledger_entry
 from rater.ids import AccountId, Shard
 
 START = "0-0"

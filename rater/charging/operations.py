@@ -135,7 +135,7 @@ class Operations:
                 return self._settle(request, leg)
             case _:
                 raise AssertionError(request)
-        self._limits.renew(leg, request.now_ms)
+        self._limits.renew(leg, request.now_ms, request.elapsed_s if isinstance(request, Extend) else 0)
         leg.reply = reply
         return reply
 

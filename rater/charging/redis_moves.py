@@ -16,8 +16,8 @@ from rater.charging.records import AccountState, LegState
 from rater.charging.redis_reads import PAGE, RedisReads
 from rater.charging.scripts import script
 from rater.charging.states import recorded
-from rater.charging.wire import to_account, to_leg
-from rater.charging.wire_moves import Parcel, leg_payers, of_homes, to_away, to_homes
+from rater.charging.wire_moves import Parcel, of_homes, to_away, to_homes
+from rater.charging.wire_states import leg_payers, to_account, to_leg
 from rater.errors import StoreUnavailable
 from rater.ids import AccountId, LegId, Shard, SwitchId
 from rater.money import format_amount

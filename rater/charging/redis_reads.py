@@ -14,8 +14,8 @@ from rater.charging.redis_client import open_client
 from rater.charging.scripts import script
 from rater.charging.states import account_state, as_of
 from rater.charging.terms import Terms
-from rater.charging.wire import to_account, to_books, to_ledger_entry, to_leg, to_pending
 from rater.charging.wire_moves import Parcel, at_home, to_away, to_homes
+from rater.charging.wire_states import to_account, to_books, to_ledger_entry, to_leg, to_pending
 from rater.errors import ConfigError, StoreUnavailable
 from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
 

@@ -14,7 +14,9 @@ from rater.money import MAX_AMOUNT_MICRO, format_amount
 from rater.verdict import Reason
 
 LEASE_MARGIN_MS = 120_000
-"""A lease outlives the paid slice by this much: time for a restarted daemon to renew it."""
+"""A lease taken or renewed outlives the paid slice by this much: time for a restarted daemon to renew it."""
+LEASE_LEAST_MS = 60_000
+"""It is renewed when it would end sooner than so long after what its leg has paid for."""
 LEG_KEPT_MS = 86_400_000
 """How long a settled leg's last answer is kept for repeats."""
 DENIAL_KEPT_MS = 600_000
@@ -27,6 +29,11 @@ GRANT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 def lease_expiry_ms(now_ms: int, granted_s: int) -> int:
     return now_ms + granted_s * 1000 + LEASE_MARGIN_MS
+
+
+def lease_needed_ms(now_ms: int, granted_s: int, elapsed_s: int) -> int:
+    """Until when a leg's leases must last: what is paid ahead, and a good while."""
+    return now_ms + max(0, granted_s - elapsed_s) * 1000 + LEASE_LEAST_MS
 
 
 def denial_value(facts: bytes) -> int:

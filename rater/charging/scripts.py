@@ -30,6 +30,9 @@ _NO_FUNCTIONS = re.compile("unknown command|unknown subcommand|^NOPERM ")
 _LATER = re.compile("^(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN) ")
 _UNKNOWN = re.compile("^NOSCRIPT |Function not found")
 log = structlog.get_logger(__name__)
+_KEPT = "local KEPT = {plans = {}, plans_count = 0, grants = {}, grants_count = 0}"
+"""What functions keep from call to call, all of them together; see lua/quick.lua. Scripts have none."""
+_OF_FUNCTIONS = ("quick", "plans")
 _FUNCTION = """
 do
   local run
@@ -49,16 +52,18 @@ end
 
 
 def script(name: str) -> bytes:
-    """A script as EVAL takes it: the parts that its header names in front."""
-    parts, own = _texts(name)
-    return "\n".join([*parts, own]).encode()
+    """A script as EVAL takes it: the parts that its header names in front, but for those of functions only."""
+    parts, own = _texts(name, without=_OF_FUNCTIONS)
+    if parts:  # a function has room for locals of its own
+        own = f"return (function()\n{own}\nend)()"
+    return "\n".join(["local KEPT", *parts, own]).encode()
 
 
-def _texts(name: str) -> tuple[list[str], str]:
+def _texts(name: str, *, without: Sequence[str] = ()) -> tuple[list[str], str]:
     own = (_FOLDER / f"{name}.lua").read_text("utf-8")
     uses = _USES.search(own)
     names = uses.group(1).split() if uses is not None else []
-    return [(_FOLDER / f"{part}.lua").read_text("utf-8") for part in names], own
+    return [(_FOLDER / f"{part}.lua").read_text("utf-8") for part in names if part not in without], own
 
 
 @cache
@@ -80,7 +85,7 @@ def library() -> tuple[str, bytes]:
     for each in HOT:
         parts, own = _texts(each)
         functions.append(_FUNCTION.format(parts="\n".join(parts), own=own, name=f"{name}_{each}"))
-    return name, f"#!lua name={name}\n{''.join(functions)}".encode()
+    return name, f"#!lua name={name}\n{_KEPT}\n{''.join(functions)}".encode()
 
 
 class Forms:

@@ -1,4 +1,4 @@
-"""Requests as script calls, and what scripts answer and store as types. Positions: see the scripts' headers.
+"""Requests as script calls, and what scripts answer. Positions: see the scripts' headers.
 
 Everything is msgpack values one after the other (see lua/prelude.lua), made by packing a list and leaving off its
 head. Redis' msgpack library knows no binary type: bytes travel as strings.
@@ -7,13 +7,9 @@ head. Redis' msgpack library knows no binary type: bytes travel as strings.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgpack
-
-from rater.charging.books import Account, LedgerEntry, Line
-from rater.charging.grants import MAX_GRANTS, Grant, Kind, Rolled
+from rater.charging.grants import MAX_GRANTS, Kind
 from rater.charging.keys import Keys as Keys
 from rater.charging.model import (
     OPERATION_KEPT_S,
@@ -27,9 +23,7 @@ from rater.charging.model import (
 )
 from rater.charging.packed import parse_sequence as parse_sequence
 from rater.charging.packed import sequence as sequence
-from rater.charging.records import AccountState, LegState, PendingTransfer, Piece
 from rater.charging.rules import denial_value
-from rater.charging.states import account_state
 from rater.charging.terms import GrantSpec, Resource
 from rater.charging.wire_legs import Arguments, leg_call
 from rater.charging.wire_legs import OtherNeeds as OtherNeeds
@@ -39,11 +33,7 @@ from rater.charging.wire_legs import needs_of as needs_of
 from rater.charging.wire_legs import other_account as other_account
 from rater.charging.wire_legs import reserve_needs as reserve_needs
 from rater.charging.wire_terms import pack_set, pack_thresholds
-from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
-from rater.money import Cadence, Quote
 from rater.verdict import Reason
-
-_GRANTS, _GRANT, _PIECES, _PIECE = 10, 9, 16, 10
 
 
 def to_call(request: Request, keys: Keys, needs: bytes, refunded_before_micro: int | None = None) -> Arguments:
@@ -118,109 +108,3 @@ def _spec(spec: GrantSpec) -> bytes:
         spec.priority, int(spec.blocks), spec.cadence.free_s, spec.cadence.first_s, spec.cadence.next_s,
         pack_set(spec.classes), pack_set(spec.also), spec.source, *hours,
     ))  # fmt: skip
-
-
-def _members(packed: bytes) -> tuple[str, ...]:
-    return tuple(packed.decode().strip(",").split(",")) if packed else ()
-
-
-def to_books(account: AccountId, data: bytes) -> Account:
-    """The account as stored."""
-    values = parse_sequence(data)
-    _, balance, reserved, opening, credits_, debits, charges, opened, legs, waiting = values[:_GRANTS]
-    grants = [_to_grant(values[i : i + _GRANT]) for i in range(_GRANTS, len(values), _GRANT)]
-    return Account(
-        account, balance, reserved, opening, credits_, debits, charges, opened == 1, legs, waiting, grants
-    )  # fmt: skip
-
-
-def _to_grant(values: list[Any]) -> Grant:
-    name, valid_from_ms, valid_until_ms, granted, used, reserved, closed, kind, packed = values
-    grant = Grant(
-        GrantId(name.decode()), valid_from_ms, valid_until_ms, granted, used, reserved, closed == 1, Kind(kind),
-        rolls=packed == b"r",
-    )  # fmt: skip
-    if grant.kind is Kind.ALLOWANCE and packed not in (b"", b"r"):
-        grant.rolled = Rolled(*parse_sequence(packed))
-    if grant.kind in (Kind.SECONDS, Kind.MONEY):
-        grant.spec = _to_spec(grant, packed)
-    return grant
-
-
-def _to_spec(grant: Grant, packed: bytes) -> GrantSpec:
-    priority, blocks, free_s, first_s, next_s, classes, also, source, *hours = parse_sequence(packed)
-    return GrantSpec(
-        id=grant.id,
-        resource=Resource.SECONDS if grant.kind is Kind.SECONDS else Resource.MONEY,
-        amount=grant.granted,
-        valid_from_ms=grant.valid_from_ms,
-        valid_until_ms=grant.valid_until_ms,
-        priority=priority,
-        source=source.decode(),
-        classes=_members(classes),
-        also=_members(also),
-        cadence=Cadence(free_s, first_s, next_s),
-        blocks=blocks == 1,
-        hours=_members(hours[0]) if hours else (),
-    )
-
-
-def to_account(account: AccountId, data: bytes) -> AccountState:
-    """The account as stored."""
-    return account_state(to_books(account, data))
-
-
-def to_leg(leg: LegId, shard: Shard, data: bytes) -> LegState | None:
-    """The leg as stored; None when it is over."""
-    values = parse_sequence(data)
-    if not values[0]:
-        return None
-    (_, last, _, account, switch, granted_s, final, owner, exempt, _, reserved_at_ms, answered_at_ms, seen_at_ms,
-     quote, facts, needs, *_) = values  # fmt: skip
-    pieces = []
-    for i in range(_PIECES, len(values), _PIECE):
-        grant, _, _, first_s, _, from_s, to_s, amount, shared, quota_ms = values[i : i + _PIECE]
-        name = GrantId(grant.decode()) if grant else None
-        pieces.append(
-            Piece(name, from_s, to_s, amount, name is not None and first_s == 0, shared == 1, quota_ms >= 0)
-        )
-    return LegState(
-        leg=leg,
-        account=AccountId(account.decode()),
-        shard=shard,
-        switch=SwitchId(switch.decode()),
-        quote=Quote.from_wire(msgpack.unpackb(quote)),
-        pieces=tuple(pieces),
-        granted_s=granted_s,
-        final=final == 1,
-        next_op=last + 1,
-        reserved_at_ms=reserved_at_ms,
-        answered_at_ms=None if answered_at_ms < 0 else answered_at_ms,
-        seen_at_ms=seen_at_ms,
-        exempt=exempt == 1,
-        facts=facts,
-        leases=tuple(scope.decode() for scope in parse_sequence(needs)[1:]),
-        owner=AccountId(owner.decode()) if owner else None,
-    )
-
-
-def to_pending(shard: Shard, op: OpId, data: bytes) -> PendingTransfer:
-    """A transfer that waits for its second half."""
-    account, other, other_shard, amount_micro, cause = parse_sequence(data)
-    return PendingTransfer(
-        op, shard, AccountId(account.decode()), AccountId(other.decode()), Shard(other_shard), amount_micro,
-        cause.decode(),
-    )  # fmt: skip
-
-
-def to_ledger_entry(fields: Mapping[bytes, bytes]) -> LedgerEntry:
-    """One entry of the ledger's stream."""
-    op, at_ms, note, *flat = parse_sequence(fields[b"e"])
-    account = AccountId(fields[b"account"].decode())
-    return LedgerEntry(op.decode(), account, at_ms, note.decode(), tuple(_lines(flat)))
-
-
-def _lines(flat: list[Any]) -> Iterable[Line]:
-    for i in range(0, len(flat), 5):
-        cause, resource, cycle_ms, before, after = flat[i : i + 5]
-        yield Line(cause.decode(), resource.decode(), cycle_ms, before, after)

@@ -40,8 +40,6 @@ _STATUSES = (Status.OK, Status.DENIED, Status.GONE, Status.STALE, Status.CONFLIC
 _REASONS = {int(reason): reason for reason in Reason}
 _OTHER_NEEDS = 5
 _NO_OWNER = b"\xa0"
-_INSUFFICIENT_CREDIT, _ALLOWANCE_EXHAUSTED = int(Reason.INSUFFICIENT_CREDIT), int(Reason.ALLOWANCE_EXHAUSTED)
-_SPEND_LIMIT = int(Reason.SPEND_LIMIT)
 
 
 class OtherNeeds(Exception):
@@ -106,11 +104,8 @@ def _reserve(r: Reserve, keys: Keys, needs: bytes) -> Arguments:
     for rate in r.rates:
         rates += (rate.calls, _signed(rate.reason, shadow=rate.shadow or terms.shadow))
     head = sequence((
-        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, int(r.exempt), terms.floor_micro,
-        int(terms.use_money), r.slice.first_s, r.slice.short_s, _INSUFFICIENT_CREDIT,
-        _ALLOWANCE_EXHAUSTED, int(terms.seconds_order), int(terms.money_order),
-        share.owner if share is not None else "", _signed(r.broken, shadow=terms.shadow), _SPEND_LIMIT,
-        int(terms.shadow),
+        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, int(r.exempt), r.slice.first_s,
+        r.slice.short_s, _signed(r.broken, shadow=terms.shadow),
     ))  # fmt: skip
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
@@ -118,10 +113,8 @@ def _reserve(r: Reserve, keys: Keys, needs: bytes) -> Arguments:
         keys.spend(r.account), keys.spend(share.owner if share is not None else r.account),
         *[keys.lease(lease.scope) for lease in r.leases], *[keys.rate(rate.scope) for rate in r.rates],
     )  # fmt: skip
-    packed = _packed(terms)
     return "reserve", names, (
-        head, _quote(r.quote), r.facts, sequence(limits), packed.allowances, needs, packed.share, packed.spend,
-        sequence(rates), packed.bands,
+        head, _quote(r.quote), r.facts, sequence(limits), _packed(terms).walk, needs, sequence(rates),
     )  # fmt: skip
 
 
@@ -150,21 +143,16 @@ def _answer(r: Answer, keys: Keys, needs: bytes) -> Arguments:
 
 
 def _extend(r: Extend, keys: Keys, needs: bytes) -> Arguments:
-    terms, share = r.terms, r.terms.share
-    group_owner = share.owner if share is not None else ""
     head = sequence((
-        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.elapsed_s, terms.floor_micro,
-        int(terms.use_money), r.slice.long_s, r.slice.short_s, int(terms.seconds_order), int(terms.money_order),
-        group_owner, _INSUFFICIENT_CREDIT, _ALLOWANCE_EXHAUSTED, _SPEND_LIMIT,
-        int(terms.shadow), r.seen_at_ms, needs,
+        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.elapsed_s, r.slice.long_s,
+        r.slice.short_s, r.seen_at_ms, needs,
     ))  # fmt: skip
     owner = other_account(r, needs)
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger,
         keys.account(owner), keys.accounts, keys.spend(r.account), keys.spend(owner), *_leases(keys, needs),
     )  # fmt: skip
-    packed = _packed(terms)
-    return "extend", names, (head, packed.allowances, packed.share, packed.spend, packed.bands)
+    return "extend", names, (head, _packed(r.terms).walk)
 
 
 def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:

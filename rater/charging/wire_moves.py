@@ -9,7 +9,7 @@ import msgpack
 
 from rater.charging.moves import Away, AwayState, Homes
 from rater.charging.packed import parse_sequence, sequence
-from rater.ids import AccountId, Shard
+from rater.ids import Shard
 
 AWAY, OTHER_HOMES = 6, 7
 """First bytes of a reply."""
@@ -85,14 +85,3 @@ def to_homes(data: bytes) -> Homes:
 
 def of_homes(homes: Homes) -> bytes:
     return sequence([homes.number, *(value for home in homes.before for value in home)])
-
-
-def leg_payers(data: bytes) -> tuple[AccountId, AccountId | None] | None:
-    """A leg's account and the owner of the group that it draws on, without looking at the rest; None when it is
-    over."""
-    unpacker = msgpack.Unpacker(raw=True)
-    unpacker.feed(data)
-    if not unpacker.unpack():
-        return None
-    _, _, account, _, _, _, owner = (unpacker.unpack() for _ in range(7))
-    return AccountId(account.decode()), AccountId(owner.decode()) if owner else None

@@ -9,6 +9,7 @@ from rater.charging.grants import Kind, quota_id
 from rater.charging.packed import sequence
 from rater.charging.terms import AllowanceTerm, Resource, Share, SpendWindow, Terms, ThresholdKind
 from rater.charging.walk import quota_terms
+from rater.verdict import Reason
 
 _SPEND_WINDOWS = {SpendWindow.HOUR: 1, SpendWindow.DAY: 3, SpendWindow.CYCLE: 6}
 _COUNTED = 2
@@ -19,21 +20,28 @@ class PackedTerms:
     """What the scripts are sent of terms."""
 
     __slots__ = (
-        "allowances", "bands", "counted", "share", "share_counted", "share_thresholds", "spend", "terms",
-        "thresholds",
+        "counted", "share_counted", "share_thresholds", "terms", "thresholds", "walk"
     )  # fmt: skip
 
     def __init__(self, terms: Terms) -> None:
         share = terms.share
         self.terms = terms
-        self.allowances = _allowances(terms.allowances)
-        self.bands = _bands(terms)
-        self.share = _share(share)
-        self.spend = _spend(terms)
+        self.walk = _walk(terms)
         self.counted = _spend(terms, counted=True)
         self.thresholds = pack_thresholds(terms, spending=True)
         self.share_counted = _spend(share.terms, counted=True) if share is not None else b""
         self.share_thresholds = pack_thresholds(share.terms, spending=True) if share is not None else b""
+
+
+def _walk(terms: Terms) -> bytes:
+    """What a leg may draw on."""
+    share = terms.share
+    return sequence((
+        terms.floor_micro, int(terms.use_money), int(terms.seconds_order), int(terms.money_order),
+        int(terms.shadow), share.owner if share is not None else "", _allowances(terms.allowances), _share(share),
+        _spend(terms), int(Reason.INSUFFICIENT_CREDIT), int(Reason.ALLOWANCE_EXHAUSTED), int(Reason.SPEND_LIMIT),
+        _bands(terms),
+    ))  # fmt: skip
 
 
 def _allowances(terms: tuple[AllowanceTerm, ...], kind: Kind = Kind.ALLOWANCE) -> bytes:

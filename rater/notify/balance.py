@@ -17,8 +17,9 @@ from redis.asyncio import Redis
 
 from rater.charging.ledger import order
 from rater.charging.records import AccountState
-from rater.charging.wire import Keys, to_account
+from rater.charging.wire import Keys
 from rater.charging.wire_moves import at_home
+from rater.charging.wire_states import to_account
 from rater.clock import Clock
 from rater.events.record import Record, iso_ms
 from rater.ids import AccountId, Shard

@@ -26,11 +26,9 @@ from rater.charging.wire import (
     from_reply,
     needs_after,
     reserve_needs,
-    to_account,
     to_call,
-    to_ledger_entry,
-    to_leg,
 )
+from rater.charging.wire_states import to_account, to_ledger_entry, to_leg
 from rater.events.stream import decode_entry
 from rater.ids import AccountId, LegId, Shard, SwitchId
 

@@ -5,22 +5,34 @@
 --         reservation; packed one after the other   2 facts, a msgpack map
 -- Writes  leg, lease sets; the epoch when it is newer.
 -- Returns a reply: ok, stale, gone; or 5 and the scopes, 6 and where the account is.
--- uses: prelude
+-- uses: prelude legs
 
 local n, epoch, now, leg_id, switch, answered_at, scopes = unpack_all(ARGV[1])
 local held = call('MGET', KEYS[1], KEYS[2], KEYS[4])
 if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
 if not held[1] then return away(held[3]) and '\6\0' .. held[3] or GONE end
-local leg = {unpack_all(held[1])}
-if n == leg[2] then return leg[3] .. '\1' end
-if leg[1] == 0 then return n < leg[2] and pack(2, 0, 0, 0, 0, 0, 0, 1) or GONE end
-if n < leg[2] then return pack(0, 0, leg[6], leg[7], 0, 0, 0, 1) end
-if leg[16] ~= scopes then return '\5' .. leg[16] end
+local last, _, granted, final, seen, leased, to, paid, count, _, exempt, draws, facts_at = leg_numbers(held[1])
+if last and n > last and not away(held[3]) then
+  local _, _, needs = unpack_some(held[1], 2, LEG_BYTES)
+  if needs == scopes then
+    local reply, lease = reply_of(0, granted, final, 0, 0), lease_of(leased, now, 0, granted)
+    call('SET', KEYS[1], with_leg_numbers(held[1], n, reply, granted, final, answered_at, lease, to, paid, count, answered_at,
+      exempt, draws, facts_at, ARGV[2]))
+    if lease ~= leased then renew_leases(KEYS, 5, lease, leg_id) end
+    return reply .. '\0'
+  end
+end
+local stored = {unpack_all(held[1])}
+if n == stored[2] then return stored[3] .. '\1' end
+if stored[1] == 0 then return n < stored[2] and pack(2, 0, 0, 0, 0, 0, 0, 1) or GONE end
+local leg = leg_of(stored)
+if n < leg.n then return pack(0, 0, leg.granted, leg.final, 0, 0, 0, 1) end
+if leg.needs ~= scopes then return '\5' .. leg.needs end
 if away(held[3]) then return '\6\0' .. held[3] end
 
-local reply = pack(0, 0, leg[6], leg[7], 0, 0, 0)
-leg[2], leg[3], leg[12], leg[13], leg[15] = n, reply, answered_at, answered_at, ARGV[2]
-local expiry = digits(now + leg[6] * 1000 + LEASE_MARGIN_MS)
-call('SET', KEYS[1], pack(unpack(leg)))
-for i = 5, #KEYS do call('ZADD', KEYS[i], expiry, leg_id) end
+local reply, before = reply_of(0, leg.granted, leg.final, 0, 0), leg.leased
+leg.n, leg.reply, leg.answered, leg.seen, leg.facts = n, reply, answered_at, answered_at, ARGV[2]
+leg.leased = lease_of(before, now, 0, leg.granted)
+call('SET', KEYS[1], packed_leg(leg))
+if leg.leased ~= before then renew_leases(KEYS, 5, leg.leased, leg_id) end
 return reply .. '\0'

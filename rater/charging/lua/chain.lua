@@ -5,13 +5,18 @@
 -- money_order (0 earliest expiry, 1 latest expiry, 2 oldest, 3 newest), shift (of its tiers), shared (0, 1), bands (of its
 -- plan, packed: from when it is in force in ms and name of each as `,night,`, `,,` for none); of a shared one also ends (ms), quotas (terms), quota_s, quota_micro (their ids or "").
 
-local account, owner, seconds, funds, edge, ours, theirs, relaxed
+-- terms, packed: floor (micro-units), use_money (0, 1), seconds_order, money_order, shadow (0, 1), owner of the group that the
+-- account is in or "", allowances (see grants.lua; packed), what the group shares (packed, or ""), spend caps (see
+-- spend.lua; packed), reasons when money is short, when an allowance is, when a spend cap is reached,
+-- bands of the plan (packed, or "").
+
+local account, owner, seconds, funds, edge, ours, theirs, relaxed, looked_at
 local made, in_use = {}, 0
 local find, FOREVER_MS = string.find, 253402300799000
 
 local function begin_chain()
   begin_grants()
-  account, owner, seconds, funds, edge, ours, theirs, relaxed = nil, nil, nil, nil, nil, nil, nil, false
+  account, owner, seconds, funds, edge, ours, theirs, relaxed, looked_at = nil, nil, nil, nil, nil, nil, nil, false, nil
 end
 
 local function view_of(a, to, terms, floor, use_money, seconds_order, money_order, sharers)
@@ -168,7 +173,7 @@ end
 
 -- Finds the sources as they are at a moment, and the next moment at which they may be others.
 local function look(at)
-  edge, seconds, funds, in_use = FOREVER_MS, {}, {}, 0
+  edge, seconds, funds, in_use, looked_at = FOREVER_MS, {}, {}, 0, at
   if theirs and at < theirs.ends then
     if theirs.ends < edge then edge = theirs.ends end
     look_at(theirs, at)

@@ -56,11 +56,12 @@ end
 local function charge(account, owner, owner_id, leg, charged_s, draws)
   local owed, paid_to, from_balance, from_owner = 0, 0, 0, 0
   local grant_lines, owner_grant_lines = {}, {}
-  for p = PIECES, #leg, PIECE do
-    local grant, from, to, paid, shared, taken = leg[p], leg[p + 5], leg[p + 6], leg[p + 7], leg[p + 8], 0
+  local held = leg.pieces
+  for p = 1, #held, PIECE do
+    local grant, from, to, paid, shared, taken = held[p], held[p + 5], held[p + 6], held[p + 7], held[p + 8], 0
     local payer = shared == 1 and owner or account
     local payer_lines = shared == 1 and owner_grant_lines or grant_lines
-    local first = leg[p + 3]
+    local first = held[p + 3]
     if to > charged_s then to = charged_s end
     if first == 0 then
       if from < paid_to then from = paid_to end
@@ -74,7 +75,7 @@ local function charge(account, owner, owner_id, leg, charged_s, draws)
       list_money(from, to, taken)
       if taken > 0 then count_fund(grant, shared, taken) end
     elseif to > from then
-      taken = counted(to, leg[p + 2], first, leg[p + 4]) - counted(from, leg[p + 2], first, leg[p + 4])
+      taken = counted(to, held[p + 2], first, held[p + 4]) - counted(from, held[p + 2], first, held[p + 4])
       local k = #listed
       listed[k + 1], listed[k + 2], listed[k + 3], listed[k + 4] = grant, from, to, taken
     end
@@ -85,11 +86,11 @@ local function charge(account, owner, owner_id, leg, charged_s, draws)
       payer[3] = payer[3] - paid
       if shared == 1 then from_owner = from_owner + taken else from_balance = from_balance + taken end
     else
-      local i = grant_at(payer, grant, leg[p + 1])
+      local i = grant_at(payer, grant, held[p + 1])
       if i then use(payer, i, payer_lines, paid, taken) end
     end
-    if leg[p + 9] >= 0 then
-      local i = grant_at(account, 'share:' .. owner_id .. (first == 0 and ':money' or ''), leg[p + 9])
+    if held[p + 9] >= 0 then
+      local i = grant_at(account, 'share:' .. owner_id .. (first == 0 and ':money' or ''), held[p + 9])
       if i then use(account, i, grant_lines, paid, taken) end
     end
   end

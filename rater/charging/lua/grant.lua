@@ -48,8 +48,9 @@ else
 end
 reply = pack(0, 0, 0, 0, amount, account[2], account[3])
 local wakes = account[10] > 0 and kind ~= 0
+local packed = packed_account(account)
 call('SET', KEYS[1], pack(digest, reply, account_id), 'PX', kept_ms)
-call('SET', KEYS[2], pack(unpack(account)))
+call('SET', KEYS[2], packed)
 if not held[2] then call('SADD', KEYS[3], account_id) end
 if #lines > 0 then call('XADD', KEYS[4], '*', 'account', account_id, 'e', pack(op, now, remark, unpack(lines))) end
 if wakes then call('PUBLISH', wake, account_id) end

@@ -51,11 +51,10 @@ local function hold(caps, spend, more, of_spend)
   end
 end
 
--- Counts what the leg holds more than `held_before` (pieces from `first` on), under the caps of the account and of the
+-- Counts what the leg holds more than `money_before`, of it `shared_before` of the group owner's, under the caps of the account and of the
 -- group's owner.
-local function hold_more(held_before, first, of_spend)
-  local money, shared = money_in(pieces, 1)
-  local money_before, shared_before = money_in(held_before, first)
+local function hold_more(money_before, shared_before, of_spend)
+  local money, shared = money_in(pieces)
   if caps then hold(caps, spend, money - money_before, of_spend) end
   if owner_caps then hold(owner_caps, owner_spend, shared - shared_before, of_spend) end
 end

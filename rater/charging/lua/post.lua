@@ -91,15 +91,16 @@ if other then
   other_found, other_told = crossings(other, other_thresholds, other_levels, now, other_spend)
 end
 found, told = crossings(account, thresholds, levels_before, now, spend)
+local packed, other_packed = packed_account(account), other and packed_account(other)
 call('SET', KEYS[1], pack(digest, reply, account_id), 'PX', kept_ms)
 if other then
-  call('MSET', KEYS[2], pack(unpack(account)), KEYS[6], pack(unpack(other)))
+  call('MSET', KEYS[2], packed, KEYS[6], other_packed)
   call('SADD', KEYS[3], account_id, other_id)
   call('XADD', KEYS[4], '*', 'account', other_id, 'e', pack(op, now, remark, cause, '', 0, other_before, other[2]))
   tell(other_thresholds, other_found, KEYS[5], op .. ':' .. other_id, other_id, now)
   if other_told then keep_spend(other_spend, KEYS[10]) end
 else
-  call('SET', KEYS[2], pack(unpack(account)))
+  call('SET', KEYS[2], packed)
   if not held[2] then call('SADD', KEYS[3], account_id) end
 end
 if refund then call('SET', KEYS[7], own_refunded + amount, 'PX', refunds_kept_ms) end

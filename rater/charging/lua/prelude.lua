@@ -3,21 +3,30 @@
 -- State is packed as msgpack values one after the other, with no array around them: that is the fastest form that
 -- Redis' Lua can read and write, and one GET and one SET cost less than any number of hash fields.
 --
--- account  1 version (1), 2 balance, 3 reserved, 4 opening, 5 credits, 6 debits, 7 charges (micro-units),
---          8 opened (0, 1), 9 live legs that draw on it, 10 those of them that could get no more, and from 11 for
---          each grant: id, valid_from_ms, valid_until_ms, granted, used, reserved (seconds, or micro-units),
---          closed (0, 1), kind, spec
+-- account  1 version (2), 2 balance, 3 reserved, 4 charges (micro-units), 5 live legs that draw on it, 6 those of them
+--          that could get no more, 7 opening, 8 credits, 9 debits (micro-units), 10 opened (0, 1), 11 how many grants (at
+--          most 127); then for each grant: used, reserved, granted (seconds, or micro-units); and again for each: id,
+--          valid_from_ms, valid_until_ms, closed (0, 1), kind, spec. In memory, and so in version 1: version, balance,
+--          reserved, opening, credits, debits, charges, opened, legs, those that could get no more, and for each grant
+--          id, valid_from_ms, valid_until_ms, granted, used, reserved, closed, kind, spec
 --          kind 0 a cycle of an allowance (spec: `r` when its rest rolls over; when it has and legs still held of it, packed: most,
 --          least, what was left, start and end of what rolled over), 1 seconds and 2 money given by hand
 --          (spec, packed: priority, blocks (0, 1), free_s, first_s, next_s, classes, linked classes, source and
 --          perhaps hours; each as `,fixed,mobile,`, none for all), 3 what rolled over of an allowance (its id and `~`), 4 what a member
 --          took from its group (`share:`, the owner and for money `:money`)
--- leg      1 version (1), 2 number of its last operation, 3 that one's reply, 4 account, 5 switch, 6 granted_s,
---          7 final (0, 1), 8 owner of the group that it draws on or "", 9 exempt (0, 1), 10 draws on the account
---          (0, 1), 11 reserved_at_ms, 12 answered_at_ms or -1, 13 seen_at_ms (switch time, 0 never), 14 quote
---          (Quote.to_wire, packed), 15 facts, 16 needs: that owner or "" and its lease scopes (packed), and from 17 for each piece: grant or
---          "" for the balance, start of its cycle in ms, free_s, first_s, next_s of its cadence (first_s 0: money),
---          from_s, to_s, amount, shared (0, 1), start of the cycle of the quota that counts it or -1
+-- leg      1 version (2), 2 number of its last operation, 3 that one's reply, 4 granted_s, 5 final (0, 1), 6 seen_at_ms
+--          (switch time, 0 never), 7 until when its leases are taken (ms), 8 to_s and 9 amount of its last piece, 10 how
+--          many pieces (at most 127), 11 answered_at_ms or -1, 12 exempt (0, 1), 13 draws on the account (0, 1), 14 at
+--          which byte its facts begin, from 0, 15 owner of the group that it draws on or "", 16 needs: that owner or ""
+--          and its lease scopes (packed), 17 quote (Quote.to_wire, packed), of its last piece 18 grant or "" for the
+--          balance, 19 start of its cycle in ms, 20 to 22 free_s, first_s, next_s of its cadence (first_s 0: money),
+--          23 from_s, 24 shared (0, 1), 25 start of the cycle of the quota that counts it or -1; 26 account, 27 switch,
+--          28 reserved_at_ms; from 29 for each other piece: grant, cycle, free_s, first_s, next_s, from_s, to_s, amount,
+--          shared, quota; at the end the facts.
+--          Version 1: 1 version, 2 number, 3 reply, 4 account, 5 switch, 6 granted_s, 7 final, 8 owner, 9 exempt,
+--          10 draws, 11 reserved_at_ms, 12 answered_at_ms, 13 seen_at_ms, 14 quote, 15 facts, 16 needs, from 17 pieces
+-- What changes from one operation to the next stands in front, in nine bytes whatever its value (five when it is of
+-- seconds, or an operation's number), so that it can be changed in place; see quick.lua. Any other form is read, too.
 -- a leg that is over (kept for repeats): 0, number of its last operation, that one's reply, denied (0, 1)
 -- an account that lives elsewhere, or is about to: 77 (`M`), 0 leaves, 1 has left or 2 lives there, number of the
 --          move, shard that it goes to, and while it leaves the account as it was ("" when there was none)
@@ -39,12 +48,13 @@
 -- Scripts look first and write last: an error after a write would not be undone. The first write is one that Redis
 -- refuses when it is out of memory, so that a script does all or nothing then too.
 
-local pack, unpack_all, call, fmod = cmsgpack.pack, cmsgpack.unpack, redis.call, math.fmod
-local GRANTS, GRANT, PIECES, PIECE, TERM = 11, 9, 17, 10, 13
+local pack, unpack_all, unpack_some, call, fmod = cmsgpack.pack, cmsgpack.unpack, cmsgpack.unpack_limit, redis.call, math.fmod
+local to_bytes, of_bytes, byte, sub = struct.pack, struct.unpack, string.byte, string.sub
+local GRANTS, GRANT, PIECE, TERM = 11, 9, 10, 13
 local GONE = '\2\0\0\0\0\0\0\0'
 local STALE = '\3\71\0\0\0\0\0\0'
 local MAX_AMOUNT = 9e15
-local LEASE_MARGIN_MS = 120000
+local LEASE_MARGIN_MS, LEASE_LEAST_MS = 120000, 60000
 local LEG_KEPT_MS = '86400000'
 local DENIAL_KEPT_MS = '600000'
 
@@ -83,7 +93,34 @@ local function lived_elsewhere(homes)
   return first ~= nil
 end
 
--- The account as stored, or a new one.
+-- The account in memory, or a new one.
 local function account_of(held)
-  return held and {unpack_all(held)} or {1, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+  if not held then return {1, 0, 0, 0, 0, 0, 0, 0, 0, 0} end
+  local v = {unpack_all(held)}
+  if v[1] == 1 then return v end
+  if v[1] ~= 2 then error('an account is stored in a form that is not known here') end
+  local a, n, k = {2, v[2], v[3], v[7], v[8], v[9], v[4], v[10], v[5], v[6]}, (#v - 11) / 9, GRANTS
+  local t = 12 + 3 * n
+  for s = 12, t - 1, 3 do
+    a[k], a[k + 1], a[k + 2], a[k + 3], a[k + 4], a[k + 5] = v[t], v[t + 1], v[t + 2], v[s + 2], v[s], v[s + 1]
+    a[k + 6], a[k + 7], a[k + 8] = v[t + 3], v[t + 4], v[t + 5]
+    k, t = k + GRANT, t + 6
+  end
+  return a
+end
+
+local GRANT_NUMBERS = '>Bi8Bi8Bi8'
+
+local function packed_account(a)
+  local count, parts, rest, k = (#a - 10) / GRANT, {}, {}, 0
+  parts[1] = to_bytes('>BBi8Bi8Bi8Bi8Bi8Bi8Bi8Bi8BB', 2, 211, a[2], 211, a[3], 211, a[7], 211, a[9], 211, a[10],
+    211, a[4], 211, a[5], 211, a[6], a[8], count < 127 and count or 127)
+  for i = GRANTS, #a, GRANT do
+    parts[#parts + 1] = to_bytes(GRANT_NUMBERS, 211, a[i + 4], 211, a[i + 5], 211, a[i + 3])
+    rest[k + 1], rest[k + 2], rest[k + 3], rest[k + 4], rest[k + 5], rest[k + 6] =
+      a[i], a[i + 1], a[i + 2], a[i + 6], a[i + 7], a[i + 8]
+    k = k + 6
+  end
+  if k > 0 then parts[#parts + 1] = pack(unpack(rest)) end
+  return table.concat(parts)
 end

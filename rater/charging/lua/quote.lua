@@ -1,12 +1,13 @@
 -- The price of a leg: the twin of cumulative_micro in rater/money.py.
 -- Division is done with fmod, which is exact, never by flooring a quotient that may have been rounded.
 
-local q_horizon, q_free, q_connect, q_min, q_max, q_unit, q_rounding, q_den, q_class, q_segments
+local q_horizon, q_free, q_connect, q_min, q_max, q_unit, q_rounding, q_den, q_class, q_segments, q_known
 local UNAFFORDABLE = math.huge
 
 -- `wire`: Quote.to_wire, packed: a list within a list of one.
 local function use_quote(wire)
-  local q = known(wire)[1]
+  q_known = known(wire)
+  local q = q_known[1]
   q_horizon, q_free, q_connect, q_min, q_max, q_unit = q[2], q[3], q[4], q[5], q[6], q[7]
   q_rounding, q_den, q_class, q_segments = q[8], q[9], q[11], q[12]
 end
@@ -56,6 +57,12 @@ local function price(n)
   if whole > MAX_AMOUNT then return UNAFFORDABLE end
   local rounded = to_unit(whole, part)
   return rounded <= MAX_AMOUNT and rounded or UNAFFORDABLE
+end
+
+-- C of the whole horizon, kept with the quote.
+local function full_price()
+  if not q_known.full then q_known.full = price(q_horizon) end
+  return q_known.full
 end
 
 -- The end of the increment that n lies in, within the horizon: up to there it costs the same.

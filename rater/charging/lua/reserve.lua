@@ -4,52 +4,69 @@
 --       9 account of the group's owner (any key without one)  10 spend  11 that owner's spend (as 9)
 --       12… one lease set for each limit, then one rate for each call rate
 -- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, exempt (0, 1),
---         floor (micro-units), use_money (0, 1), first_s, short_s, reasons when money is short, when an allowance is,
---         seconds_order, money_order, owner of the group or "", reason of a limit kept elsewhere that is reached or 0
---         (see limits.lua), reason when a spend cap is reached, shadow (0, 1); packed one after the other
+--         first_s, short_s, reason of a limit kept elsewhere that is reached or 0 (see limits.lua); packed one after
+--         the other
 --       2 quote, packed   3 facts, a msgpack map   4 for each lease: most legs, reason (see limits.lua); packed
---       5 allowances, see grants.lua; packed   6 the leg's needs, packed, as they are kept with it
---       7 what the group shares, see chain.lua; packed, or ""   8 spend caps, see spend.lua; packed
---       9 for each call rate: most attempts a second, reason; packed   10 bands of the plan, see chain.lua; packed, or ""
+--       5 terms, see chain.lua; packed   6 the leg's needs, packed, as they are kept with it
+--       7 for each call rate: most attempts a second, reason; packed
 -- Writes  account, leg, legs, lease sets, rates, spend, ledger (when a grant opens or closes), the owner's account; when
 --         denied: the leg's tombstone, outbox `denied`; the epoch when it is newer.
 -- Returns a reply: ok (reason: what a rule in shadow would have denied it for), denied (reason), stale, gone (the leg was
 -- settled); or 6 and where an account is. A repeat gets the first answer.
--- uses: prelude quote grants chain walk spend limits
+-- uses: prelude legs quote grants chain walk spend limits quick plans
 
-begin_limits()
-local n, epoch, now, op, account_id, leg_id, switch, exempt, floor, use_money, first_s, of_money, of_allowance,
-  seconds_order, money_order, owner_id, broken, of_spend, shadow
-n, epoch, now, op, account_id, leg_id, switch, exempt, floor, use_money, first_s, short_s, of_money,
-  of_allowance, seconds_order, money_order, owner_id, broken, of_spend, shadow = unpack_all(ARGV[1])
+local n, epoch, now, op, account_id, leg_id, switch, exempt, first_s, short, broken =
+  unpack_all(ARGV[1])
+local floor, use_money, seconds_order, money_order, shadow, owner_id, allowances, share, spend_caps, of_money,
+  of_allowance, of_spend, bands = unpack(known(ARGV[5]))
 local held = owner_id == '' and call('MGET', KEYS[1], KEYS[2], KEYS[4])
   or call('MGET', KEYS[1], KEYS[2], KEYS[4], KEYS[9])
 if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
 if held[1] then
-  local version, last, reply, denied, _, has, ends = unpack_all(held[1])
+  local stored = {unpack_all(held[1])}
+  local last, reply = stored[2], stored[3]
   if n == last then return reply .. '\1' end
-  if version == 1 then return pack(0, 0, has, ends, 0, 0, 0, 1) end
+  if stored[1] ~= 0 then
+    local leg = leg_of(stored)
+    return pack(0, 0, leg.granted, leg.final, 0, 0, 0, 1)
+  end
   if n < last then return pack(2, 71, 0, 0, 0, 0, 0, 1) end
-  if denied == 0 then return pack(2, 71, 0, 0, 0, 0, 0, 0) end
+  if stored[4] == 0 then return pack(2, 71, 0, 0, 0, 0, 0, 0) end
 end
 
 if away(held[3]) then return '\6\0' .. held[3] end
 if owner_id ~= '' and away(held[4]) then return '\6\1' .. held[4] end
-account = account_of(held[3])
-local terms = terms_of(ARGV[5])
+local limits = known(ARGV[4])
+if KEPT and not held[1] and exempt == 0 and broken == 0 and ARGV[7] == '' then
+  local reply, packed, goal, amount, grant, cycle, free, first, following =
+    reserve_quickly(held[3], now, first_s, ARGV[5], ARGV[2])
+  if reply and are_free(limits, KEYS, now) then
+    local leased = lease_of(0, now, 0, goal)
+    local leg = packed_leg({n = n, reply = reply, granted = goal, final = 0, seen = 0, leased = leased, answered = -1,
+      exempt = 0, draws = 1, owner = '', needs = ARGV[6], quote = ARGV[2], account = account_id, switch = switch,
+      reserved = now, facts = ARGV[3], pieces = {grant, cycle, free, first, following, 0, goal, amount, 0, -1}})
+    call('MSET', KEYS[4], packed, KEYS[1], leg)
+    call('SADD', KEYS[5], leg_id)
+    renew_leases(KEYS, 12, leased, leg_id)
+    return reply .. '\0'
+  end
+end
+begin_limits()
+short_s, account = short, account_of(held[3])
+local terms = terms_of(allowances)
 use_quote(ARGV[2])
 renew(account, lines, terms, now)
 if owner_id ~= '' then
   owner = account_of(held[4])
-  theirs = shared_view(ARGV[7], 0)
+  theirs = shared_view(share, 0)
   renew(account, lines, theirs.quotas, now)
   renew(owner, owner_lines, theirs.terms, now)
 end
 
-local limits, rates, passed = known(ARGV[4]), known(ARGV[9]), {}
+local rates, passed = known(ARGV[7]), {}
 local FIRST_LEASE, FIRST_RATE = 12, 12 + #limits / 2
 if exempt == 0 then
-  if ARGV[8] ~= '' then use_spend(ARGV[8], call('GET', KEYS[10])) end
+  if spend_caps ~= '' then use_spend(spend_caps, call('GET', KEYS[10])) end
   if theirs and theirs.spend_caps ~= '' then use_owner_spend(theirs.spend_caps, call('GET', KEYS[11])) end
   breaks(broken)
   local from = digits(now + 1)
@@ -66,7 +83,7 @@ end
 if exempt == 1 or (price(q_horizon) == 0 and not (use_money == 0 and #terms > 0)) then draws = 0 end
 start = now
 ours = view_of(account, lines, terms, floor, use_money, seconds_order, money_order, 2 * (account[9] + draws))
-ours.bands = ARGV[10]
+ours.bands = bands
 if theirs then theirs.sharers = 2 * (owner[9] + draws) end
 if reason == 0 then
   walk(increment_end(first_s))
@@ -98,9 +115,11 @@ end
 
 if reason ~= 0 then
   local reply = pack(1, reason, 0, 0, 0, account[2], account[3])
+  local packed = #lines > 0 and packed_account(account)
+  local owner_packed = #owner_lines > 0 and packed_account(owner)
   call('SET', KEYS[1], pack(0, n, reply, 1), 'PX', DENIAL_KEPT_MS)
-  if #lines > 0 then call('SET', KEYS[4], pack(unpack(account))) end
-  if #owner_lines > 0 then call('SET', KEYS[9], pack(unpack(owner))) end
+  if packed then call('SET', KEYS[4], packed) end
+  if owner_packed then call('SET', KEYS[9], owner_packed) end
   call('XADD', KEYS[8], '*', 'k', 'denied', 'f', ARGV[3],
     'r', '\131' .. pack('reason', reason, 'balance_micro', account[2], 'reserved_micro', account[3]))
   for i = FIRST_LEASE, FIRST_RATE - 1 do call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now) end
@@ -108,21 +127,23 @@ if reason ~= 0 then
   return reply .. '\0'
 end
 
-if caps or owner_caps then hold_more({}, 1, of_spend) end
+if caps or owner_caps then hold_more(0, 0, of_spend) end
 local waits = draws == 1 and final == 1 and granted < q_horizon and 1 or 0
 account[9], account[10] = account[9] + draws, account[10] + waits
-local reply = pack(0, would, granted, final_told(#terms > 0), 0, account[2], account[3])
-local leg = pack(1, n, reply, account_id, switch, granted, final, owner_id, exempt, draws, now, -1, 0, ARGV[2],
-  ARGV[3], ARGV[6], unpack(pieces))
+local packed, reply = packed_account(account), reply_of(would, granted, final_told(#terms > 0), account[2], account[3])
+local leased = lease_of(0, now, 0, granted)
+local leg = packed_leg({n = n, reply = reply, granted = granted, final = final, seen = 0, leased = leased, answered = -1,
+  exempt = exempt, draws = draws, owner = owner_id, needs = ARGV[6], quote = ARGV[2], account = account_id,
+  switch = switch, reserved = now, facts = ARGV[3], pieces = pieces})
 if owner then
   owner[9], owner[10] = owner[9] + draws, owner[10] + waits
-  call('MSET', KEYS[4], pack(unpack(account)), KEYS[1], leg, KEYS[9], pack(unpack(owner)))
+  call('MSET', KEYS[4], packed, KEYS[1], leg, KEYS[9], packed_account(owner))
   if not held[4] and #owner_lines == 0 then call('SADD', KEYS[6], owner_id) end
 else
-  call('MSET', KEYS[4], pack(unpack(account)), KEYS[1], leg)
+  call('MSET', KEYS[4], packed, KEYS[1], leg)
 end
 call('SADD', KEYS[5], leg_id)
-local expiry = digits(now + granted * 1000 + LEASE_MARGIN_MS)
+local expiry = digits(leased)
 for i = FIRST_LEASE, FIRST_RATE - 1 do call('ZADD', KEYS[i], expiry, leg_id) end
 for k = 1, #passed do
   local times = passed[k]
@@ -133,4 +154,5 @@ end
 if not held[3] and #lines == 0 then call('SADD', KEYS[6], account_id) end
 if caps or owner_caps then keep_held(KEYS[10], KEYS[11]) end
 note_renewal()
+if KEPT then note_plan(ARGV[5], packed, now) end
 return reply .. '\0'

@@ -12,9 +12,8 @@
 --         when newer.
 -- Returns a reply: ok (amount charged in money, never for more than was paid ahead), stale, gone; or 5 and the needs, 6 and where an account is.
 -- A leg never heard of is marked as gone, so that a reservation still under way cannot come after its end.
--- uses: prelude quote grants spend thresholds charge
+-- uses: prelude legs quote grants spend thresholds charge quick
 
-begin_charge()
 local n, epoch, now, op, account_id, leg_id, switch, duration_s, emit, wake, needs, group_owner =
   unpack_all(ARGV[1])
 local held = KEYS[8] == KEYS[4] and call('MGET', KEYS[1], KEYS[2], KEYS[4])
@@ -25,18 +24,39 @@ if not held[1] then
   call('SET', KEYS[1], pack(0, n, '\2\0\0\0\0\0\0', 0), 'PX', LEG_KEPT_MS)
   return GONE
 end
-local leg = {unpack_all(held[1])}
-if n == leg[2] then return leg[3] .. '\1' end
-if leg[1] == 0 then return n < leg[2] and pack(2, 0, 0, 0, 0, 0, 0, 1) or GONE end
-if n < leg[2] then return pack(0, 0, leg[6], leg[7], 0, 0, 0, 1) end
-if leg[16] ~= needs then return '\5' .. leg[16] end
+if KEPT and ARGV[5] == '' then
+  local reply, packed, granted, charged_s, money, before, after, quote, listed, grant, cycle, from, to =
+    settle_quickly(held[1], held[3], n, now, duration_s, needs, ARGV[3])
+  if reply then
+    call('SET', KEYS[1], pack(0, n, reply, 0), 'PX', LEG_KEPT_MS)
+    call('SET', KEYS[4], packed)
+    call('SREM', KEYS[5], leg_id)
+    for i = 11, #KEYS do call('ZREM', KEYS[i], leg_id) end
+    if to < from then
+      call('XADD', KEYS[6], '*', 'account', account_id, 'e', pack(op, now, '', 'call', grant, cycle, from, to))
+    end
+    if emit == 1 then
+      call('XADD', KEYS[7], '*', 'k', 'rated', 'f', ARGV[2], 'r', '\135' .. pack('amount_micro', money, 'duration_s',
+        charged_s, 'granted_s', granted, 'balance_before_micro', before, 'balance_after_micro', after, 'pieces') .. listed
+        .. pack('quote') .. quote)
+    end
+    return reply .. '\0'
+  end
+end
+begin_charge()
+local stored = {unpack_all(held[1])}
+if n == stored[2] then return stored[3] .. '\1' end
+if stored[1] == 0 then return n < stored[2] and pack(2, 0, 0, 0, 0, 0, 0, 1) or GONE end
+local leg = leg_of(stored)
+if n < leg.n then return pack(0, 0, leg.granted, leg.final, 0, 0, 0, 1) end
+if leg.needs ~= needs then return '\5' .. leg.needs end
 
 if away(held[3]) then return '\6\0' .. held[3] end
 if away(held[4]) then return '\6\1' .. held[4] end
-local account, owner_id, owner = account_of(held[3]), leg[8], nil
+local account, owner_id, owner = account_of(held[3]), leg.owner, nil
 local thresholds, owner_thresholds = known(ARGV[3]), {}
 local caps, spend, owner_caps, owner_spend
-if leg[9] == 0 and (ARGV[5] ~= '' or tells_once(thresholds)) then
+if leg.exempt == 0 and (ARGV[5] ~= '' or tells_once(thresholds)) then
   caps = known(ARGV[5])
   spend = spent(caps, call('GET', KEYS[9]))
 end
@@ -45,23 +65,23 @@ if owner_id ~= '' then
   owner = account_of(held[4])
   if owner_id == group_owner then
     owner_thresholds = known(ARGV[4])
-    if leg[9] == 0 and (ARGV[6] ~= '' or tells_once(owner_thresholds)) then
+    if leg.exempt == 0 and (ARGV[6] ~= '' or tells_once(owner_thresholds)) then
       owner_caps = known(ARGV[6])
       owner_spend = spent(owner_caps, call('GET', KEYS[10]))
     end
   end
   owner_levels = levels(owner, owner_thresholds, now, owner_spend)
 end
-local granted, draws = leg[6], leg[10]
+local granted, draws = leg.granted, leg.draws
 local charged_s = duration_s < granted and duration_s or granted
-use_quote(leg[14])
+use_quote(leg.quote)
 charge(account, owner, owner_id, leg, charged_s, draws)
 
-local waits = draws == 1 and leg[7] == 1 and granted < q_horizon and 1 or 0
+local waits = draws == 1 and leg.final == 1 and granted < q_horizon and 1 or 0
 account[9], account[10] = account[9] - draws, account[10] - waits
 drop_spent(account, now)
 -- When no other leg draws on an account nothing is held: what a change of the caps may have left is put right.
-local money, shared = money_in(leg, PIECES)
+local money, shared = money_in(leg.pieces)
 local owner_crossings, owner_told
 if owner then
   owner[9], owner[10] = owner[9] - draws, owner[10] - waits
@@ -74,11 +94,12 @@ end
 if spend then count_spend(caps, spend, amount, -(account[9] == 0 and spend[5] or money)) end
 local found, told = crossings(account, thresholds, levels_before, now, spend)
 local reply = pack(0, 0, granted, 0, amount, account[2], account[3])
+local packed, owner_packed = packed_account(account), owner and packed_account(owner)
 call('SET', KEYS[1], pack(0, n, reply, 0), 'PX', LEG_KEPT_MS)
 if owner then
-  call('MSET', KEYS[4], pack(unpack(account)), KEYS[8], pack(unpack(owner)))
+  call('MSET', KEYS[4], packed, KEYS[8], owner_packed)
 else
-  call('SET', KEYS[4], pack(unpack(account)))
+  call('SET', KEYS[4], packed)
 end
 call('SREM', KEYS[5], leg_id)
 for i = 11, #KEYS do call('ZREM', KEYS[i], leg_id) end
@@ -98,7 +119,7 @@ if emit == 1 then
   end
   call('XADD', KEYS[7], '*', 'k', 'rated', 'f', ARGV[2], 'r', string.char(128 + count) .. pack('amount_micro', amount,
     'duration_s', charged_s, 'granted_s', granted, 'balance_before_micro', before,
-    'balance_after_micro', account[2], 'pieces') .. list_of(listed, 4) .. pack('quote') .. leg[14] .. more)
+    'balance_after_micro', account[2], 'pieces') .. list_of(listed, 4) .. pack('quote') .. leg.quote .. more)
 end
 tell(thresholds, found, KEYS[7], op, account_id, now)
 if owner and #owner_crossings > 0 then

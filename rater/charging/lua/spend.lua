@@ -18,10 +18,10 @@ local function spent(caps, state)
   return spend
 end
 
--- The money in the pieces that begin at list[first], and what of it is the group owner's.
-local function money_in(list, first)
+-- The money in pieces, and what of it is the group owner's.
+local function money_in(list)
   local micro, shared = 0, 0
-  for p = first, #list, PIECE do
+  for p = 1, #list, PIECE do
     if list[p + 3] == 0 then
       micro = micro + list[p + 7]
       if list[p + 8] == 1 then shared = shared + list[p + 7] end

@@ -1,0 +1,79 @@
+-- A live leg: in memory, as it is stored (see prelude.lua), and changed in place.
+
+-- A leg in memory: n, reply, granted, final, seen, leased, answered, exempt, draws, owner, needs, quote, account, switch,
+-- reserved, facts, pieces (10 values each, as those from 29 on; in memory the last is one of them).
+local function leg_of(v)
+  local leg, k, at, pieces = {}, #v, 29, {}
+  leg.pieces, leg.n, leg.reply = pieces, v[2], v[3]
+  if v[1] == 1 then
+    leg.account, leg.switch, leg.granted, leg.final, leg.owner, leg.exempt, leg.draws = unpack(v, 4, 10)
+    leg.reserved, leg.answered, leg.seen, leg.quote, leg.facts, leg.needs = unpack(v, 11, 16)
+    leg.leased, at = 0, 17
+    for i = at, k do pieces[i - at + 1] = v[i] end
+    return leg
+  end
+  if v[1] ~= 2 then error('a leg is stored in a form that is not known here') end
+  leg.granted, leg.final, leg.seen, leg.leased = v[4], v[5], v[6], v[7]
+  leg.answered, leg.exempt, leg.draws = v[11], v[12], v[13]
+  leg.owner, leg.needs, leg.quote, leg.account, leg.switch, leg.reserved = v[15], v[16], v[17], v[26], v[27], v[28]
+  leg.facts = v[k]
+  for i = at, k - 1 do pieces[i - at + 1] = v[i] end
+  k = #pieces
+  for i = 1, 6 do pieces[k + i] = v[17 + i] end
+  pieces[k + 7], pieces[k + 8], pieces[k + 9], pieces[k + 10] = v[8], v[9], v[24], v[25]
+  return leg
+end
+
+local LEG_NUMBERS, LEG_BYTES = '>BBI4Bc27BI4BBi8Bi8BI4Bi8BBi8BBBI4', 89
+
+local function packed_leg(leg)
+  local p, k = leg.pieces, #leg.pieces
+  local rest = {leg.owner, leg.needs, leg.quote, p[k - 9], p[k - 8], p[k - 7], p[k - 6], p[k - 5], p[k - 4], p[k - 1], p[k],
+    leg.account, leg.switch, leg.reserved}
+  for i = 1, k - PIECE do rest[14 + i] = p[i] end
+  rest = pack(unpack(rest))
+  local count = k / PIECE
+  return to_bytes(LEG_NUMBERS, 2, 206, leg.n, 187, leg.reply, 206, leg.granted, leg.final, 211, leg.seen,
+    211, leg.leased, 206, p[k - 3], 211, p[k - 2], count < 127 and count or 127, 211, leg.answered, leg.exempt, leg.draws,
+    206, LEG_BYTES + #rest) .. rest .. pack(leg.facts)
+end
+
+-- The reply of a live leg, in 27 bytes.
+local function reply_of(reason, granted, final, balance, reserved)
+  return to_bytes('>BBBI4BBBi8Bi8', 0, reason, 206, granted, final, 0, 211, balance, 211, reserved)
+end
+
+-- Until when the leg's leases are to be taken: as they are while they outlast by a good while what is paid ahead.
+local function lease_of(leased, now, elapsed_s, granted)
+  local paid_s = granted > elapsed_s and granted - elapsed_s or 0
+  if leased >= now + paid_s * 1000 + LEASE_LEAST_MS then return leased end
+  return now + granted * 1000 + LEASE_MARGIN_MS
+end
+
+-- The lease sets are the keys from `first` on.
+local function renew_leases(keys, first, leased, leg_id)
+  local expiry = digits(leased)
+  for i = first, #keys do call('ZADD', keys[i], expiry, leg_id) end
+end
+
+-- The leg's numbers: n, reply, granted, final, seen, leased, to, amount, count of pieces, answered, exempt, draws, where its
+-- facts begin. Nothing when the leg is not live, or not in the form in which it can be changed in place.
+local function leg_numbers(text)
+  if byte(text) ~= 2 or #text <= LEG_BYTES then return end
+  local _, a, n, b, reply, c, granted, final, d, seen, e, leased, f, to, g, amount, count, h, answered, exempt, draws, i, facts =
+    of_bytes(LEG_NUMBERS, text)
+  if a ~= 206 or b ~= 187 or c ~= 206 or d ~= 211 or e ~= 211 or f ~= 206 or g ~= 211 or h ~= 211 or i ~= 206
+    or count > 126 then
+    return
+  end
+  return n, reply, granted, final, seen, leased, to, amount, count, answered, exempt, draws, facts
+end
+
+-- The leg with other numbers, and other facts unless nil.
+local function with_leg_numbers(text, n, reply, granted, final, seen, leased, to, amount, count, answered, exempt, draws,
+    facts_at, facts)
+  local head = to_bytes(LEG_NUMBERS, 2, 206, n, 187, reply, 206, granted, final, 211, seen, 211, leased, 206, to, 211,
+    amount, count, 211, answered, exempt, draws, 206, facts_at)
+  if facts then return head .. sub(text, LEG_BYTES + 1, facts_at) .. pack(facts) end
+  return head .. sub(text, LEG_BYTES + 1)
+end
