@@ -180,11 +180,13 @@ class Link:
         self._queue.append(call)
 
     def flush(self) -> None:
-        """Write what is queued; without a connection it stays."""
+        """Write what is queued; without a connection, or with one that is being closed, it stays."""
         if not self._queue or not self.up:
             return
         assert self._protocol is not None
         assert self._protocol.transport is not None
+        if self._protocol.transport.is_closing():
+            return
         now_s = time.monotonic()
         queue, self._queue = self._queue, []
         for call in queue:

@@ -4,15 +4,21 @@ With a `socket_timeout`, which redis-py sets by itself since version 8, it waits
 `asyncio.wait_for`, and that of Python 3.11 loses a cancellation that arrives just when the write completes. A task
 that sends one command after the other then goes on for ever, and the process does not stop. So the limit is set
 around the whole command instead.
+
+uvloop, unlike asyncio, raises a RuntimeError for what is written to a connection that was closed a moment ago. It
+is a lost connection like any other, and becomes one here.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.cluster import ClusterPubSub
+from redis.asyncio.client import Pipeline
+from redis.asyncio.cluster import ClusterPipeline, ClusterPubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 
@@ -22,13 +28,36 @@ COMMAND_S = 5.0
 """Longer than any command blocks on purpose."""
 
 
+@contextmanager
+def _lost() -> Iterator[None]:
+    """What is raised of a connection that was closed, or of a cluster that cannot be asked, as a RedisError."""
+    try:
+        yield
+    except RedisClusterException as error:  # outside redis-py's own tree
+        raise RedisConnectionError(str(error)) from error
+    except RuntimeError as error:
+        if "closed" not in str(error):
+            raise
+        raise RedisConnectionError(str(error)) from error
+
+
+class PatientPipeline(Pipeline):
+    async def execute(self, raise_on_error: bool = True) -> Any:
+        with _lost():
+            return await super().execute(raise_on_error)
+
+
 class PatientRedis(Redis):
     """Raises TimeoutError, an OSError, when a command has no answer after COMMAND_S."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         execute: Any = super().execute_command
-        async with asyncio.timeout(COMMAND_S):
-            return await execute(*args, **options)
+        with _lost():
+            async with asyncio.timeout(COMMAND_S):
+                return await execute(*args, **options)
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> PatientPipeline:
+        return PatientPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
 class PatientPubSub(ClusterPubSub):
@@ -36,23 +65,28 @@ class PatientPubSub(ClusterPubSub):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         execute: Any = super().execute_command
-        try:
+        with _lost():
             await self.cluster.initialize()
             return await execute(*args, **options)
-        except RedisClusterException as error:
-            raise RedisConnectionError(str(error)) from error
+
+
+class PatientClusterPipeline(ClusterPipeline):
+    async def execute(self, *args: Any, **options: Any) -> Any:
+        with _lost():
+            return await super().execute(*args, **options)
 
 
 class PatientCluster(RedisCluster):
-    """The same of a cluster's client. What it raises of its own, outside redis-py's tree, becomes a RedisError."""
+    """The same of a cluster's client."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         execute: Any = super().execute_command
-        try:
+        with _lost():
             async with asyncio.timeout(COMMAND_S):
                 return await execute(*args, **options)
-        except RedisClusterException as error:
-            raise RedisConnectionError(str(error)) from error
+
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> PatientClusterPipeline:
+        return PatientClusterPipeline(self, transaction)  # type: ignore[abstract]  # as redis-py makes its own
 
     def pubsub(self, *args: Any, **options: Any) -> PatientPubSub:
         return PatientPubSub(self, *args, **options)

@@ -10,6 +10,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from rater.charging import redis_client
 from rater.charging.embedded import EmbeddedRedis
@@ -60,3 +62,29 @@ def test_a_server_that_hangs_is_given_up(server: EmbeddedRedis, monkeypatch: pyt
         await client.aclose()
 
     asyncio.run(run(server.pid))
+
+
+@pytest.mark.parametrize("as_pipeline", [False, True])
+def test_what_is_written_to_a_closed_connection_is_a_lost_connection(
+    server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch, as_pipeline: bool
+) -> None:
+    """As uvloop tells it, which asyncio does not."""
+
+    async def closed(*args: Any, **options: Any) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    async def run() -> None:
+        client = open_client(server.url, None)
+        await client.ping()
+        with monkeypatch.context() as patch:
+            patch.setattr(AbstractConnection, "send_packed_command", closed)
+            with pytest.raises(RedisConnectionError):
+                if as_pipeline:
+                    async with client.pipeline(transaction=False) as pipe:
+                        await pipe.xlen("nothing").execute()
+                else:
+                    await client.xlen("nothing")
+        assert await client.ping(), "and the next one is served"
+        await client.aclose()
+
+    asyncio.run(run())
