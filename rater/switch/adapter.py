@@ -106,7 +106,8 @@ class SwitchAdapter:
 
     def execute(self, command: SwitchCommand) -> None:
         """Collect what it means in actions; `flush` writes them. Nothing while another may lead: it would take our
-        word, or cut what it extended."""
+        word, or cut what it extended. A verdict or hang-up that was held back so is made good when nobody else did,
+        if its channel still waits or lives (`leads_again`)."""
         match command:
             case Forget():
                 self._gates.pop(command.leg, None)
@@ -114,13 +115,11 @@ class SwitchAdapter:
                 if self.tracker is not None:
                     self.tracker.forget(command.leg)
                 return
-            case _ if not self.may_act:
-                return
             case AnswerGate():
                 self._gates[command.leg] = command
             case HangUp():
                 self._hang_ups[command.leg] = command
-        if self.tracker is not None:
+        if self.may_act and self.tracker is not None:
             self._outgoing += self._actions.of(command, self.tracker)
 
     def flush(self) -> None:
@@ -307,6 +306,11 @@ class SwitchAdapter:
         while True:
             await asyncio.sleep(self._settings.heartbeat_ms / 1000)
             self.beat()
+
+    def leads_again(self) -> None:
+        """After a while in which another might have led: the last beat is old, and verdicts were held back."""
+        self.beat()
+        self._look.set()
 
     def beat(self) -> None:
         """Tell the dialplan that it may ask; nothing while it may not."""

@@ -36,7 +36,7 @@ class Adapter:
     def may_act(self) -> bool:
         return time.monotonic() <= self.acts_until_s
 
-    def beat(self) -> None:
+    def leads_again(self) -> None:
         assert self.may_act, "a beat is a promise to decide"
         self.beats += 1
 
