@@ -160,6 +160,6 @@ class SwitchLeader:
                         return
                 acted, adapter.acts_until_s = adapter.may_act, asked_s + LEASE_MS / 1000
                 if not acted:
-                    adapter.leads_again()  # after a pause (SIGSTOP, a machine that slept) the last one is old
+                    adapter.leads_again()  # after a pause (SIGSTOP, a machine that slept), or with Redis back
             except AWAY as error:
                 log.warning("cannot renew the leadership", switch=self.switch, error=str(error))

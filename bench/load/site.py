@@ -14,8 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -282,13 +281,3 @@ class Site:
         self.store.stop()
         if self.keep is None:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-
-@contextmanager
-def scratch(keep: Path | None) -> Iterator[Path]:
-    if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
-        yield keep
-        return
-    with tempfile.TemporaryDirectory(prefix="rater-bench-") as folder:
-        yield Path(folder)

@@ -67,19 +67,26 @@ class RedisMoves(RedisReads):
         found = []
         async for name, _ in self.redis.hscan_iter(places_key(self.prefix), match=f"{MOVED}*", count=PAGE):
             account = AccountId(name.decode().removeprefix(MOVED))
-            for shard in map(Shard, range(self.shards)):
-                move = await self._left_with(shard, account)
+            for shard, data in enumerate(await self._in_each([keys.moving(account) for keys in self._all_keys()])):
+                move = await self._left_with(Shard(shard), account, data) if data else None
                 if move is not None and not await self._has_arrived(move):
                     found.append(move)
         return found
 
-    async def _left_with(self, shard: Shard, account: AccountId) -> Move | None:
-        """The move that ended with what is kept here of the account."""
-        keys = self.keys(shard)
-        data = await self.redis.get(keys.moving(account))
-        if not data:
-            return None
-        mark = to_away(await self.redis.get(keys.account(account)) or b"")
+    def _all_keys(self) -> list[Keys]:
+        return [self.keys(Shard(shard)) for shard in range(self.shards)]
+
+    async def _in_each(self, names: Sequence[str]) -> list[bytes | None]:
+        """A value of each shard, asked for at once."""
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.get(name)
+            values: list[bytes | None] = await pipe.execute()
+        return values
+
+    async def _left_with(self, shard: Shard, account: AccountId, data: bytes) -> Move | None:
+        """The move that ended with what is kept in the shard of the account."""
+        mark = to_away(await self.redis.get(self.keys(shard).account(account)) or b"")
         if mark is None or mark.state is not AwayState.ELSEWHERE:
             return None
         ours = to_homes(Parcel.unpack(data).homes).number == mark.number
@@ -87,11 +94,11 @@ class RedisMoves(RedisReads):
 
     async def _has_arrived(self, move: Move) -> bool:
         """In its shard, or later in another one."""
-        for shard in map(Shard, range(self.shards)):
-            homes = await self.redis.get(self.keys(shard).homes(move.account))
-            if homes and shard != move.shard and to_homes(homes).number >= move.number:
-                return True
-        return False
+        homes = await self._in_each([keys.homes(move.account) for keys in self._all_keys()])
+        return any(
+            home and shard != move.shard and to_homes(home).number >= move.number
+            for shard, home in enumerate(homes)
+        )
 
     async def legs_of(self, switch: SwitchId) -> Sequence[LegState]:
         """All live legs of a switch, in whatever shards, each once. Finishes the moves under way."""

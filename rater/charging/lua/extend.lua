@@ -25,12 +25,8 @@ if KEPT then
     return reply .. '\0'
   end
 end
-local stored = {unpack_all(held[1])}
-if n == stored[2] then return stored[3] .. '\1' end
-if stored[1] == 0 then return n < stored[2] and pack(2, 0, 0, 0, 0, 0, 0, 1) or GONE end
-local leg = leg_of(stored)
-if n < leg.n then return pack(0, 0, leg.granted, leg.final, 0, 0, 0, 1) end
-if leg.needs ~= needs then return '\5' .. leg.needs end
+local leg, told = leg_for(held[1], n, needs)
+if told then return told end
 
 if away(held[3]) then return '\6\0' .. held[3] end
 if away(held[4]) then return '\6\1' .. held[4] end

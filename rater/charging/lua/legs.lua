@@ -24,6 +24,18 @@ local function leg_of(v)
   return leg
 end
 
+-- The leg as the operation of that number is to find it; or nil, and what is answered instead: its first answer, that of one
+-- that came after it, that the leg is over, or that it needs other keys.
+local function leg_for(text, n, needs)
+  local stored = {unpack_all(text)}
+  if n == stored[2] then return nil, stored[3] .. '\1' end
+  if stored[1] == 0 then return nil, n < stored[2] and pack(2, 0, 0, 0, 0, 0, 0, 1) or GONE end
+  local leg = leg_of(stored)
+  if n < leg.n then return nil, pack(0, 0, leg.granted, leg.final, 0, 0, 0, 1) end
+  if leg.needs ~= needs then return nil, '\5' .. leg.needs end
+  return leg
+end
+
 local LEG_NUMBERS, LEG_BYTES = '>BBI4Bc27BI4BBi8Bi8BI4Bi8BBi8BBBI4', 89
 
 local function packed_leg(leg)
