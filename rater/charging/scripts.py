@@ -26,7 +26,8 @@ LIBRARY_PREFIX = "rater_"
 _FOLDER = Path(__file__).parent / "lua"
 _USES = re.compile(r"^-- uses: ([a-z ]+)$", re.MULTILINE)
 _LOADED = "already exists"
-_NO_FUNCTIONS = re.compile("unknown command|unknown subcommand|^NOPERM ")
+_NO_FUNCTIONS = re.compile("unknown (sub)?command|^NOPERM |executing the script can't run|^ERR ACL failure")
+"""The last two: rules of an earlier version may forbid what functions write with, beyond what scripts do."""
 _LATER = re.compile("^(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN) ")
 _UNKNOWN = re.compile("^NOSCRIPT |Function not found")
 log = structlog.get_logger(__name__)

@@ -61,9 +61,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
         for way, kept in BOTH.items():
             text = source.replace(name.encode(), way.encode()).replace(b"local KEPT = {", kept)
             if way == "short":
-                text = text.replace(
-                    b"local head = to_bytes('>BBi8", b"KEPT.taken = KEPT.taken + 1 local head = to_bytes('>BBi8"
-                )
+                for first in (b"local numbers = to_bytes(", b"if number then\n    call("):
+                    assert first in text
+                    text = text.replace(first, b"KEPT.taken = KEPT.taken + 1 " + first)
                 text += TAKEN
             client.execute_command("FUNCTION", "LOAD", text)
         yield client

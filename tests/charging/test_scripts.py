@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from rater.charging.model import Post, PostKind, Status
+from rater.charging.model import Extend, Post, PostKind, Reserve, Settle, Status
 from rater.charging.redis_store import RedisStore
 from rater.charging.scripts import HOT, Forms, library
-from rater.charging.terms import Terms
-from rater.ids import AccountId, OpId, Shard
+from rater.charging.terms import SlicePolicy, Terms
+from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
+from rater.money import Quote, Segment
 from tests.servers import DEBIAN, RedisServer, needs_debians_redis
 
 PREFIXES = count(1)
@@ -111,6 +112,41 @@ def test_functions_forbidden_while_operations_are_under_way(own_server: RedisSer
             assert state.balance_micro == 2100
 
     asyncio.run(play())
+
+
+@needs_debians_redis
+def test_rules_of_an_earlier_version_do_not_stop_charging(own_server: RedisServer) -> None:
+    """A user who may not write in place is served by the scripts, which do not; nothing is done by halves."""
+    quote = Quote((Segment(0, 1, 10, 1),), "EUR", "fixed")
+    slices, terms = SlicePolicy(30, 60, 2), Terms()
+
+    async def play(charging: RedisStore, leg: str, forbidden_before: int) -> None:
+        head = (Shard(0), AccountId("A"), LegId(leg), SwitchId("pbx1"), 1, 0)
+        requests = (
+            Reserve(OpId(f"{leg}:1"), *head, quote, terms, (), slices, False, b"\x80"),
+            Extend(OpId(f"{leg}:2"), *head, 25, terms, slices),
+            Settle(OpId(f"{leg}:3"), *head, 60, terms, True, b"\x80"),
+        )
+        for place, request in enumerate(requests):
+            if place == forbidden_before:
+                with own_server.client() as client:
+                    client.execute_command("ACL", "SETUSER", "default", "-setrange")
+            assert (await charging.ask(request)).status is Status.OK
+
+    async def all_of_them() -> None:
+        for forbidden_before in range(3):
+            with own_server.client() as client:
+                client.execute_command("ACL", "SETUSER", "default", "+setrange")
+            async with store(own_server.url) as charging:
+                await charging.ask(Post(OpId("o"), Shard(0), AccountId("A"), PostKind.OPENING, 10_000, 0, terms))
+                for leg, forbidden in (("warm", 3), ("cold", forbidden_before)):
+                    await play(charging, leg, forbidden)
+                state = await charging.account(Shard(0), AccountId("A"), terms)
+                assert state is not None
+                assert (state.balance_micro, state.reserved_micro) == (10_000 - 2 * 600, 0)
+                assert calls(own_server)["evalsha"] > 0
+
+    asyncio.run(all_of_them())
 
 
 @needs_debians_redis

@@ -12,7 +12,7 @@
 
 local account, owner, seconds, funds, edge, ours, theirs, relaxed, looked_at
 local made, in_use = {}, 0
-local find, FOREVER_MS = string.find, 253402300799000
+local FOREVER_MS = 253402300799000
 
 local function begin_chain()
   begin_grants()

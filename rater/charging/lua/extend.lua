@@ -18,9 +18,11 @@ local held = KEYS[6] == KEYS[4] and call('MGET', KEYS[1], KEYS[2], KEYS[4])
 if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
 if not held[1] then return away(held[3]) and '\6\0' .. held[3] or GONE end
 if KEPT then
-  local reply, packed, leg, leased, before = extend_quickly(held[1], held[3], n, now, elapsed_s, long_s, seen, needs, ARGV[2])
+  local reply, head, leased, before, reserved, number, grant_reserved =
+    extend_quickly(held[1], held[3], n, now, elapsed_s, long_s, seen, needs, ARGV[2])
   if reply then
-    call('MSET', KEYS[4], packed, KEYS[1], leg)
+    write_reserved(KEYS[4], reserved, number, grant_reserved)
+    call('SETRANGE', KEYS[1], '0', head)
     if leased ~= before then renew_leases(KEYS, 10, leased, leg_id) end
     return reply .. '\0'
   end
@@ -74,10 +76,10 @@ leg.leased = lease_of(leased, now, elapsed_s, granted)
 if seen > leg.seen then leg.seen = seen end
 if owner then
   owner[10] = owner[10] + waits - waited
-  call('MSET', KEYS[4], packed, KEYS[1], packed_leg(leg), KEYS[6], packed_account(owner))
+  call('MSET', KEYS[4], packed, KEYS[1], packed_again(leg), KEYS[6], packed_account(owner))
   if not held[4] then call('SADD', KEYS[7], leg.owner) end
 else
-  call('MSET', KEYS[4], packed, KEYS[1], packed_leg(leg))
+  call('MSET', KEYS[4], packed, KEYS[1], packed_again(leg))
 end
 if leg.leased ~= leased then renew_leases(KEYS, 10, leg.leased, leg_id) end
 if caps or owner_caps then keep_held(KEYS[8], KEYS[9]) end

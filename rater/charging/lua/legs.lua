@@ -38,16 +38,52 @@ end
 
 local LEG_NUMBERS, LEG_BYTES = '>BBI4Bc27BI4BBi8Bi8BI4Bi8BBi8BBBI4', 89
 
-local function packed_leg(leg)
-  local p, k = leg.pieces, #leg.pieces
-  local rest = {leg.owner, leg.needs, leg.quote, p[k - 9], p[k - 8], p[k - 7], p[k - 6], p[k - 5], p[k - 4], p[k - 1], p[k],
-    leg.account, leg.switch, leg.reserved}
-  for i = 1, k - PIECE do rest[14 + i] = p[i] end
-  rest = pack(unpack(rest))
-  local count = k / PIECE
-  return to_bytes(LEG_NUMBERS, 2, 206, leg.n, 187, leg.reply, 206, leg.granted, leg.final, 211, leg.seen,
-    211, leg.leased, 206, p[k - 3], 211, p[k - 2], count < 127 and count or 127, 211, leg.answered, leg.exempt, leg.draws,
-    206, LEG_BYTES + #rest) .. rest .. pack(leg.facts)
+-- What a leg begins with: its numbers.
+local function leg_head(n, reply, granted, final, seen, leased, to, amount, count, answered, exempt, draws, facts_at)
+  return to_bytes(LEG_NUMBERS, 2, 206, n, 187, reply, 206, granted, final, 211, seen, 211, leased, 206, to, 211, amount,
+    count, 211, answered, exempt, draws, 206, facts_at)
+end
+
+-- How a packed text begins that is as long as this one. What is put together of such parts need not be made twice, once as a
+-- packed value and once as a part of the leg: Lua looks at each byte of every text that is made.
+local heads = {}
+
+local function text_head(text)
+  local long = #text
+  local head = heads[long]
+  if not head then
+    if long < 32 then head = to_bytes('B', 160 + long)
+    elseif long < 256 then head = to_bytes('BB', 217, long)
+    elseif long < 65536 then head = to_bytes('>BI2', 218, long)
+    else head = to_bytes('>BI4', 219, long) end
+    if long < 4096 then heads[long] = head end
+  end
+  return head
+end
+
+local SOURCE_NUMBERS, SOURCE_BYTES = '>Bi8BI4BI4BI4BI4BBi8', 39
+
+-- A leg with the numbers that it begins with, but for where its facts begin; `p`: its pieces.
+local function packed_leg(n, reply, granted, final, seen, leased, answered, exempt, draws, owner, needs, quote, account, switch,
+    reserved, facts, p)
+  local k, others = #p, ''
+  local grant = p[k - 9]
+  local source = to_bytes(SOURCE_NUMBERS, 211, p[k - 8], 206, p[k - 7], 206, p[k - 6], 206, p[k - 5], 206, p[k - 4],
+    p[k - 1], 211, p[k])
+  local taken_up = to_bytes('>Bi8', 211, reserved)
+  if k > PIECE then others = pack(unpack(p, 1, k - PIECE)) end
+  local of_owner, of_needs, of_quote, of_grant = text_head(owner), text_head(needs), text_head(quote), text_head(grant)
+  local of_account, of_switch, count = text_head(account), text_head(switch), k / PIECE
+  local facts_at = LEG_BYTES + #of_owner + #owner + #of_needs + #needs + #of_quote + #quote + #of_grant + #grant + SOURCE_BYTES
+    + #of_account + #account + #of_switch + #switch + 9 + #others
+  return leg_head(n, reply, granted, final, seen, leased, p[k - 3], p[k - 2], count < 127 and count or 127, answered, exempt,
+    draws, facts_at) .. of_owner .. owner .. of_needs .. needs .. of_quote .. quote .. of_grant .. grant .. source
+    .. of_account .. account .. of_switch .. switch .. taken_up .. others .. text_head(facts) .. facts
+end
+
+local function packed_again(leg)
+  return packed_leg(leg.n, leg.reply, leg.granted, leg.final, leg.seen, leg.leased, leg.answered, leg.exempt, leg.draws, leg.owner,
+    leg.needs, leg.quote, leg.account, leg.switch, leg.reserved, leg.facts, leg.pieces)
 end
 
 -- The reply of a live leg, in 27 bytes.
@@ -79,13 +115,4 @@ local function leg_numbers(text)
     return
   end
   return n, reply, granted, final, seen, leased, to, amount, count, answered, exempt, draws, facts
-end
-
--- The leg with other numbers, and other facts unless nil.
-local function with_leg_numbers(text, n, reply, granted, final, seen, leased, to, amount, count, answered, exempt, draws,
-    facts_at, facts)
-  local head = to_bytes(LEG_NUMBERS, 2, 206, n, 187, reply, 206, granted, final, 211, seen, 211, leased, 206, to, 211,
-    amount, count, 211, answered, exempt, draws, 206, facts_at)
-  if facts then return head .. sub(text, LEG_BYTES + 1, facts_at) .. pack(facts) end
-  return head .. sub(text, LEG_BYTES + 1)
 end

@@ -49,7 +49,7 @@
 -- refuses when it is out of memory, so that a script does all or nothing then too.
 
 local pack, unpack_all, unpack_some, call, fmod = cmsgpack.pack, cmsgpack.unpack, cmsgpack.unpack_limit, redis.call, math.fmod
-local to_bytes, of_bytes, byte, sub = struct.pack, struct.unpack, string.byte, string.sub
+local to_bytes, of_bytes, byte, sub, find = struct.pack, struct.unpack, string.byte, string.sub, string.find
 local GRANTS, GRANT, PIECE, TERM = 11, 9, 10, 13
 local GONE = '\2\0\0\0\0\0\0\0'
 local STALE = '\3\71\0\0\0\0\0\0'
@@ -70,6 +70,13 @@ local function known(text)
     texts[text], texts_known = values, texts_known + 1
   end
   return values
+end
+
+-- How many legs have a lease in a set, or `most` or more; those that have run out are told apart only then.
+local function legs_under(key, most, now)
+  local all = call('ZCARD', key)
+  if all < most then return all end
+  return call('ZCOUNT', key, string.format('%.0f', now + 1), '+inf')
 end
 
 local function digits(n) return string.format('%.0f', n) end

@@ -2,6 +2,8 @@
 -- only a few numbers change, in place, in the stored account and leg. Whatever else is the case takes the long way, which
 -- stores and answers the very same where both could be taken (tests/charging/test_quick.py).
 --
+-- The first that it writes is SETRANGE, which no other part uses: where a user may not, nothing was done, and scripts serve.
+--
 -- Only in a library of functions, where KEPT lives from call to call. It keeps, bounded: plans, by terms, class of the leg
 -- and the part of an account that tells its grants from others but not what is left of them: the order in which they
 -- are used (see plans.lua); and grants, by that part alone: its values.
@@ -11,7 +13,7 @@
 --       cycle, free_s, first_s, next_s, blocks (0, 1)
 
 local ACCOUNT_BYTES, GRANT_BYTES, SOURCE = 75, 27, 7
-local KEPT_MOST = 10000
+local KEPT_MOST, LAST = 10000, 1
 
 -- Balance, reserved, charges, live legs, those that could get no more, how many grants; nothing when the account is not in the
 -- form in which it can be changed in place.
@@ -27,24 +29,47 @@ end
 -- The part that tells an account's grants from others.
 local function grants_text(held, count) return sub(held, ACCOUNT_BYTES + count * GRANT_BYTES + 1) end
 
+-- Whether it is that text.
+local function ends_with(held, count, text)
+  local first = ACCOUNT_BYTES + count * GRANT_BYTES + 1
+  return #held - first + 1 == #text and find(held, text, first, true) == first
+end
+
 -- Used, reserved, granted of a grant by its number.
 local function grant_numbers(held, number)
   local a, used, b, reserved, c, given = of_bytes('>Bi8Bi8Bi8', held, ACCOUNT_BYTES + number * GRANT_BYTES + 1)
   if a == 211 and b == 211 and c == 211 then return used, reserved, given end
 end
 
--- The account with other numbers; `number`: of the grant whose numbers change, or false.
-local function with_numbers(held, balance, reserved, charges, legs, number, used, grant_reserved)
-  local head = to_bytes('>BBi8Bi8Bi8Bi8', 2, 211, balance, 211, reserved, 211, charges, 211, legs)
-  if not number then return head .. sub(held, 38) end
-  local at = ACCOUNT_BYTES + number * GRANT_BYTES
-  return head .. sub(held, 38, at) .. to_bytes('>Bi8Bi8', 211, used, 211, grant_reserved) .. sub(held, at + 19)
+-- Writes an account's numbers where they stand; `number`: of the grant whose numbers change, or false.
+local function write_numbers(key, held, balance, reserved, charges, legs, number, used, grant_reserved)
+  local numbers = to_bytes('>Bi8Bi8Bi8Bi8', 211, balance, 211, reserved, 211, charges, 211, legs)
+  if number then
+    numbers = numbers .. sub(held, 38, ACCOUNT_BYTES + number * GRANT_BYTES) .. to_bytes('>Bi8Bi8', 211, used, 211,
+      grant_reserved)
+  end
+  call('SETRANGE', key, '1', numbers)
 end
 
+-- The same when only what is reserved changes, of the balance or of a grant.
+local function write_reserved(key, reserved, number, grant_reserved)
+  if number then
+    call('SETRANGE', key, digits(ACCOUNT_BYTES + number * GRANT_BYTES + 9), to_bytes('>Bi8', 211, grant_reserved))
+  else
+    call('SETRANGE', key, '10', to_bytes('>Bi8', 211, reserved))
+  end
+end
+
+-- The one that was found last is tried first, without a copy of the account's part.
 local function plan_of(held, count, terms_text)
   local of_terms = KEPT.plans[terms_text]
   local of_class = of_terms and of_terms[q_class]
-  return of_class and of_class[grants_text(held, count)]
+  if not of_class then return end
+  local last = of_class[LAST]
+  if last and ends_with(held, count, last) then return of_class[last] end
+  local text = grants_text(held, count)
+  of_class[LAST] = text
+  return of_class[text]
 end
 
 -- Which source pays the seconds from `from` to `to`, with plenty left: the plan's list, its place there, the amount, the
@@ -85,11 +110,12 @@ local function sole_payer(plan, held, from, to, sharers, unreserved)
   end
 end
 
--- Answers: reply, account, leg, until when its leases are to be taken, until when they were.
+-- Answers: reply, the leg's numbers, until when its leases are to be taken, until when they were, what the balance has
+-- reserved, the grant's number or false, what that has reserved.
 local function extend_quickly(text, held, n, now, elapsed_s, long_s, seen, needs, terms_text)
   local last, _, granted, final, seen_before, leased, to, paid, count, answered, exempt, draws, facts = leg_numbers(text)
   if not last or n <= last or final ~= 0 or draws ~= 1 or exempt ~= 0 then return end
-  local balance, reserved, charges, legs, _, grants = account_numbers(held)
+  local balance, reserved, _, legs, _, grants = account_numbers(held)
   if not balance or legs < 1 then return end
   local terms = known(terms_text)
   if terms[6] ~= '' or terms[9] ~= '' then return end
@@ -103,7 +129,7 @@ local function extend_quickly(text, held, n, now, elapsed_s, long_s, seen, needs
   if now < plan.now or now >= plan.till or start + granted * 1000 < plan.at or start + goal * 1000 >= plan.till then
     return
   end
-  local list, k, amount, used, taken = sole_payer(plan, held, granted, goal, 2 * legs, balance - terms[1] - reserved)
+  local list, k, amount, _, taken = sole_payer(plan, held, granted, goal, 2 * legs, balance - terms[1] - reserved)
   if not list or list[k + 1] ~= grant or list[k + 2] ~= cycle or list[k + 3] ~= free or list[k + 4] ~= first
     or list[k + 5] ~= following then
     return
@@ -112,12 +138,12 @@ local function extend_quickly(text, held, n, now, elapsed_s, long_s, seen, needs
   if not number then reserved = reserved + amount end
   local reply = reply_of(0, goal, 0, balance, reserved)
   local lease = lease_of(leased, now, elapsed_s, goal)
-  return reply, with_numbers(held, balance, reserved, charges, legs, number, used, taken + amount),
-    with_leg_numbers(text, n, reply, goal, 0, seen > seen_before and seen or seen_before, lease, goal, paid + amount, count,
-      answered, exempt, draws, facts), lease, leased
+  return reply, leg_head(n, reply, goal, 0, seen > seen_before and seen or seen_before, lease, goal, paid + amount, count,
+    answered, exempt, draws, facts), lease, leased, reserved, number, taken + amount
 end
 
--- Answers: reply, account, granted_s, amount, the source: grant or "", cycle, free_s, first_s, next_s.
+-- Answers: reply, granted_s, amount, the source: grant or "", cycle, free_s, first_s, next_s; then what the account is to have,
+-- as `write_numbers` takes it.
 local function reserve_quickly(held, now, first_s, terms_text, quote)
   local balance, reserved, charges, legs, _, grants = account_numbers(held)
   if not balance then return end
@@ -132,33 +158,34 @@ local function reserve_quickly(held, now, first_s, terms_text, quote)
   if not list then return end
   local number = list[k]
   if not number then reserved = reserved + amount end
-  return reply_of(0, goal, 0, balance, reserved),
-    with_numbers(held, balance, reserved, charges, legs + 1, number, used, taken + amount), goal, amount,
-    list[k + 1], list[k + 2], list[k + 3], list[k + 4], list[k + 5]
+  return reply_of(0, goal, 0, balance, reserved), goal, amount, list[k + 1], list[k + 2], list[k + 3], list[k + 4], list[k + 5],
+    balance, reserved, charges, legs + 1, number, used, taken + amount
 end
 
 -- Whether each limit has a slot left.
 local function are_free(limits, keys, now)
-  local from = digits(now + 1)
   for i = 1, #limits, 2 do
-    if call('ZCOUNT', keys[12 + (i - 1) / 2], from, '+inf') >= limits[i] then return false end
+    if legs_under(keys[12 + (i - 1) / 2], limits[i], now) >= limits[i] then return false end
   end
   return true
 end
 
 -- An account's grants, 6 values each: id, valid_from_ms, valid_until_ms, closed, kind, spec; and whether all are open.
 local function grants_of(held, count)
+  local last = KEPT.grants_last
+  if last and ends_with(held, count, last.text) then return last end
   local text = grants_text(held, count)
   local values = KEPT.grants[text]
   if not values then
     values = count > 0 and {unpack_all(text)} or {}
-    values.open = true
+    values.open, values.text = true, text
     for i = 4, #values, 6 do
       if values[i] ~= 0 then values.open = false end
     end
     if KEPT.grants_count == KEPT_MOST then KEPT.grants, KEPT.grants_count = {}, 0 end
     KEPT.grants[text], KEPT.grants_count = values, KEPT.grants_count + 1
   end
+  KEPT.grants_last = values
   return values
 end
 
@@ -177,8 +204,9 @@ local function crosses_none(thresholds, before, after, grants, i, now, used_befo
   return true
 end
 
--- Answers: reply, account, granted_s, charged_s, amount of money, balance before and after, quote, pieces as the event has
--- them, grant or "" with its cycle, its balance before and after.
+-- Answers: reply, granted_s, charged_s, amount of money, balance before and after, quote, pieces as the event has them,
+-- grant or "" with its cycle, its balance before and after; then what the account is to have beside its balance, as
+-- `write_numbers` takes it.
 local function settle_quickly(text, held, n, now, duration_s, needs, thresholds_text)
   local last, _, granted, final, _, _, to, paid, count, _, exempt, draws = leg_numbers(text)
   if not last or n <= last or count ~= 1 or draws ~= 1 or final ~= 0 or exempt ~= 0 then return end
@@ -215,9 +243,8 @@ local function settle_quickly(text, held, n, now, duration_s, needs, thresholds_
     if not used then return end
   end
   if not crosses_none(known(thresholds_text), before, after, grants, i, now, used, i and used + taken, given) then return end
-  local packed = with_numbers(held, after, reserved, charges, legs - 1, number, i and used + taken,
-    i and grant_reserved - paid)
   local line_before = i and given - used or before
-  return pack(0, 0, granted, 0, money, after, reserved), packed, granted, charged_s, money, before, after, quote, listed,
-    grant, cycle, line_before, line_before - taken
+  return pack(0, 0, granted, 0, money, after, reserved), granted, charged_s, money, before, after, quote, listed, grant,
+    cycle, line_before, line_before - taken, reserved, charges, legs - 1, number, i and used + taken,
+    i and grant_reserved - paid
 end

@@ -38,14 +38,14 @@ if away(held[3]) then return '\6\0' .. held[3] end
 if owner_id ~= '' and away(held[4]) then return '\6\1' .. held[4] end
 local limits = known(ARGV[4])
 if KEPT and not held[1] and exempt == 0 and broken == 0 and ARGV[7] == '' then
-  local reply, packed, goal, amount, grant, cycle, free, first, following =
+  local reply, goal, amount, grant, cycle, free, first, following, balance, reserved, charges, legs, number, used, grant_reserved =
     reserve_quickly(held[3], now, first_s, ARGV[5], ARGV[2])
   if reply and are_free(limits, KEYS, now) then
     local leased = lease_of(0, now, 0, goal)
-    local leg = packed_leg({n = n, reply = reply, granted = goal, final = 0, seen = 0, leased = leased, answered = -1,
-      exempt = 0, draws = 1, owner = '', needs = ARGV[6], quote = ARGV[2], account = account_id, switch = switch,
-      reserved = now, facts = ARGV[3], pieces = {grant, cycle, free, first, following, 0, goal, amount, 0, -1}})
-    call('MSET', KEYS[4], packed, KEYS[1], leg)
+    local leg = packed_leg(n, reply, goal, 0, 0, leased, -1, 0, 1, '', ARGV[6], ARGV[2], account_id, switch, now, ARGV[3],
+      {grant, cycle, free, first, following, 0, goal, amount, 0, -1})
+    write_numbers(KEYS[4], held[3], balance, reserved, charges, legs, number, used, grant_reserved)
+    call('SET', KEYS[1], leg)
     call('SADD', KEYS[5], leg_id)
     renew_leases(KEYS, 12, leased, leg_id)
     return reply .. '\0'
@@ -69,9 +69,8 @@ if exempt == 0 then
   if spend_caps ~= '' then use_spend(spend_caps, call('GET', KEYS[10])) end
   if theirs and theirs.spend_caps ~= '' then use_owner_spend(theirs.spend_caps, call('GET', KEYS[11])) end
   breaks(broken)
-  local from = digits(now + 1)
   for i = 1, #limits, 2 do
-    if call('ZCOUNT', KEYS[FIRST_LEASE + (i - 1) / 2], from, '+inf') >= limits[i] then breaks(limits[i + 1]) end
+    if legs_under(KEYS[FIRST_LEASE + (i - 1) / 2], limits[i], now) >= limits[i] then breaks(limits[i + 1]) end
   end
   for i = 1, #rates, 2 do
     local k = (i + 1) / 2
@@ -132,9 +131,8 @@ local waits = draws == 1 and final == 1 and granted < q_horizon and 1 or 0
 account[9], account[10] = account[9] + draws, account[10] + waits
 local packed, reply = packed_account(account), reply_of(would, granted, final_told(#terms > 0), account[2], account[3])
 local leased = lease_of(0, now, 0, granted)
-local leg = packed_leg({n = n, reply = reply, granted = granted, final = final, seen = 0, leased = leased, answered = -1,
-  exempt = exempt, draws = draws, owner = owner_id, needs = ARGV[6], quote = ARGV[2], account = account_id,
-  switch = switch, reserved = now, facts = ARGV[3], pieces = pieces})
+local leg = packed_leg(n, reply, granted, final, 0, leased, -1, exempt, draws, owner_id, ARGV[6], ARGV[2], account_id, switch,
+  now, ARGV[3], pieces)
 if owner then
   owner[9], owner[10] = owner[9] + draws, owner[10] + waits
   call('MSET', KEYS[4], packed, KEYS[1], leg, KEYS[9], packed_account(owner))

@@ -25,20 +25,21 @@ if not held[1] then
   return GONE
 end
 if KEPT and ARGV[5] == '' then
-  local reply, packed, granted, charged_s, money, before, after, quote, listed, grant, cycle, from, to =
-    settle_quickly(held[1], held[3], n, now, duration_s, needs, ARGV[3])
+  local reply, granted, charged_s, money, before, after, quote, listed, grant, cycle, from, to, reserved, charges, legs,
+    number, used, grant_reserved = settle_quickly(held[1], held[3], n, now, duration_s, needs,
+      ARGV[3])
   if reply then
+    write_numbers(KEYS[4], held[3], after, reserved, charges, legs, number, used, grant_reserved)
     call('SET', KEYS[1], pack(0, n, reply, 0), 'PX', LEG_KEPT_MS)
-    call('SET', KEYS[4], packed)
     call('SREM', KEYS[5], leg_id)
     for i = 11, #KEYS do call('ZREM', KEYS[i], leg_id) end
     if to < from then
       call('XADD', KEYS[6], '*', 'account', account_id, 'e', pack(op, now, '', 'call', grant, cycle, from, to))
     end
     if emit == 1 then
-      call('XADD', KEYS[7], '*', 'k', 'rated', 'f', ARGV[2], 'r', '\135' .. pack('amount_micro', money, 'duration_s',
-        charged_s, 'granted_s', granted, 'balance_before_micro', before, 'balance_after_micro', after, 'pieces') .. listed
-        .. pack('quote') .. quote)
+      call('XADD', KEYS[7], '*', 'k', 'rated', 'f', ARGV[2], 'r', '\135\172amount_micro' .. pack(money) .. '\170duration_s'
+        .. pack(charged_s) .. '\169granted_s' .. pack(granted) .. '\180balance_before_micro' .. pack(before)
+        .. '\179balance_after_micro' .. pack(after) .. '\166pieces' .. listed .. '\165quote' .. quote)
     end
     return reply .. '\0'
   end
