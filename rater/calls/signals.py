@@ -109,7 +109,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Seen:
-    """Proof of life: the switch listed the leg's channel."""
+    """Proof of life, by the switch's list or its word; the leg sets its timer anew."""
 
     leg: LegId
     at_ms: int

@@ -15,6 +15,7 @@ cdef class Actions:
     @cython.locals(caller=str, allowed=cython.bint)
     cdef list _answer_gate(self, AnswerGate command, LegChannels channels, Tracker tracker)
     cdef list _answer_too_late(self, AnswerGate command, LegChannels channels, Tracker tracker)
+    cdef list _arm(self, str leg, str channel, long long after_ms, Tracker tracker)
     cdef list _hang_up(self, str leg, int cause, LegChannels channels, Tracker tracker)
     @cython.locals(listener=Channel)
     cdef list _warn(self, Warn command, Tracker tracker)

@@ -50,7 +50,7 @@ class Actions:
             if channels.passes:
                 return []
             channel = channels.billed if command.party is Party.BILLED else channels.caller
-            return [self._timer(channel, command.after_ms)] if channel else []
+            return self._arm(command.leg, channel, command.after_ms, tracker)
         if isinstance(command, AnswerGate):
             return self._answer_gate(command, channels, tracker)
         if isinstance(command, AnnounceEnd):
@@ -83,9 +83,14 @@ class Actions:
         if not command.reason.allows:
             return self._hang_up(command.leg, 0, channels, tracker)
         limits = command.seconds > 0 and not channels.answered and not channels.passes
-        if limits and channels.caller is not None:
-            return [self._timer(channels.caller, command.seconds * 1000)]
-        return []
+        return self._arm(command.leg, channels.caller, command.seconds * 1000, tracker) if limits else []
+
+    def _arm(self, leg: LegId, channel: str | None, after_ms: int, tracker: Tracker) -> list[Action]:
+        """A channel that asks at the gate keeps the gate's guard, without which it would wait for as long as the
+        timer says should nobody answer; the tracker has the leg set its timer anew when the gate is passed."""
+        if channel is None or tracker.puts_off(leg, channel):
+            return []
+        return [self._timer(channel, after_ms)]
 
     def _hang_up(self, leg: LegId, cause: int, channels: LegChannels, tracker: Tracker) -> list[Action]:
         """Before the answer the caller goes too, so that it hears the cause and no dialplan tries on; not when it

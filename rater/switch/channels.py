@@ -155,6 +155,11 @@ class Channel:
         return [leg for leg in (self.gate, self.gate_in) if leg is not None and leg.billed is None]
 
     @property
+    def asks(self) -> bool:
+        """Its dialplan waits in the gate."""
+        return self.gate is not None and self.gate.asking
+
+    @property
     def may_have_come_in(self) -> bool:
         """Whether somebody outside may have begun the call with it. Of one whose beginning was not seen the name of
         its call tells, which is that of the channel that began it."""

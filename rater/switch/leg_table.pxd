@@ -10,6 +10,7 @@ cdef class LegTable:
     cdef readonly dict legs
     cdef readonly object _dial_mode
     cdef readonly list _out
+    cdef readonly set _put_off
 
     cpdef Leg attempt(
         self, Channel named_after, Channel caller, object payer, object direction, str number, object trunk,
@@ -27,5 +28,8 @@ cdef class LegTable:
     cpdef bint is_alone(self, str leg) except -1
     @cython.locals(found=Leg)
     cpdef gate_decided(self, str leg, bint allowed)
+    @cython.locals(channel=Channel)
+    cpdef bint puts_off(self, str leg, str name) except -1
+    cpdef gate_passed(self, Channel channel, long long at_ms)
     @cython.locals(found=Leg)
     cpdef forget(self, str leg)

@@ -5,7 +5,7 @@ What is a leg, and when, is the tracker's to say; see there.
 
 from __future__ import annotations
 
-from rater.calls.signals import Answered, Attempted, Dialled, Direction, Ended, Grade, Mode, Payer, Signal
+from rater.calls.signals import Answered, Attempted, Dialled, Direction, Ended, Grade, Mode, Payer, Seen, Signal
 from rater.ids import CallId, LegId, SwitchId, TrunkId
 from rater.switch import passage
 from rater.switch.channels import Channel, ChannelTable, Trunks, is_number
@@ -22,6 +22,8 @@ class LegTable:
         self.legs: dict[LegId, Leg] = {}
         self._dial_mode = dial_mode
         self._out: list[Signal] = []
+        self._put_off: set[LegId] = set()
+        """Those whose timer waits until a channel has passed the gate."""
 
     def attempt(
         self,
@@ -61,6 +63,8 @@ class LegTable:
 
     def own(self, leg: Leg, billed: Channel, trunk: TrunkId, at_ms: int) -> None:
         """From here on that channel is the leg; what it went through already is told now."""
+        if leg.asking and leg.caller is not None:
+            self.gate_passed(leg.caller, at_ms)
         leg.open = False
         leg.billed = billed
         leg.trunk = trunk
@@ -115,8 +119,29 @@ class LegTable:
         if found is not None and not allowed:
             found.open = False
 
+    def puts_off(self, leg: LegId, name: str) -> bool:
+        """Whether a timer of that channel has to wait, since the channel asks at the gate and has the gate's guard.
+        The leg is told as seen when the gate is passed, whichever way, and sets what is right then."""
+        channel = self.channels.named(name)
+        if channel is None or not channel.asks:
+            return False
+        self._put_off.add(leg)
+        return True
+
+    def gate_passed(self, channel: Channel, at_ms: int) -> None:
+        """Its dialplan goes on, with a verdict or without."""
+        if channel.gate is None or not channel.gate.asking:
+            return
+        channel.gate.asking = False
+        for leg in [self.legs[leg] for leg in self._put_off]:
+            if leg.caller is channel or leg.billed is channel:
+                self._put_off.discard(leg.id)
+                if not leg.ended:
+                    self.emit(leg, Seen(leg.id, at_ms))
+
     def forget(self, leg: LegId) -> None:
         """The core is done with it. Its channel stays marked, so that no late event makes it a leg again."""
+        self._put_off.discard(leg)
         found = self.legs.pop(leg, None)
         if found is not None:
             found.open = False

@@ -437,5 +437,5 @@ class Tracker(LegTable):
 
     def _gate_over(self, frame: Event, at_ms: int, arrived_ns: int) -> None:
         channel = self._channel(frame, at_ms, arrived_ns)
-        if channel is not None and channel.gate is not None:
-            channel.gate.asking = False
+        if channel is not None:
+            self.gate_passed(channel, at_ms)

@@ -8,7 +8,14 @@ from collections.abc import Callable
 
 import pytest
 
-from .ami import Ami, Question
+from rater.calls.commands import ArmTimer, Party
+from rater.calls.signals import Mode, Seen, Signal
+from rater.catalog.model import SwitchRules, Trunk
+from rater.ids import SwitchId, TrunkId
+from rater.switch.actions import Actions
+from rater.switch.tracker import Tracker
+
+from .ami import Ami, Event, Question
 from .sipp import Sipp, Telephony
 
 NUMBER = "551133334444"
@@ -129,3 +136,42 @@ def test_what_the_gate_has_granted_is_no_timer_of_the_channels_own(
     ami.answer(Question(second, second["Channel"]), "allow", "allowed", 4)
     (call,) = caller.wait(10)
     assert call.talked_s == pytest.approx(4.0, abs=EXACT_S)
+
+
+def test_what_is_paid_while_it_asks_is_armed_behind_the_gate(
+    ami: Ami, phones: Telephony, beat: Callable[[], None]
+) -> None:
+    """The product's timer for a party that asks is put off, so that the guard strikes in time. Behind the gate what
+    the dialplan puts back may come last; the dial sets it once more, as the engine does."""
+    ami.action("Setvar", Variable="RATER_FAIL", Value="open")
+    trunks = [Trunk(TrunkId("t"), None, "PJSIP/trunk-*")]
+    tracker = Tracker(SwitchId("lab"), "b", SwitchRules(SwitchId("lab")), trunks, Mode.WATCH)
+    tracker.connected(0)
+    actions, fed = Actions("lab"), 0
+
+    def told(last: Event) -> list[Signal]:
+        nonlocal fed
+        events = ami.events()
+        fresh, fed = events[fed : events.index(last) + 1], events.index(last) + 1
+        return [signal for each in fresh for signal in tracker.feed(each.headers, time.monotonic_ns())]
+
+    def arm(after_ms: int) -> int:
+        made = actions.of(ArmTimer(leg, Party.BILLED, after_ms), tracker)
+        for action in made:
+            ami.send(action.pop("Action"), **action)
+        return len(made)
+
+    beat()
+    sent = SentOn(ami, phones, 20.0)
+    question = sent.question()
+    told(question.event)
+    [leg] = [leg for leg, known in tracker.legs.items() if known.billed is not None]
+    assert arm(25_000) == 0, "the guard stays"
+    over = ami.wait("AsyncAGIEnd", since=sent.since)
+    assert over.switch_s - question.event.switch_s == pytest.approx(3.0, abs=EXACT_S)
+    assert Seen(leg, int(over.switch_s * 1000)) in told(over)
+    assert arm(1_500) == 1
+    assert sent.gate_report()["Reason"] == "no_verdict"
+    told(ami.wait("DialBegin", since=sent.since))
+    assert arm(1_500) == 1
+    assert sent.lasted_s() == pytest.approx(0.3 + 3.0 + 1.5, abs=2 * EXACT_S)

@@ -12,6 +12,7 @@ recomputes every price, balance, lease and crossing from that, and compares.
     stale       I6  an older leader never changes anything
     charge      I7  the charge is the price of its seconds; these are at most those talked, at most those paid
     overspend       in gate mode nobody talks longer than what is paid
+    gate            nobody waits at the gate for longer than the dialplan lets them
     repeat          a repeated operation gets its first answer
     threshold       one notification for each crossing
     hours           an allowance with hours pays no second that begins outside them
@@ -39,6 +40,8 @@ from .servers import Server
 TIMER_SLACK_MS = 700
 """An order to the switch's timer is under way for a while, and is given by an estimate of the switch's clock."""
 LOOK_S = 0.25
+GATE_S = 3.0
+"""How long the dialplan waits for a verdict."""
 FOUND_AGAIN_S = 20.0
 """Within that, a served switch's calls are compared with a store that lost their reservations."""
 FLOORS = {payer.name: payer.floor_micro for payer in site.PAYERS}
@@ -142,6 +145,10 @@ class Auditor:
 
     def leg_ended(self, truth: Truth) -> None:
         self._truths.append(truth)
+
+    def left_gate(self, switch: str, channel: str, waited_s: float) -> None:
+        if waited_s > GATE_S + TIMER_SLACK_MS / 1000:
+            self.find("gate", f"{channel} of {switch} waited {waited_s:.3f} s for a verdict")
 
     def executed(self, request: Request, reply: Reply, now_s: float) -> None:
         where = f"at {now_s:.3f} s, {type(request).__name__} {request.op}"

@@ -11,6 +11,7 @@ import rater.calls.session as session
 import rater.catalog.cycles as cycles
 import rater.charging.operations as operations
 import rater.notify.deliver as deliver
+import rater.switch.simulator.dialplan as dialplan
 from rater.calls.commands import ArmTimer, Party
 from rater.catalog.snapshot import Snapshot
 from rater.charging.caps import Broken, LimitBooks
@@ -215,10 +216,15 @@ def _told_twice() -> None:
     deliver.record_of = other
 
 
+def _guard() -> None:
+    """Callers are left at the gate for ten seconds when nobody answers."""
+    dialplan.GUARD_S = 10
+
+
 _NUMBERS = itertools.count()
 _PLANTS: dict[str, Callable[[], None]] = {
     "": lambda: None, "duration": _duration, "price": _price, "timer": _timer, "lease": _lease, "fence": _fence,
     "event": _event, "repeat": _repeat, "floor": _floor, "threshold": _threshold, "ledger": _ledger,
     "refund": _refund, "loss": _loss, "half": _half, "damaged": _damaged, "cycle": _cycle, "hours": _hours,
-    "acknowledged": _acknowledged, "trimmed": _trimmed, "told_twice": _told_twice,
+    "acknowledged": _acknowledged, "trimmed": _trimmed, "told_twice": _told_twice, "guard": _guard,
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -83,11 +84,26 @@ class Switch:
         self.sim.dialled = self._dialled
         self.sim.gone = self._gone
         self.sim.make_connection = self._connection
+        self._tell, self.sim.world._emit = self.sim.world._emit, self._told
+        self._waits_since_us: dict[str, int] = {}
+        """Who waits at the gate, by uniqueid."""
 
     def _connection(self, *args: Any, **more: Any) -> Connection:
         connection = _Manager(*args, **more)
         connection.damage, connection.random, connection.loop = self.damage, self._world.random, self._world.loop
         return connection
+
+    def _told(self, category: str, name: str, headers: str) -> None:
+        """What the switch does, whoever hears of it."""
+        if name in ("AsyncAGIStart", "AsyncAGIEnd"):
+            uniqueid = re.search(r"^Uniqueid: (\S+)", headers, re.MULTILINE)[1]
+            now_us = self.sim.world.now_us()
+            if name == "AsyncAGIStart":
+                self._waits_since_us[uniqueid] = now_us
+            else:
+                waited_us = now_us - self._waits_since_us.pop(uniqueid)
+                self._world.auditor.left_gate(self.plan.name, uniqueid, waited_us / 1e6)
+        self._tell(category, name, headers)
 
     def _dialled(self, call: Call) -> None:
         if call.callee is not None and call.route.kind is not Kind.INTERNAL:

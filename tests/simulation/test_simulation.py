@@ -98,6 +98,7 @@ def test_a_seed_replays_exactly() -> None:
         ("acknowledged", "delivery"),
         ("trimmed", "delivery"),
         ("told_twice", "delivery"),
+        ("guard", "gate"),
     ],
 )
 def test_the_auditor_sees_a_planted_fault(plant: str, rule: str) -> None:
