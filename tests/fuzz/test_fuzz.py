@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import msgpack
@@ -48,6 +49,22 @@ def test_a_hang_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.fuzz.__main__.LONGEST_S", 0.2)
     with pytest.raises(Hang):
         fuzz("hanging", 1, seed=1)
+
+
+def test_so_is_waiting_for_ever_but_a_busy_machine_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def waiting() -> object:
+        def play(dice: object) -> bytes:
+            time.sleep(0.5)
+            return b""
+
+        yield play
+
+    monkeypatch.setitem(TARGETS, "waiting", waiting)
+    monkeypatch.setattr("tests.fuzz.__main__.LONGEST_S", 0.1)
+    assert fuzz("waiting", 1, seed=1).inputs == 1
+    monkeypatch.setattr("tests.fuzz.__main__.LONGEST_WALL_S", 0.3)
+    with pytest.raises(Hang):
+        fuzz("waiting", 1, seed=1)
 
 
 # -- what it found -----------------------------------------------------------------------------------------------
