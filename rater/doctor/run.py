@@ -16,6 +16,7 @@ from rater.config import Settings, SwitchSettings, WebhookSettings
 from rater.doctor.catalog import check_catalog
 from rater.doctor.embedded import check_folder
 from rater.doctor.findings import Examination, Finding, error, examine, not_checked, ok, warning
+from rater.doctor.grants import check_grants
 from rater.doctor.leaders import check_leader, is_led
 from rater.doctor.machine import check_machine, check_metrics
 from rater.doctor.mqtt import check_mqtt
@@ -148,6 +149,7 @@ class Doctor:
         found += await examine(
             [
                 Examination("catalog.published", "", partial(check_catalog, client, prefix, settings.switch)),
+                Examination("grants.hours", "", partial(check_grants, client, prefix, shards), DEADLINE_S),
                 *(
                     Examination(
                         "leader.present", each.id, partial(check_leader, client, prefix, shards, SwitchId(each.id))

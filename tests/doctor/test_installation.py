@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from catalog.support import catalog
+from catalog.support import FILES, PLANS, catalog, run_json, write
 from servers import RedisServer, binaries, free_port
 
 from rater.config import Settings, SwitchSettings, is_loopback
@@ -157,3 +157,28 @@ def test_every_target_of_the_settings_is_a_group() -> None:
     hook = {"name": "crm", "url": "https://crm.example/", "secret": {"env": "X"}}
     settings = Settings(mqtt={"host": "h"}, publish={"files": "/f"}, webhook=[hook])  # type: ignore[arg-type,list-item]
     assert wanted_groups(settings) == ["mqtt", "files", "webhook:crm"]
+
+
+PLANS_OF_DAYS = PLANS.replace('name = "peak"', 'name = "day"')
+
+
+def test_grant_for_hours_that_the_plan_has_not_is_named(tmp_path: Path) -> None:
+    server = RedisServer(next(iter(binaries().values())), tmp_path / "redis").start()
+    settings = write_settings(tmp_path, f'[redis]\nurl = "{server.url}"\n[[switch]]\nid = "pbx1"\nport = 9\n')
+    try:
+        folder = write(tmp_path / "catalog", FILES)
+        run_json("catalog", "load", str(folder), "--config", str(settings))
+        for account, hours in (("ann", ["--hours", "peak"]), ("bob", []), ("cid", ["--class", "fixed"])):
+            words = ["account", "grant", account, "600s", "--op-id", f"g-{account}", "--config", str(settings)]
+            assert run_json(*words, *hours)[0] == 0
+        looked = one(findings_of(redis={"url": server.url}), "grants.hours")
+        assert (looked.status, looked.seen) == ("ok", "4 accounts looked at")
+
+        write(folder, {"plans.toml": PLANS_OF_DAYS})
+        assert run_json("catalog", "load", str(folder), "--config", str(settings))[0] == 0
+        found = one(findings_of(redis={"url": server.url}), "grants.hours")
+        assert found.status == "warning"
+        assert found.seen.startswith("1 grants that are never open: ann: ")
+        assert "(hours peak; plan basic)" in found.seen
+    finally:
+        server.destroy()

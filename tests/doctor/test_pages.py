@@ -8,7 +8,7 @@ from pathlib import Path
 from rater.verdict import Reason
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = "switch|redis|embedded|catalog|leader|outbox|mqtt|webhook|machine|metrics"
+PARTS = "switch|redis|embedded|catalog|grants|leader|outbox|mqtt|webhook|machine|metrics"
 
 
 def test_every_check_is_on_its_page_and_no_other() -> None:

@@ -1,0 +1,79 @@
+"""Grants made by hand that are never drawn on: their hours are bands that the account's plan does not have."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from redis.asyncio import Redis
+
+from rater.catalog.publish import load_current
+from rater.catalog.snapshot import Snapshot
+from rater.charging.keys import Keys
+from rater.charging.records import AccountState
+from rater.charging.wire_moves import at_home
+from rater.charging.wire_states import to_account
+from rater.doctor.findings import Finding, not_checked, ok, warning
+from rater.errors import CatalogError
+from rater.ids import AccountId, Shard
+
+PAGE = 500
+LOOK_S = 10.0
+NAMED_MOST = 5
+_CHECK, _EXPECTED = "grants.hours", "hours that the account's plan has as bands"
+
+
+async def check_grants(client: Redis, prefix: str, shards: int, *, look_s: float = LOOK_S) -> list[Finding]:
+    """Looks at the accounts of all shards, for `look_s` at most. Raises RedisError."""
+    try:
+        catalog = await load_current(client, prefix)
+    except CatalogError:
+        catalog = None
+    if catalog is None:
+        return [not_checked(_CHECK, "", "there is no catalogue to compare them with")]
+    redis: Any = client
+    seconds, _ = await redis.time()
+    until_s, looked, closed = time.monotonic() + look_s, 0, list[str]()
+    async for page in _pages(redis, prefix, shards):
+        for account, data in page:
+            if data is not None and b"," in data:  # hours and classes are stored between commas
+                closed += _closed(catalog, to_account(account, data), int(seconds) * 1000)
+        looked += len(page)
+        if time.monotonic() > until_s:
+            break
+    of = sum([int(await redis.scard(Keys(prefix, Shard(shard)).accounts)) for shard in range(shards)])
+    seen = f"{looked} of {of} accounts looked at" if looked < of else f"{looked} accounts looked at"
+    if not closed:
+        return [ok(_CHECK, "", seen, _EXPECTED)]
+    named = "; ".join(closed[:NAMED_MOST]) + ("; …" if len(closed) > NAMED_MOST else "")
+    mend = "Give the plan a band of that name, or end the grant (rater account expire) and give another."
+    return [warning(_CHECK, "", f"{len(closed)} grants that are never open: {named} ({seen})", _EXPECTED, mend)]
+
+
+async def _pages(redis: Any, prefix: str, shards: int) -> AsyncIterator[list[tuple[AccountId, bytes | None]]]:
+    """Accounts as they are stored; one that is elsewhere has none."""
+    for shard in range(shards):
+        keys, cursor = Keys(prefix, Shard(shard)), 0
+        while True:
+            cursor, names = await redis.sscan(keys.accounts, cursor, count=PAGE)
+            accounts = [AccountId(name.decode()) for name in names]
+            held = await redis.mget([keys.account(account) for account in accounts]) if accounts else []
+            yield [(account, at_home(data)) for account, data in zip(accounts, held, strict=True)]
+            if not cursor:
+                break
+
+
+def _closed(catalog: Snapshot, state: AccountState, now_ms: int) -> list[str]:
+    """The account's grants none of whose hours ever comes, also not in versions of its plan to come."""
+    account = catalog.accounts.get(state.account)
+    if account is None:
+        return []
+    plan = catalog.plans[account.plan]
+    versions = (plan.at(now_ms), *(each for each in plan.versions if (each.plan.valid_from_ms or 0) > now_ms))
+    bands = {band.name for version in versions for band in version.plan.bands}
+    return [
+        f"{state.account}: {grant.grant} (hours {', '.join(grant.hours)}; plan {account.plan})"
+        for grant in (*state.grants, *state.money_grants)
+        if grant.hours and not grant.closed and grant.valid_until_ms > now_ms and bands.isdisjoint(grant.hours)
+    ]
