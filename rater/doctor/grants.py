@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from rater.catalog.publish import load_current
 from rater.catalog.snapshot import Snapshot
 from rater.charging.keys import Keys
-from rater.charging.records import AccountState
+from rater.charging.records import AccountState, GrantState, MoneyGrantState
 from rater.charging.wire_moves import at_home
 from rater.charging.wire_states import to_account
 from rater.doctor.findings import Finding, not_checked, ok, warning
@@ -72,8 +72,9 @@ def _closed(catalog: Snapshot, state: AccountState, now_ms: int) -> list[str]:
     plan = catalog.plans[account.plan]
     versions = (plan.at(now_ms), *(each for each in plan.versions if (each.plan.valid_from_ms or 0) > now_ms))
     bands = {band.name for version in versions for band in version.plan.bands}
+    grants: list[GrantState | MoneyGrantState] = [*state.grants, *state.money_grants]
     return [
         f"{state.account}: {grant.grant} (hours {', '.join(grant.hours)}; plan {account.plan})"
-        for grant in (*state.grants, *state.money_grants)
+        for grant in grants
         if grant.hours and not grant.closed and grant.valid_until_ms > now_ms and bands.isdisjoint(grant.hours)
     ]
