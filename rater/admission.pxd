@@ -8,10 +8,14 @@ cdef class Admitted:
 cdef class Rejected:
     cdef readonly object reason, account, facts, shadow
 
+cdef class _Night:
+    cdef readonly object account, line
+
 cdef class _Asked:
-    cdef readonly object account, class_limits, leases, line, off_hours, rates
+    cdef readonly object account, class_limits, leases, line, rates
+    cdef readonly _Night night
 
 cdef LegFacts _facts(catalog, Attempted attempt, account, line)
 cdef _note_rating(LegFacts facts, rated)
-cdef _Asked _asked(account, line, klass, class_limits, off_hours, outbound)
+cdef _Asked _asked(account, line, klass, class_limits, _Night night, outbound)
 cdef tuple _margin(rated)

@@ -103,8 +103,11 @@ def admit(catalog: Catalog, attempt: Attempted, rules: SwitchRules, *, wall_ms: 
         _note_rating(facts, rated)
     emergency = isinstance(rated, Rated) and rated.emergency
     shadow = attempt.mode is Mode.SHADOW or (account is not None and account.enforce is Enforce.SHADOW)
-    off_hours = catalog.off_hours(account.id, wall_ms) if account is not None else None
-    reason, detail = _denial(account, line, rated, emergency, off_hours)
+    night = _Night(
+        catalog.off_hours(account, wall_ms) if account is not None else None,
+        catalog.off_hours(line, wall_ms) if line is not None else None,
+    )
+    reason, detail = _denial(account, line, rated, emergency, night)
     if reason is not None:
         facts.reason, facts.detail = reason.code, detail
     if account is None or (reason is not None and not shadow):
@@ -117,7 +120,7 @@ def admit(catalog: Catalog, attempt: Attempted, rules: SwitchRules, *, wall_ms: 
     outbound = attempt.direction is Direction.OUT
     broken, would = _margin(rated)
     class_limits = catalog.class_limits(account.plan, wall_ms)
-    asked = _asked(account, line, facts.destination_class, class_limits, off_hours, outbound)
+    asked = _asked(account, line, facts.destination_class, class_limits, night, outbound)
     return Admitted(
         account=account,
         line=line,
@@ -193,7 +196,7 @@ def _denial(
     line: Line | None,
     rated: Rated | Refused | None,
     emergency: bool,
-    off_hours: OffHours | None,
+    night: _Night,
 ) -> tuple[Reason | None, str]:
     """The first reason that stands, in order of precedence, with its detail; None when nothing denies."""
     if emergency:
@@ -207,23 +210,23 @@ def _denial(
         reasons.append((Reason.ACCOUNT_INACTIVE, ""))
     if line is not None and not line.active:
         reasons.append((Reason.LINE_INACTIVE, ""))
-    barred = _barred(account, line, rated, off_hours)
+    barred = _barred(account, line, rated, night)
     if barred:
         reasons.append((Reason.BLOCKED_DESTINATION, barred))
     return min(reasons, key=lambda found: found[0], default=(None, ""))
 
 
-def _barred(
-    account: Account | None, line: Line | None, rated: Rated | Refused | None, off_hours: OffHours | None
-) -> str:
+def _barred(account: Account | None, line: Line | None, rated: Rated | Refused | None, night: _Night) -> str:
     """What account or line bar; the plan's own list is rating's. Empty when nothing."""
     if account is None or rated is None:
         return ""
     owners = [(f"the account {account.id}", account.barred)]
     if line is not None:
         owners.append((f"the line {line.id}", line.barred))
-    if off_hours is not None:
-        owners.append((f"in off-hours the account {account.id}", off_hours.barred))
+    if night.account is not None:
+        owners.append((f"in off-hours the account {account.id}", night.account.barred))
+    if night.line is not None and line is not None:
+        owners.append((f"in off-hours the line {line.id}", night.line.barred))
     for name, barred in owners:
         if isinstance(rated, Rated) and rated.destination_class in barred.classes:
             return f"{name} bars the class {rated.destination_class}"
@@ -233,18 +236,26 @@ def _barred(
     return ""
 
 
+@dataclass(frozen=True)
+class _Night:
+    """The rules of off-hours that hold now."""
+
+    account: OffHours | None
+    line: OffHours | None
+
+
 class _Asked:
     """The leases and call rates of legs of one kind, kept with what they follow from."""
 
-    __slots__ = ("account", "class_limits", "leases", "line", "off_hours", "rates")
+    __slots__ = ("account", "class_limits", "leases", "line", "night", "rates")
 
     def __init__(
-        self, account: Account, line: Line | None, klass: str, class_limits: Mapping[str, int],
-        off_hours: OffHours | None, outbound: bool,
+        self, account: Account, line: Line | None, klass: str, class_limits: Mapping[str, int], night: _Night,
+        outbound: bool,
     ) -> None:  # fmt: skip
         self.account, self.line = account, line
-        self.class_limits, self.off_hours = class_limits, off_hours
-        self.leases = tuple(_leases(account, line, klass, class_limits, off_hours, outbound=outbound))
+        self.class_limits, self.night = class_limits, night
+        self.leases = tuple(_leases(account, line, klass, class_limits, night, outbound=outbound))
         self.rates = tuple(_rates(account, line, outbound=outbound))
 
 
@@ -254,9 +265,8 @@ _ASKED: dict[tuple[str, str | None, str, bool], _Asked] = {}
 
 
 def _asked(
-    account: Account, line: Line | None, klass: str, class_limits: Mapping[str, int], off_hours: OffHours | None,
-    outbound: bool,
-) -> _Asked:  # fmt: skip
+    account: Account, line: Line | None, klass: str, class_limits: Mapping[str, int], night: _Night, outbound: bool
+) -> _Asked:
     """Many calls of a line ask for the same."""
     key = (account.id, line.id if line is not None else None, klass, outbound)
     known = _ASKED.get(key)
@@ -265,11 +275,12 @@ def _asked(
         or known.account is not account
         or known.line is not line
         or known.class_limits is not class_limits
-        or known.off_hours is not off_hours
+        or known.night.account is not night.account
+        or known.night.line is not night.line
     ):
         if len(_ASKED) >= _KEPT:
             _ASKED.clear()
-        known = _ASKED[key] = _Asked(account, line, klass, class_limits, off_hours, outbound)
+        known = _ASKED[key] = _Asked(account, line, klass, class_limits, night, outbound)
     return known
 
 
@@ -278,27 +289,36 @@ def _leases(
     line: Line | None,
     klass: str,
     class_limits: Mapping[str, int],
-    off_hours: OffHours | None,
+    night: _Night,
     *,
     outbound: bool,
 ) -> Iterator[Lease]:
     """In the account's shard, the narrowest scope first."""
     if line is not None:
-        yield from leases(f"line:{line.id}", _limits(line.limits), Reason.LINE_LIMIT, outbound=outbound)
+        yield from _line_leases(line, klass, night.line, outbound=outbound)
     scope, limits = f"account:{account.id}", account.limits
     most = dict(limits.classes).get(klass, class_limits.get(klass))
-    if off_hours is not None:
-        limits, most = _tightened(limits, most, off_hours.limits, klass)
+    if night.account is not None:
+        limits, most = _tightened(limits, most, night.account.limits, klass)
     yield from leases(scope, _limits(limits), Reason.ACCOUNT_LIMIT, outbound=outbound)
     if most is not None:
         yield class_lease(scope, klass, most, shadow=limits.enforce is Enforce.SHADOW)
 
 
+def _line_leases(line: Line, klass: str, off_hours: OffHours | None, *, outbound: bool) -> Iterator[Lease]:
+    scope, limits, most = f"line:{line.id}", line.limits, None
+    if off_hours is not None:
+        limits, most = _tightened(limits, None, off_hours.limits, klass)
+    yield from leases(scope, _limits(limits), Reason.LINE_LIMIT, outbound=outbound)
+    if most is not None:
+        yield class_lease(scope, klass, most, shadow=False)
+
+
 def _tightened(
     own: CallLimits, most: int | None, off_hours: CallLimits, klass: str
 ) -> tuple[CallLimits, int | None]:
-    """The account's limits and that of the class with those of off-hours; the latter alone where its own are in
-    shadow."""
+    """Limits of account or line and that of the class with those of off-hours; the latter alone where its own are
+    in shadow."""
     if own.enforce is Enforce.SHADOW:
         own, most = CallLimits(), None
     limits = replace(

@@ -23,18 +23,17 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from rater.catalog.classes import NEVER_IN_A_DECK
-from rater.catalog.groups import Group
-from rater.catalog.model import Account, Line, Reseller, SwitchRules, Trunk
+from rater.catalog.model import Line, SwitchRules, Trunk
 from rater.catalog.plan import Plan
 from rater.catalog.pricing import ClassRowError, PricedPlan
-from rater.catalog.read_accounts import read_accounts, read_switches, read_trunks
+from rater.catalog.read_accounts import Payers, read_accounts, read_switches, read_trunks
 from rater.catalog.read_lines import read_lines
 from rater.catalog.read_plans import read_plans
 from rater.catalog.snapshot import Content, Snapshot
 from rater.catalog.table import Table
 from rater.catalog.toml_places import TomlFile, read_toml
 from rater.errors import CatalogError, InputError, Problem
-from rater.ids import AccountId, GroupId, LineId, PlanId, ResellerId, SwitchId, TrunkId
+from rater.ids import LineId, PlanId, SwitchId, TrunkId
 from rater.rating.compiled import CompiledDeck
 from rater.rating.deck import import_deck
 
@@ -70,23 +69,22 @@ class _Folder:
             return None
         plans, classes, calendars = read_plans(top)
         self.plans_are_good = not any(problem.file == "plans.toml" for problem in self.problems)
-        accounts: dict[AccountId, Account] = {}
-        resellers: dict[ResellerId, Reseller] = {}
-        groups: dict[GroupId, Group] = {}
+        payers = Payers()
         switches: dict[SwitchId, SwitchRules] = {}
         trunks: dict[TrunkId, Trunk] = {}
         if (table := self._toml("accounts.toml")) is not None:
-            accounts, resellers, groups = read_accounts(table, plans, classes, calendars)
+            payers = read_accounts(table, plans, classes, calendars)
         if (table := self._toml("switches.toml")) is not None:
             switches = read_switches(table)
         if (table := self._toml("trunks.toml")) is not None:
             trunks = read_trunks(table, switches)
-        lines = self._lines(accounts, plans, classes)
+        lines = self._lines(payers, plans, classes)
         decks, plan_decks = self._decks(plans, set(classes) - NEVER_IN_A_DECK)
         if self.problems:
             return None
         return Snapshot(
-            Content(plans, plan_decks, accounts, lines, trunks, switches, resellers, groups), tuple(decks)
+            Content(plans, plan_decks, payers.accounts, lines, trunks, switches, payers.resellers, payers.groups),
+            tuple(decks),
         )
 
     def _strangers(self) -> None:
@@ -111,14 +109,12 @@ class _Folder:
         self.problems.append(file)
         return None
 
-    def _lines(
-        self, accounts: dict[AccountId, Account], plans: dict[PlanId, Plan], classes: Sequence[str]
-    ) -> dict[LineId, Line]:
+    def _lines(self, payers: Payers, plans: dict[PlanId, Plan], classes: Sequence[str]) -> dict[LineId, Line]:
         path = self.folder / "lines.csv"
         if not path.exists():
             return {}
         self.progress("lines.csv")
-        lines, problems = read_lines(path, "lines.csv", accounts, plans if self.plans_are_good else {}, classes)
+        lines, problems = read_lines(path, "lines.csv", payers, plans if self.plans_are_good else {}, classes)
         self.problems += problems
         return lines
 

@@ -65,8 +65,9 @@ class SpendCaps:
 
 @dataclass(frozen=True, slots=True)
 class OffHours:
-    """What holds besides in the hours of `windows` (in the plan's zone): the tighter of each two limits counts, and
-    what either bars is barred. Where the account's own limits or caps are in shadow, these hold alone."""
+    """What holds besides in the hours of `windows` (in the plan's zone), for an account or a line: the tighter of
+    each two limits counts, and what either bars is barred. Where the account's own limits or caps are in shadow,
+    these hold alone. A line has no `spend`."""
 
     windows: tuple[Window, ...]
     limits: CallLimits = field(default_factory=CallLimits)
@@ -127,6 +128,7 @@ class Line:
     active: bool = True
     limits: CallLimits = field(default_factory=CallLimits)
     barred: Barred = field(default_factory=Barred)
+    off_hours: OffHours | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +221,8 @@ class Catalog(Protocol):
         """Most simultaneous legs of a class that each account of the plan may have, where it says nothing else."""
         ...
 
-    def off_hours(self, account: AccountId, at_ms: int) -> OffHours | None:
-        """The account's rule for off-hours, where it has one and that moment lies in them."""
+    def off_hours(self, owner: Account | Line, at_ms: int) -> OffHours | None:
+        """The rule of an account or a line for off-hours, where it has one and that moment lies in them."""
         ...
 
     def terms(self, account: AccountId, destination_class: str, at_ms: int) -> Terms:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
 from rater.catalog.classes import NEVER_IN_A_DECK
@@ -47,6 +47,16 @@ MOST_PER_SECOND = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class Payers:
+    """What `accounts.toml` says. `off_hours`: the rules that lines may name."""
+
+    accounts: dict[AccountId, Account] = field(default_factory=dict)
+    resellers: dict[ResellerId, Reseller] = field(default_factory=dict)
+    groups: dict[GroupId, Group] = field(default_factory=dict)
+    off_hours: dict[str, OffHours] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class _Context:
     """What an account may refer to."""
 
@@ -58,14 +68,15 @@ class _Context:
 
 def read_accounts(
     top: Table, plans: Mapping[PlanId, Plan], classes: Collection[str], calendars: Mapping[str, Calendar]
-) -> tuple[dict[AccountId, Account], dict[ResellerId, Reseller], dict[GroupId, Group]]:
-    """Accounts, resellers and sharing groups. `classes`: those that decks may use."""
+) -> Payers:
+    """Accounts, resellers, sharing groups, off-hours. `classes`: those that decks may use."""
     resellers = {ResellerId(name): _reseller(ResellerId(name), table) for name, table in top.named("reseller")}
     context = _Context(plans, resellers, set(classes) - NEVER_IN_A_DECK, calendars)
     accounts = {AccountId(name): _account(AccountId(name), table, context) for name, table in top.named("account")}
     groups = read_groups(top, accounts, plans, context.classes)
+    off_hours = {name: _off_hours(table, context) for name, table in top.named("off_hours")}
     top.finish()
-    return accounts, resellers, groups
+    return Payers(accounts, resellers, groups, off_hours)
 
 
 def _reseller(name: ResellerId, table: Table) -> Reseller:
@@ -90,7 +101,7 @@ def _account(name: AccountId, table: Table, context: _Context) -> Account:
         reseller=ResellerId(table.reference("reseller", context.resellers, "reseller", "")) or None,
         enforce=table.choice("enforce", Enforce, Enforce.ON),
         notify=_notify(table.table("notify")),
-        off_hours=_off_hours(table.table("off_hours"), context) if "off_hours" in table else None,
+        off_hours=_off_hours(table.table("off_hours"), context, spends=True) if "off_hours" in table else None,
     )
     plan = plans.get(account.plan)
     account = replace(account, since_ms=_since(table, plan.zone if plan is not None else "UTC"))
@@ -161,7 +172,8 @@ def _spend(table: Table) -> SpendCaps:
     return caps
 
 
-def _off_hours(table: Table, context: _Context) -> OffHours:
+def _off_hours(table: Table, context: _Context, *, spends: bool = False) -> OffHours:
+    """Of an account, which has caps of money (`spends`), or what a line may name."""
     windows = table.tables("windows")
     if not windows:
         table.fault(
@@ -179,11 +191,14 @@ def _off_hours(table: Table, context: _Context) -> OffHours:
             tuple(sorted(table.texts("blocked_classes", among=context.classes))),
             table.texts("blocked_prefixes", pattern=PREFIX, expected=PREFIX_EXPECTED),
         ),
-        SpendCaps(table.amount_or_none("spend_hour"), table.amount_or_none("spend_day")),
+        SpendCaps(table.amount_or_none("spend_hour"), table.amount_or_none("spend_day")) if spends else SpendCaps(),
     )
+    for key in ("spend_hour", "spend_day"):
+        if not spends and key in table:
+            table.fault(key, "money is counted of an account, not of a line", "spend in the account's off_hours")
     if windows and rule == OffHours(rule.windows):
-        expected = "both, out, in, classes, blocked_classes, blocked_prefixes, spend_hour or spend_day"
-        table.fault(None, "off-hours that limit nothing", expected)
+        expected = "both, out, in, classes, blocked_classes, blocked_prefixes" + ", spend_hour, spend_day" * spends
+        table.fault(None, "off-hours that limit nothing", f"one of {expected}")
     table.finish()
     return rule
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rater.catalog.classes import NEVER_IN_A_DECK
-from rater.catalog.model import Account, Barred, CallLimits, Line
+from rater.catalog.model import Account, Barred, CallLimits, Line, OffHours
 from rater.catalog.plan import Plan
-from rater.catalog.read_accounts import MOST_PER_SECOND
+from rater.catalog.read_accounts import MOST_PER_SECOND, Payers
 from rater.catalog.read_plans import PREFIX, PREFIX_EXPECTED
 from rater.catalog.table import ID, ID_EXPECTED, one_of
 from rater.errors import Problem
@@ -25,7 +25,7 @@ from rater.rating.normalise_presets import area_pattern
 REQUIRED = ("line", "account", "endpoint")
 COLUMNS = (
     *REQUIRED, "account_code", "area", "active", "limit", "limit_out", "limit_in", "calls_per_second", "max_call_s",
-    "blocked_classes", "blocked_prefixes",
+    "blocked_classes", "blocked_prefixes", "off_hours",
 )  # fmt: skip
 MAX_CELL = 200
 _NAME = re.compile(r"[^\s/,;@:{}\x00-\x1f]{1,80}")
@@ -40,12 +40,12 @@ class Cell:
 def read_lines(
     path: Path,
     name: str,
-    accounts: Mapping[AccountId, Account],
+    payers: Payers,
     plans: Mapping[PlanId, Plan],
     classes: Collection[str],
 ) -> tuple[dict[LineId, Line], list[Problem]]:
     """The lines, and everything that is wrong with the file; the lines are only good when nothing is."""
-    reader = _Reader(name, accounts, plans, set(classes) - NEVER_IN_A_DECK)
+    reader = _Reader(name, payers, plans, set(classes) - NEVER_IN_A_DECK)
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -68,13 +68,13 @@ class _Reader:
     def __init__(
         self,
         name: str,
-        accounts: Mapping[AccountId, Account],
+        payers: Payers,
         plans: Mapping[PlanId, Plan],
         classes: Collection[str],
     ) -> None:
         self.name = name
         self.classes = classes
-        self.accounts = accounts
+        self.accounts, self.off_hours = payers.accounts, payers.off_hours
         self.plans = plans
         self.problems: list[Problem] = []
         self.lines: dict[LineId, Line] = {}
@@ -176,7 +176,8 @@ class _Reader:
         )
         payer = account.id if account is not None else AccountId("")
         active = self._flag(number, get["active"])
-        self.lines[line] = Line(line, payer, endpoint, code, area, active, limits, barred)
+        off_hours = self._off_hours(number, get["off_hours"])
+        self.lines[line] = Line(line, payer, endpoint, code, area, active, limits, barred, off_hours)
 
     def _text(self, number: int, cell: Cell, pattern: re.Pattern[str], expected: str) -> str:
         if pattern.fullmatch(cell.text) is None:
@@ -200,6 +201,16 @@ class _Reader:
             expected = f"{near[0]}, perhaps" if near else "an account of accounts.toml"
             self.fault(number, cell.column, f"unknown account {cell.text!r}", expected)
         return account
+
+    def _off_hours(self, number: int, cell: Cell) -> OffHours | None:
+        if not cell.text:
+            return None
+        rule = self.off_hours.get(cell.text)
+        if rule is None:
+            near = difflib.get_close_matches(cell.text, self.off_hours, 1)
+            expected = f"{near[0]}, perhaps" if near else f"a table [off_hours.{cell.text}] in accounts.toml"
+            self.fault(number, cell.column, f"unknown off-hours {cell.text!r}", expected)
+        return rule
 
     def _area(self, number: int, cell: Cell, account: Account | None) -> str:
         plan = self.plans.get(account.plan) if account is not None else None

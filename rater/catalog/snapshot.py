@@ -105,13 +105,13 @@ class Snapshot:
         """Raises KeyError for a plan that is not in the catalogue."""
         return self.plans[plan].at(at_ms).class_limits
 
-    def off_hours(self, account: AccountId, at_ms: int) -> OffHours | None:
-        """Raises KeyError for an account that is not in the catalogue."""
-        payer = self.content.accounts[account]
-        rule = payer.off_hours
-        if rule is None or not holds(rule.windows, at_ms, self.plans[payer.plan].at(at_ms).zone):
+    def off_hours(self, owner: Account | Line, at_ms: int) -> OffHours | None:
+        """Raises KeyError for one that is not in the catalogue."""
+        rule = owner.off_hours
+        if rule is None:
             return None
-        return rule
+        payer = owner if isinstance(owner, Account) else self.content.accounts[owner.account]
+        return rule if holds(rule.windows, at_ms, self.plans[payer.plan].at(at_ms).zone) else None
 
     def terms(self, account: AccountId, destination_class: str, at_ms: int) -> Terms:
         """Raises KeyError for an account that is not in the catalogue."""

@@ -16,13 +16,14 @@ from rater.calls.signals import Direction
 from rater.catalog.snapshot import Snapshot
 from rater.charging.terms import SpendCap, SpendWindow
 from rater.errors import CatalogError
+from rater.ids import LineId
 from rater.limits.off_hours import holds, tighter
 from rater.money import MAX_AMOUNT_MICRO, parse_amount
 from rater.rating.bands import EVERY_DAY, Band, Window
 from rater.rating.timeline import Timeline
 from rater.verdict import Reason
 from tests.limits.site import make
-from tests.limits.support import FRANCE, NOON_MS, PREMIUM, attempt, catalog, decide
+from tests.limits.support import FRANCE, KINGDOM, NOON_MS, PREMIUM, attempt, catalog, decide
 
 PARIS = ZoneInfo("Europe/Paris")
 NIGHT = 'off_hours = { windows = [{ from = "20:00", to = "07:00" }], '
@@ -93,6 +94,76 @@ def test_the_hours_are_the_plans(tmp_path: Path) -> None:
     assert leases(sao_paulo, moment) == {}
 
 
+# -- of a line ---------------------------------------------------------------------------------------------------
+
+RULE = '[off_hours.night]\nwindows = [{ from = "20:00", to = "07:00" }]\n'
+
+
+def test_the_rule_of_a_line_is_its_own_and_holds_at_night_only(tmp_path: Path) -> None:
+    rule = RULE + "both = 2\nout = 5\nin = 1\nclasses = { fixed = 1 }"
+    snapshot = catalog(
+        tmp_path, more=rule, account="limits = { both = 9 }", line="limit=4;limit_out=3;off_hours=night"
+    )
+    assert leases(snapshot, DAY_MS) == {"line:1001": 4, "line:1001:out": 3, "account:ACME": 9}
+    assert leases(snapshot, NIGHT_MS) == {
+        "line:1001": 2, "line:1001:out": 3, "line:1001:class:fixed": 1, "account:ACME": 9
+    }  # fmt: skip
+    assert leases(snapshot, NIGHT_MS, direction=Direction.IN) == {
+        "line:1001": 2, "line:1001:in": 1, "account:ACME": 9
+    }  # fmt: skip
+
+
+def test_what_a_line_is_barred_at_night_is_told_with_its_name(tmp_path: Path) -> None:
+    rule = RULE + 'blocked_classes = ["premium"]\nblocked_prefixes = ["44"]'
+    snapshot = catalog(tmp_path, more=rule, line="off_hours=night")
+    for number, detail in (
+        (PREMIUM, "in off-hours the line 1001 bars the class premium"),
+        (KINGDOM, "in off-hours the line 1001 bars numbers that begin with 44"),
+    ):
+        assert isinstance(decide(snapshot, attempt(number), at_ms=DAY_MS), Admitted)
+        decision = decide(snapshot, attempt(number), at_ms=NIGHT_MS)
+        assert isinstance(decision, Rejected)
+        assert (decision.reason, decision.facts.detail) == (Reason.BLOCKED_DESTINATION, detail)
+    assert isinstance(decide(snapshot, attempt("112"), at_ms=NIGHT_MS), Admitted)
+
+
+def test_of_line_and_account_each_has_its_own(tmp_path: Path) -> None:
+    snapshot = catalog(tmp_path, account=NIGHT + "out = 5 }", more=RULE + "out = 1", line="off_hours=night")
+    assert leases(snapshot, NIGHT_MS) == {"line:1001:out": 1, "account:ACME:out": 5}
+
+
+def test_the_hours_of_a_line_are_its_accounts_plans(tmp_path: Path) -> None:
+    snapshot = catalog(tmp_path, more=RULE + "both = 1", line="off_hours=night", zone="America/Sao_Paulo")
+    assert leases(snapshot, at("2026-09-22T21:00")) == {}
+    assert leases(snapshot, at("2026-09-22T21:00", ZoneInfo("America/Sao_Paulo"))) == {"line:1001": 1}
+
+
+def test_the_rule_of_a_line_survives_publication(tmp_path: Path) -> None:
+    snapshot = catalog(tmp_path, more=RULE + "both = 1", line="off_hours=night")
+    assert Snapshot.from_bytes(snapshot.to_bytes()).lines == snapshot.lines
+    assert snapshot.lines[LineId("1001")].off_hours is not None
+
+
+@pytest.mark.parametrize(
+    ("rule", "place", "expected"),
+    [
+        (RULE + "both = 1", ("lines.csv", 2, 4), "unknown off-hours 'nihgt'"),
+        ("", ("lines.csv", 2, 4), "unknown off-hours 'nihgt'"),
+        (RULE + 'both = 1\nspend_hour = "5"', ("accounts.toml", 10, 14), "not of a line"),
+        (RULE, ("accounts.toml", 7, 1), "off-hours that limit nothing"),
+        ("[off_hours.night]\nboth = 1", ("accounts.toml", 7, 1), "off-hours without hours"),
+        ("[off_hours.'a b']\nboth = 1", ("accounts.toml", 7, 1), "no name"),
+    ],
+)
+def test_a_lines_rule_that_cannot_be_is_named_with_its_place(
+    tmp_path: Path, rule: str, place: tuple[str, int, int], expected: str
+) -> None:
+    with pytest.raises(CatalogError, match=expected) as refused:
+        catalog(tmp_path, more="\n" + rule, line="off_hours=nihgt")
+    found = {(p.file, p.line, p.column): p.message for p in refused.value.problems}
+    assert expected in found.get(place, ""), found
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -156,10 +227,33 @@ def attacked(folder: Path, rule: str) -> tuple[int, int]:
 
 
 def test_an_attack_in_off_hours_costs_at_most_the_cap(tmp_path: Path) -> None:
-    window = 'windows = [{ from = "15:00", to = "17:00" }]'  # the site's clock begins at 15:33
+    window = 'windows = [{ from = "15:00", to = "17:00" }]'  # the site's clock begins at 16:13
     unguarded, _ = attacked(tmp_path / "a", "")
     guarded, _ = attacked(tmp_path / "b", f'off_hours = {{ {window}, spend_hour = "0.50", spend_day = "0.50" }}')
     barred, legs = attacked(tmp_path / "c", f'off_hours = {{ {window}, blocked_classes = ["premium"] }}')
     assert unguarded == parse_amount("10"), "all that was there"
     assert 0 < guarded <= parse_amount("0.50")
     assert (barred, legs) == (0, 0)
+
+
+def test_at_night_a_line_has_one_call_of_a_class_and_by_day_two(tmp_path: Path) -> None:
+    """Through the engine and the store: the slot of the night is taken, denied, freed, and no more asked for by
+    day. The clock begins at 16:13."""
+    rule = '[off_hours.night]\nwindows = [{ from = "16:00", to = "16:20" }]\nclasses = { fixed = 1 }\n'
+    site = make(tmp_path, more=rule, line="limit=2;off_hours=night")
+    names = count()
+
+    def tries(number: str = FRANCE) -> int:
+        """How many of three at once are let through, each lasting a minute."""
+        began = [f"x{next(names)}" for _ in range(3)]
+        for leg in began:
+            site.call(attempt(number, leg=leg), 60)
+        site.run(90)
+        rated = {record["id"] for record in site.records("rated") if record["disposition"] == "answered"}
+        return len(rated & set(began))
+
+    assert tries() == 1
+    assert tries(KINGDOM) == 2, "of another class"
+    assert {record["reason"] for record in site.records("denied")} == {Reason.CLASS_LIMIT, Reason.LINE_LIMIT}
+    site.run(300)
+    assert tries() == 2
