@@ -42,7 +42,7 @@ import numpy as np
 import pyarrow.csv
 
 from rater.catalog.files import read_catalog
-from rater.catalog.snapshot import Snapshot
+from rater.catalog.pieces import from_pieces, to_pieces
 from rater.ids import PlanId
 from rater.money import Quote, Rounding, Segment
 from rater.rating import kernel, reference
@@ -94,7 +94,7 @@ def measure(size: int, rounds: int = 3) -> dict[str, Any]:
             priced = measure_pricing(tariff, numbers, rounds)
         finally:
             os.sched_setaffinity(0, cores)
-        swap = asyncio.run(measure_swap(read_catalog(folder).to_bytes(), tariff, numbers, rounds))
+        swap = asyncio.run(measure_swap(b"".join(to_pieces(read_catalog(folder))), tariff, numbers, rounds))
     return {
         "prefixes": len(deck.keys), "rows": len(deck), "rounds": rounds, "kernel": kernel.NAME,
         "lookup": found, **priced, "load": loading, "swap": swap,
@@ -259,7 +259,7 @@ async def measure_swap(data: bytes, tariff: PlanTariff, numbers: list[str], roun
     for _ in range(rounds):
         idle.append(await _longest_pause(asyncio.sleep(0.5), tariff, numbers))
         start = time.perf_counter()
-        busy.append(await _longest_pause(asyncio.to_thread(Snapshot.from_bytes, data), tariff, numbers))
+        busy.append(await _longest_pause(asyncio.to_thread(from_pieces, (data,)), tariff, numbers))
         took.append(time.perf_counter() - start)
     return {"longest_pause_ms": figure(busy, 1e3), "idle_ms": figure(idle, 1e3), "took_ms": figure(took, 1e3),
             "snapshot_mb": round(len(data) / 1e6, 1)}  # fmt: skip

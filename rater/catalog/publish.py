@@ -1,7 +1,7 @@
 """Catalogues in Redis: published as numbered versions, one of them current.
 
     <prefix>:catalog:last      counter of versions, only grows
-    <prefix>:catalog:v:<n>     a snapshot, whole; the last KEPT versions stay
+    <prefix>:catalog:v:<n>     a snapshot in pieces (`rater.catalog.stored`); the last KEPT versions stay
     <prefix>:catalog:current   the number in force; setting it is the publication
     <prefix>:catalog           channel: the number, when it changes
     <prefix>:shards            hash: account → shard, given once and changed only by moving the account
@@ -26,6 +26,7 @@ from redis.exceptions import RedisError, WatchError
 from rater.catalog.gather import finish_all, gather_groups
 from rater.catalog.model import Account
 from rater.catalog.snapshot import Snapshot
+from rater.catalog.stored import current_key, read_version, version_key, write_version
 from rater.charging.keys import places_key
 from rater.charging.model import Post, PostKind, Reply, Request, Status
 from rater.charging.moves import MovingStore
@@ -56,14 +57,6 @@ class Published:
     moved: tuple[AccountId, ...] = ()
 
 
-def current_key(prefix: str) -> str:
-    return f"{prefix}:catalog:current"
-
-
-def version_key(prefix: str, version: int) -> str:
-    return f"{prefix}:catalog:v:{version}"
-
-
 async def publish(
     redis: Redis,
     store: PublishingStore,
@@ -92,9 +85,7 @@ async def publish(
         progress("snapshot")
         notes += await _hours_gone(redis, prefix, snapshot, now_ms)
         version = await _next_version(redis, prefix)
-        data = await asyncio.to_thread(snapshot.placed(places, version, resellers).to_bytes)
-        await asyncio.to_thread(Snapshot.from_bytes, data)  # what cannot be read back is not published
-        await redis.set(version_key(prefix, version), data)
+        await write_version(redis, prefix, snapshot.placed(places, version, resellers))
         progress("publication")
         if not await _make_current(redis, prefix, version):
             notes += (f"version {version} was overtaken by another publication at the same time",)
@@ -251,7 +242,7 @@ async def _trim(redis: Redis, prefix: str, version: int) -> None:
     """Delete what is older than the last KEPT versions; the range allows for earlier deletions that failed."""
     last = version - KEPT
     for old in range(max(1, last - 20), last + 1):
-        await redis.delete(version_key(prefix, old))
+        await redis.unlink(version_key(prefix, old))
 
 
 def _batches(names: Sequence[AccountId]) -> Iterable[Sequence[AccountId]]:
@@ -269,14 +260,14 @@ async def load_current(redis: Redis, prefix: str) -> Snapshot | None:
         return None
     damaged: CatalogError | None = None
     for version in range(current, max(0, current - KEPT), -1):
-        data: Any = await redis.get(version_key(prefix, version))
-        if data is None:
-            continue
         try:
-            return await asyncio.to_thread(Snapshot.from_bytes, data)
+            snapshot = await read_version(redis, prefix, version)
         except CatalogError as error:
             log.error("catalogue refused, trying the one before", version=version, error=error.message)
             damaged = error
+        else:
+            if snapshot is not None:
+                return snapshot
     if damaged is not None:
         raise damaged
     return None
@@ -284,13 +275,13 @@ async def load_current(redis: Redis, prefix: str) -> Snapshot | None:
 
 async def load_version(redis: Redis, prefix: str, version: int) -> Snapshot:
     """A published version. Raises InputError when it is not kept (any more), CatalogError when it is damaged."""
-    data: Any = await redis.get(version_key(prefix, version))
-    if data is None:
+    snapshot = await read_version(redis, prefix, version)
+    if snapshot is None:
         current = await _current_version(redis, prefix)
         kept = [n for n in range(max(1, current - KEPT), current + 1) if await redis.exists(version_key(prefix, n))]
         versions = ", ".join(map(str, kept)) or "none"
         raise InputError(f"version {version} of the catalogue is not in Redis", hint=f"Those kept: {versions}.")
-    return await asyncio.to_thread(Snapshot.from_bytes, data)
+    return snapshot
 
 
 async def watch(redis: Redis, prefix: str, *, known: int = 0, poll_s: float = POLL_S) -> AsyncIterator[Snapshot]:
@@ -327,12 +318,11 @@ async def _current_version(redis: Redis, prefix: str) -> int:
 
 
 async def _read(redis: Redis, prefix: str, version: int) -> Snapshot | None:
-    data: Any = await redis.get(version_key(prefix, version))
-    if data is None:
-        log.error("the current catalogue is missing; the old one stays", version=version)
-        return None
     try:
-        return await asyncio.to_thread(Snapshot.from_bytes, data)
+        snapshot = await read_version(redis, prefix, version)
     except CatalogError as error:
         log.error("catalogue refused; the old one stays", version=version, error=error.message)
         return None
+    if snapshot is None:
+        log.error("the current catalogue is missing; the old one stays", version=version)
+    return snapshot

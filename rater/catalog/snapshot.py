@@ -1,19 +1,13 @@
-"""The whole catalogue, validated and compiled: what the engine asks, and what travels through Redis.
+"""The whole catalogue, validated and compiled: what the engine asks. How it travels through Redis is in `pieces`.
 
-A snapshot is immutable and complete; publishing one replaces all of the one before. Its wire form is a msgpack map
-with a checksum, so that a damaged one is refused as a whole.
+A snapshot is immutable and complete; publishing one replaces all of the one before.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
-
-import msgpack
-from pydantic import TypeAdapter, ValidationError
 
 from rater.catalog.groups import Group, Sharing
 from rater.catalog.model import Account, Line, OffHours, Rated, Refused, Reseller, SwitchRules, Trunk
@@ -21,12 +15,9 @@ from rater.catalog.plan import Plan
 from rater.catalog.pricing import PricedPlan
 from rater.catalog.terms import PlanTerms
 from rater.charging.terms import Terms
-from rater.errors import CatalogError, InputError, Problem
 from rater.ids import AccountId, GroupId, LineId, PlanId, ResellerId, Shard, SwitchId, TrunkId
 from rater.limits.off_hours import holds
 from rater.rating.compiled import CompiledDeck
-
-FORMAT = "rater.catalog/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +33,6 @@ class Content:
     switches: dict[SwitchId, SwitchRules] = field(default_factory=dict)
     resellers: dict[ResellerId, Reseller] = field(default_factory=dict)
     groups: dict[GroupId, Group] = field(default_factory=dict)
-
-
-_CONTENT = TypeAdapter(Content)
 
 
 class Snapshot:
@@ -142,35 +130,3 @@ class Snapshot:
     def rows(self) -> int:
         """Rows of all decks."""
         return sum(len(deck) for deck in self.decks)
-
-    def to_bytes(self) -> bytes:
-        content: dict[str, Any] = _CONTENT.dump_python(self.content, mode="json")
-        body = msgpack.packb(
-            {"version": self._version, "content": content, "decks": [deck.to_bytes() for deck in self.decks]}
-        )
-        return bytes(msgpack.packb({"format": FORMAT, "sha256": hashlib.sha256(body).digest(), "body": body}))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Snapshot:
-        """Raises CatalogError when `data` is damaged or of another format."""
-        try:
-            envelope = msgpack.unpackb(data, max_bin_len=len(data))
-            if envelope["format"] != FORMAT:
-                raise ValueError(f"its format is {envelope['format']!r}")
-            body = envelope["body"]
-            if hashlib.sha256(body).digest() != envelope["sha256"]:
-                raise ValueError("its checksum is wrong")
-            value = msgpack.unpackb(body, max_bin_len=len(body), strict_map_key=False)
-            content = _CONTENT.validate_python(value["content"])
-            decks = tuple(CompiledDeck.from_bytes(deck) for deck in value["decks"])
-            return cls(content, decks, int(value["version"]))
-        except ValidationError as error:
-            raise _damaged(
-                f"{error.error_count()} values are wrong, the first: {error.errors()[0]['msg']}"
-            ) from error
-        except (msgpack.UnpackException, ValueError, TypeError, KeyError, IndexError, InputError) as error:
-            raise _damaged(str(error)) from error
-
-
-def _damaged(why: str) -> CatalogError:
-    return CatalogError([Problem("snapshot", 0, 0, f"the snapshot cannot be read: {why}", f"the format {FORMAT}")])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from redis.asyncio import Redis
 
 from rater.catalog.model import Catalog
-from rater.catalog.publish import current_key, version_key
-from rater.catalog.snapshot import Snapshot
+from rater.catalog.stored import current_key, read_version
 from rater.config import SwitchSettings
 from rater.doctor.findings import Finding, error, ok, warning
 from rater.errors import CatalogError
@@ -28,14 +26,13 @@ async def check_catalog(client: Redis, prefix: str, switches: list[SwitchSetting
     if not current.isdigit():
         return [error(check, "", f"the key {current_key(prefix)} holds {current[:40]!r}", "a number", _LOAD)]
     version = int(current)
-    data = await redis.get(version_key(prefix, version))
-    if data is None:
-        return [error(check, "", f"version {version} is in force, and is missing", expected, _LOAD)]
     try:
-        snapshot = await asyncio.to_thread(Snapshot.from_bytes, data)
+        snapshot = await read_version(redis, prefix, version)
     except CatalogError as problem:
         seen = f"version {version} cannot be read: {problem.message}"
         return [error("catalog.sound", "", seen, "readable by this version of rater", _LOAD)]
+    if snapshot is None:
+        return [error(check, "", f"version {version} is in force, and is missing", expected, _LOAD)]
     return judge(snapshot, switches)
 
 

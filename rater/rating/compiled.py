@@ -125,11 +125,15 @@ class CompiledDeck:
         """The prefix of a row."""
         return unpack(int(self.keys[int(np.searchsorted(self.group_start, row, side="right")) - 1]))
 
+    def parts(self) -> tuple[dict[str, Any], list[memoryview]]:
+        """The deck for a snapshot: its names, and the bytes of its arrays in order; `DeckArrays` makes it anew."""
+        names = {"format": FORMAT, "classes": self.classes, "bands": self.bands, "band_sets": self.band_sets}
+        return names, [memoryview(getattr(self, name).view("u1")) for name in _ARRAYS]
+
     def to_bytes(self) -> bytes:
-        """The deck for a snapshot; `from_bytes` gives it back."""
-        arrays = {name: getattr(self, name).tobytes() for name in _ARRAYS}
-        names = {"classes": self.classes, "bands": self.bands, "band_sets": self.band_sets}
-        return bytes(msgpack.packb({"format": FORMAT, **names, **arrays}))
+        """The deck as one text; `from_bytes` gives it back."""
+        names, arrays = self.parts()
+        return bytes(msgpack.packb(names | dict(zip(_ARRAYS, map(bytes, arrays), strict=True))))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> CompiledDeck:
@@ -143,6 +147,43 @@ class CompiledDeck:
         except (ValueError, TypeError, KeyError, AttributeError, IndexError, msgpack.UnpackException) as error:
             problem = Problem("deck", 0, 0, f"the compiled deck cannot be read: {error}", f"a deck of {FORMAT}")
             raise CatalogError([problem]) from error
+
+
+class DeckArrays:
+    """A deck that comes piece by piece. `lengths`: bytes of each array in order; `names`: as `CompiledDeck.parts`
+    gives them. Raises ValueError, TypeError or KeyError for what is no deck of this format."""
+
+    def __init__(self, lengths: Sequence[int], names: dict[str, Any]) -> None:
+        if names.pop("format") != FORMAT:
+            raise ValueError("a deck has another format")
+        self._names = names
+        self._arrays = {
+            name: np.empty(_items(length, dtype), dtype)
+            for (name, dtype), length in zip(_ARRAYS.items(), lengths, strict=True)
+        }
+        self._open = [array.view("u1") for array in self._arrays.values() if array.size]
+
+    def fill(self, data: bytes) -> bool:
+        """The next bytes; they belong to one array. Whether the deck is whole."""
+        if data:
+            if not self._open or len(data) > len(self._open[0]):
+                raise ValueError("the arrays of a deck are longer than was said")
+            self._open[0][: len(data)] = np.frombuffer(data, "u1")
+            self._open[0] = self._open[0][len(data) :]
+            if not len(self._open[0]):
+                del self._open[0]
+        return not self._open
+
+    def deck(self) -> CompiledDeck:
+        arrays: dict[str, Any] = dict(self._arrays)
+        return CompiledDeck(**arrays, **self._names)
+
+
+def _items(length_bytes: int, dtype: np.dtype[Any]) -> int:
+    items, rest = divmod(length_bytes, dtype.itemsize)
+    if rest or items < 0:
+        raise ValueError(f"{length_bytes} bytes are no array of {dtype}")
+    return items
 
 
 def _within(array: npt.NDArray[Any], limit: int, *, low: int = 0) -> bool:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rater.catalog.hours import REACH_MS, PlanHours
+from rater.catalog.pieces import from_pieces, to_pieces
 from rater.catalog.snapshot import Snapshot
 from rater.ids import AccountId
 from rater.money import MAX_CALL_S
@@ -103,7 +104,7 @@ def test_holidays_are_those_of_the_bands(tmp_path: Path) -> None:
 
 def test_they_travel_with_the_snapshot(tmp_path: Path) -> None:
     snapshot = catalog(tmp_path, plans=HOURS)
-    again = Snapshot.from_bytes(snapshot.to_bytes())
+    again = from_pieces(to_pieces(snapshot))
     noon = ms("2026-11-24T12:00")
     assert again.terms(CID, "mobile", noon) == snapshot.terms(CID, "mobile", noon)
     assert again.content.plans == snapshot.content.plans

@@ -1,17 +1,22 @@
 """The catalogue as the engine asks it: prices, refusals, terms; and its wire form."""
 
 import datetime as dt
+import hashlib
+from collections import Counter
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgpack
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from rater.catalog.files import read_catalog
 from rater.catalog.model import CallLimits, Modality, PayerSource, Rated, Refused
-from rater.catalog.snapshot import Snapshot
+from rater.catalog.pieces import PIECE_BYTES, ROWS, from_pieces, from_text, to_pieces
+from rater.catalog.snapshot import Content, Snapshot
 from rater.charging.terms import Terms, ThresholdKind
 from rater.errors import CatalogError
 from rater.ids import AccountId, LineId, PlanId, Shard, SwitchId, TrunkId
@@ -251,10 +256,10 @@ def test_long_distance_goes_on_in_the_local_allowance() -> None:
 def test_round_trip_keeps_everything(folder: str) -> None:
     snapshot = read_catalog(CONFIG / folder)
     placed = snapshot.placed({name: Shard(i) for i, name in enumerate(snapshot.accounts)}, 7)
-    again = Snapshot.from_bytes(placed.to_bytes())
+    again = from_pieces(to_pieces(placed))
     assert again.version == 7
     assert again.content == placed.content
-    assert again.to_bytes() == placed.to_bytes()
+    assert list(to_pieces(again)) == list(to_pieces(placed))
     assert [account.shard for account in again.accounts.values()] == list(range(len(again.accounts)))
     for plan in snapshot.plans:
         for number in ("+33612345678", "+551133334444", "11998765432", "112", "x", "+905321234567", "0800123456"):
@@ -264,17 +269,73 @@ def test_round_trip_keeps_everything(folder: str) -> None:
         assert again.terms(name, "fixed_ld", NOON_MS) == placed.terms(name, "fixed_ld", NOON_MS)
 
 
-def test_snapshot_of_another_format_is_refused(small: Snapshot) -> None:
-    envelope = msgpack.unpackb(small.to_bytes())
-    for change in ({"format": "rater.catalog/9"}, {"sha256": b""}, {"body": envelope["body"] + b"x"}):
+def records(data: bytes) -> list[list[Any]]:
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(data)
+    return list(unpacker)
+
+
+def test_it_is_read_however_it_was_cut(small: Snapshot) -> None:
+    whole = b"".join(to_pieces(small))
+    for size in (1, 7, 4096, len(whole)):
+        again = from_pieces(whole[at : at + size] for at in range(0, len(whole), size))
+        assert again.content == small.content
+        assert list(to_pieces(again)) == list(to_pieces(small))
+
+
+def test_pieces_and_records_stay_small(tmp_path: Path) -> None:
+    rows = "".join(f"{prefix},Elsewhere,intl_fixed,0.01\n" for prefix in range(100_000, 160_000))
+    lines = "".join(f"{number},ann,{number},,,,\n" for number in range(2000, 4000))
+    decks = {"decks/retail.csv": FILES["decks/retail.csv"] + rows}
+    large = read_catalog(write(tmp_path, FILES | decks | {"lines.csv": FILES["lines.csv"] + lines}))
+    pieces = list(to_pieces(large))
+    assert len(pieces) > 3
+    assert max(map(len, pieces)) < 2 * PIECE_BYTES + 1000
+    kinds = Counter(kind for kind, _, _ in records(b"".join(pieces)))
+    assert kinds["lines"] == -(-2004 // ROWS)
+    assert kinds["array"] > 14, "one of them at least is longer than a piece"
+    again = from_pieces(pieces)
+    assert again.content == large.content
+    assert [deck.to_bytes() for deck in again.decks] == [deck.to_bytes() for deck in large.decks]
+
+
+def test_one_of_another_format_or_order_is_refused(small: Snapshot) -> None:
+    first, *middle, last = records(b"".join(to_pieces(small)))
+    deck = next(at for at, (kind, _, _) in enumerate(middle) if kind == "deck")
+    for wrong in (
+        [],
+        [first],
+        [first, *middle],
+        [first, last],
+        [first, *middle[:-1], last],
+        [first, *middle, last, last],
+        [first, *middle, middle[-1], last],
+        [first, *reversed(middle), last],
+        [first, *middle[: deck + 1], last],
+        [["rater.catalog/9", *first[1:]], *middle, last],
+        [first, ["thing", b"", b""], *middle, last],
+        ["x"],
+    ):
         with pytest.raises(CatalogError, match="cannot be read"):
-            Snapshot.from_bytes(bytes(msgpack.packb(envelope | change)))
+            from_pieces(bytes(msgpack.packb(record)) for record in wrong)
+
+
+def test_the_form_before_is_read(small: Snapshot) -> None:
+    content: Any = TypeAdapter(Content).dump_python(small.content, mode="json")
+    decks = [deck.to_bytes() for deck in small.decks]
+    body = msgpack.packb({"version": 3, "content": content, "decks": decks})
+    envelope = {"format": "rater.catalog/1", "sha256": hashlib.sha256(body).digest(), "body": body}
+    again = from_text(bytes(msgpack.packb(envelope)))
+    assert (again.version, again.content) == (3, small.content)
+    for change in ({"format": "rater.catalog/9"}, {"sha256": b""}, {"body": body + b"x"}):
+        with pytest.raises(CatalogError, match="cannot be read"):
+            from_text(bytes(msgpack.packb(envelope | change)))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(data=st.data())
 def test_damaged_snapshot_is_refused(small: Snapshot, data: st.DataObject) -> None:
-    good = small.to_bytes()
+    good = b"".join(to_pieces(small))
     at = data.draw(st.integers(0, len(good) - 1))
     damage = data.draw(st.sampled_from(["flip", "cut", "junk"]))
     bad = {"flip": good[:at] + bytes([good[at] ^ 255]) + good[at + 1 :], "cut": good[:at], "junk": good[at:]}[
@@ -283,4 +344,4 @@ def test_damaged_snapshot_is_refused(small: Snapshot, data: st.DataObject) -> No
     if bad == good:
         return
     with pytest.raises(CatalogError):
-        Snapshot.from_bytes(bad)
+        from_pieces((bad,))

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from rater.catalog.pieces import from_pieces, to_pieces
 from rater.catalog.snapshot import Snapshot
 from rater.charging.terms import AllowanceTerm, Consumption, SpendCap, SpendWindow, Threshold, ThresholdKind, Tier
 from rater.errors import CatalogError
@@ -174,7 +175,7 @@ def test_what_travels_through_redis_is_the_same(tmp_path: Path) -> None:
         tmp_path, "prorate = true\npriority = 2\nrollover = { max_minutes = 90 }", 'since = "2026-11-20"',
         'consumption = { seconds = "newest" }',
     )  # fmt: skip
-    again = Snapshot.from_bytes(snapshot.to_bytes())
+    again = from_pieces(to_pieces(snapshot))
     at_ms = ms("2026-11-24")
     assert again.terms(AccountId("cid"), "mobile", at_ms) == snapshot.terms(AccountId("cid"), "mobile", at_ms)
 

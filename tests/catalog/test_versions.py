@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rater.catalog.model import Rated
+from rater.catalog.pieces import from_pieces, to_pieces
 from rater.catalog.snapshot import Snapshot
 from rater.ids import AccountId, PlanId
 from rater.money import cumulative_micro
@@ -41,7 +42,7 @@ def ms(text: str) -> int:
 @pytest.fixture
 def snapshot(tmp_path: Path) -> Snapshot:
     write(tmp_path, {"decks/2027.csv": DECK_2027})
-    return Snapshot.from_bytes(catalog(tmp_path, plans=VERSIONED).to_bytes())
+    return from_pieces(to_pieces(catalog(tmp_path, plans=VERSIONED)))
 
 
 def amount(snapshot: Snapshot, number: str, at: str, seconds: int = 60) -> int | None:

@@ -15,7 +15,7 @@ import msgpack
 from rater_native import amiframe
 
 from rater.catalog.files import read_catalog
-from rater.catalog.snapshot import Snapshot
+from rater.catalog.pieces import from_pieces, to_pieces
 from rater.config import load_settings
 from rater.control import parse_request
 from rater.errors import CatalogError, ConfigError, Problem
@@ -101,13 +101,13 @@ def catalog() -> Iterator[Check]:
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        published = read_catalog(Path(folder)).to_bytes()
+        published = b"".join(to_pieces(read_catalog(Path(folder))))
 
         def play(dice: random.Random) -> bytes:
             if dice.randrange(4) == 0:
                 data = spoil_bytes(dice, [published], most=3)
                 with told(data), contextlib.suppress(CatalogError):
-                    Snapshot.from_bytes(data)
+                    from_pieces((data,))
                 return data
             name = dice.choice(names)
             path = Path(folder, name)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rater.admission import Admitted, Rejected
 from rater.calls.signals import Direction
+from rater.catalog.pieces import from_pieces, to_pieces
 from rater.catalog.snapshot import Snapshot
 from rater.charging.terms import SpendCap, SpendWindow
 from rater.errors import CatalogError
@@ -185,7 +186,7 @@ def test_a_rule_survives_publication(tmp_path: Path) -> None:
     snapshot = catalog(
         tmp_path, account='off_hours = { windows = [{ days = "sat,sun" }], both = 2, spend_hour = "1" }'
     )
-    assert Snapshot.from_bytes(snapshot.to_bytes()).accounts == snapshot.accounts
+    assert from_pieces(to_pieces(snapshot)).accounts == snapshot.accounts
 
 
 _WINDOW = st.builds(

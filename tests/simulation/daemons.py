@@ -7,6 +7,7 @@ import contextlib
 import math
 from typing import TYPE_CHECKING
 
+from rater.catalog.pieces import from_pieces
 from rater.catalog.snapshot import Snapshot
 from rater.charging.store_clock import StoreClock
 from rater.charging.terms import SlicePolicy
@@ -110,7 +111,7 @@ class Daemon:
     def load(self, data: bytes) -> None:
         """A catalogue as it comes over the wire. One that is damaged is refused, and the old one stays."""
         with contextlib.suppress(CatalogError):
-            self._use(Snapshot.from_bytes(data))
+            self._use(from_pieces((data,)))
 
     def use(self, version: int) -> None:
         self._use(site.catalog(version))

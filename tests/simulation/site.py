@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
 from rater.catalog.files import read_catalog
+from rater.catalog.pieces import to_pieces
 from rater.catalog.snapshot import Snapshot
 from rater.ids import AccountId, Shard
 
@@ -239,7 +240,7 @@ def catalog(version: int) -> Snapshot:
 @cache
 def wire(version: int) -> bytes:
     """That catalogue as it travels."""
-    return catalog(version).to_bytes()
+    return b"".join(to_pieces(catalog(version)))
 
 
 OPENINGS = {AccountId(payer.name): payer.opening_micro for payer in PAYERS}
