@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from rater.catalog.thresholds import OwnThresholds
 from rater.charging.terms import Terms
 from rater.ids import AccountId, LineId, PlanId, ResellerId, Shard, SwitchId, TrunkId
 from rater.money import Quote
@@ -96,7 +97,8 @@ class Notify:
 @dataclass(frozen=True, slots=True)
 class Account:
     """`opening_micro` is posted once, when the account is first loaded. `credit_limit_micro` ≥ 0: how far under
-    zero a postpaid balance may go. `since_ms`: from when on it has allowances; 0: always."""
+    zero a postpaid balance may go. `since_ms`: from when on it has allowances; 0: always. `thresholds`:
+    None: those of the plan alone."""
 
     id: AccountId
     plan: PlanId
@@ -114,6 +116,7 @@ class Account:
     since_ms: int = 0
     notify: Notify = field(default_factory=Notify)
     off_hours: OffHours | None = None
+    thresholds: OwnThresholds | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from rater.catalog.classes import NEVER_IN_A_DECK
 from rater.catalog.cycles import Cycle
 from rater.catalog.model import Enforce
+from rater.catalog.thresholds import Thresholds
 from rater.charging.terms import Consumption, Tier
 from rater.ids import GrantId, PlanId
 from rater.money import MAX_CALL_S, MICRO, Cadence, Rounding
@@ -54,22 +55,6 @@ class Allowance:
     rollover: RolloverRule | None = None
     prorate: bool = False
     hours: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """`allowance_percent`: of each allowance. `money_…`: of the balance. `spend_…`: charged in a clock hour, a day,
-    or in a `cycle` of their own. `recurring`: those of the balance are told with each crossing, else once in a
-    cycle."""
-
-    allowance_percent: tuple[int, ...] = ()
-    money_below_micro: tuple[int, ...] = ()
-    money_above_micro: tuple[int, ...] = ()
-    spend_hour_micro: tuple[int, ...] = ()
-    spend_day_micro: tuple[int, ...] = ()
-    spend_cycle_micro: tuple[int, ...] = ()
-    recurring: bool = True
-    cycle: Cycle = field(default_factory=Cycle)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from rater.catalog.plan import Plan, WhenExhausted
 from rater.catalog.read_bands import read_window
 from rater.catalog.read_groups import read_groups
 from rater.catalog.read_plans import PREFIX, PREFIX_EXPECTED
+from rater.catalog.read_thresholds import read_own_thresholds
 from rater.catalog.table import Table, describe
 from rater.ids import AccountId, GroupId, PlanId, ResellerId, SwitchId, TrunkId
 from rater.money import MAX_CALL_S
@@ -105,6 +106,8 @@ def _account(name: AccountId, table: Table, context: _Context) -> Account:
     )
     plan = plans.get(account.plan)
     account = replace(account, since_ms=_since(table, plan.zone if plan is not None else "UTC"))
+    if "thresholds" in table:
+        account = replace(account, thresholds=read_own_thresholds(table.table("thresholds"), plan))
     table.finish()
     if plan is not None and "modality" in table:
         _check_modality(account, plan, table)

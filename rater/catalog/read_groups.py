@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 from rater.catalog.groups import Group, Member
 from rater.catalog.model import Account
 from rater.catalog.plan import Plan
-from rater.catalog.read_plans import read_cycle, read_length
+from rater.catalog.read_plans import read_length
+from rater.catalog.read_thresholds import read_cycle
 from rater.catalog.table import Table, describe
 from rater.charging.terms import FOREVER_MS
 from rater.ids import AccountId, GroupId, PlanId

@@ -12,11 +12,11 @@ from babel.core import Locale, UnknownLocaleError
 from babel.numbers import list_currencies
 
 from rater.catalog.classes import NEVER_IN_A_DECK, STANDARD
-from rater.catalog.cycles import WEEKDAYS, Cycle, CycleKind
 from rater.catalog.model import Enforce
-from rater.catalog.plan import Allowance, Margin, Plan, RolloverRule, Thresholds, WhenExhausted
+from rater.catalog.plan import Allowance, Margin, Plan, RolloverRule, WhenExhausted
 from rater.catalog.read_bands import ever_in_force, read_bands, read_calendar
 from rater.catalog.read_dial_plans import read_dial_plan
+from rater.catalog.read_thresholds import read_cycle, read_thresholds
 from rater.catalog.table import ID, ID_EXPECTED, Table, describe
 from rater.charging.terms import MAX_PRIORITY, Consumption
 from rater.ids import GrantId, PlanId
@@ -119,7 +119,7 @@ def _details(table: Table, context: _Context, base: Plan) -> Plan:
         bands=bands,
         allowances=allowances,
         when_exhausted=table.choice("when_exhausted", WhenExhausted, base.when_exhausted),
-        thresholds=_thresholds(table.table("thresholds")) if "thresholds" in table else base.thresholds,
+        thresholds=read_thresholds(table.table("thresholds")) if "thresholds" in table else base.thresholds,
         blocked_classes=tuple(sorted(table.texts("blocked_classes", base.blocked_classes, among=among))),
         blocked_prefixes=table.texts(
             "blocked_prefixes", base.blocked_prefixes, pattern=PREFIX, expected=PREFIX_EXPECTED
@@ -269,50 +269,9 @@ def _cadence(table: Table) -> Cadence:
     return cadence
 
 
-def read_cycle(table: Table) -> Cycle:
-    """The keys `cycle` and `day`."""
-    kind = table.choice("cycle", CycleKind, CycleKind.MONTHLY)
-    if kind is CycleKind.MONTHLY:
-        return Cycle(kind, table.integer("day", 1, low=1, high=31))
-    if kind is CycleKind.WEEKLY:
-        day = table.reference("day", WEEKDAYS, "weekday", "mon")
-        return Cycle(kind, WEEKDAYS.index(day) if day in WEEKDAYS else 0)
-    if "day" in table:
-        table.fault("day", "a daily cycle has no day", "no such key", at_key=True)
-        table.integer("day", 0, low=0, high=0)
-    return Cycle(kind, 0)
-
-
 def _margin(table: Table) -> Margin:
     margin = Margin(
         table.integer("floor_percent", low=-1000, high=100), table.choice("enforce", Enforce, Enforce.ON)
     )
     table.finish()
     return margin
-
-
-def _thresholds(table: Table) -> Thresholds:
-    percent = table.integers("allowance_percent", low=1, high=100)
-    below, above = table.amounts("money_below"), table.amounts("money_above")
-    spend = {key: table.amounts(key) for key in ("spend_hour", "spend_day", "spend_cycle")}
-    recurring = table.flag("recurring", True)
-    cycle = read_cycle(table)
-    for key, amounts in spend.items():
-        for i, amount_micro in enumerate(amounts):
-            if not amount_micro:
-                table.fault_at((key, i), "nothing spent crosses nothing", "an amount above zero")
-    if not recurring and not below and not above:
-        table.fault(
-            "recurring", "no threshold of the balance stands here; only those recur", "money_below or money_above"
-        )
-    if "cycle" in table and recurring and not spend["spend_cycle"]:
-        table.fault("cycle", "nothing here is counted or told by the cycle", "spend_cycle or recurring = false")
-    table.finish()
-    hour, day, in_cycle = map(_each_once, spend.values())
-    return Thresholds(
-        _each_once(percent), _each_once(below), _each_once(above), hour, day, in_cycle, recurring, cycle
-    )  # fmt: skip
-
-
-def _each_once(values: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted(set(values)))

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from rater.catalog.cycles import Cycle, CycleKind
 from rater.catalog.hours import PlanHours
 from rater.catalog.model import Account, Enforce, Modality, SpendCaps
-from rater.catalog.plan import Allowance, Plan, Thresholds, WhenExhausted
+from rater.catalog.plan import Allowance, Plan, WhenExhausted
+from rater.catalog.thresholds import OwnThresholds, Thresholds, in_force, told
 from rater.charging.terms import (
     AllowanceTerm,
     PastCycle,
@@ -18,7 +19,6 @@ from rater.charging.terms import (
     SpendWindow,
     Terms,
     Threshold,
-    ThresholdKind,
     Tier,
 )
 from rater.limits.off_hours import holds, tighter
@@ -51,15 +51,18 @@ class PlanTerms:
         self._plan = plan
         self._zone = zone
         self._hours = PlanHours(plan.bands, zone)
-        self._cycles: dict[tuple[str, int], _Cycle] = {}
-        self._hour_ms = self._day_ms = self._spend_ms = (0, 0)
+        self._cycles: dict[tuple[str, int, OwnThresholds | None], _Cycle] = {}
+        self._rules: dict[OwnThresholds | None, tuple[Thresholds, ...]] = {}
+        self._hour_ms = self._day_ms = (0, 0)
+        self._spend_ms: dict[Cycle, tuple[int, int]] = {}
 
     def terms(self, account: Account, destination_class: str, at_ms: int) -> Terms:
-        cycle = self._kept(destination_class, 0, at_ms)
+        own = account.thresholds
+        cycle = self._kept(destination_class, 0, own, at_ms)
         if account.since_ms > cycle.since_ms:
-            cycle = self._kept(destination_class, account.since_ms, at_ms)
+            cycle = self._kept(destination_class, account.since_ms, own, at_ms)
         floor_micro, use_money = floor(account, self._plan.when_exhausted)
-        key = (floor_micro, use_money, self._spend(_caps_at(account, at_ms, self._zone), at_ms))
+        key = (floor_micro, use_money, self._spend(_caps_at(account, at_ms, self._zone), self._told(own), at_ms))
         terms = cycle.terms.get(key)
         if terms is None:
             if len(cycle.terms) >= _TERMS_KEPT:
@@ -70,35 +73,44 @@ class PlanTerms:
             )  # fmt: skip
         return terms
 
-    def _kept(self, destination_class: str, since_ms: int, at_ms: int) -> _Cycle:
-        key = (destination_class, since_ms)
+    def _told(self, own: OwnThresholds | None) -> tuple[Thresholds, ...]:
+        rules = self._rules.get(own)
+        if rules is None:
+            if len(self._rules) > _CYCLES_KEPT:
+                self._rules.clear()
+            rules = self._rules[own] = in_force(self._plan.thresholds, own)
+        return rules
+
+    def _kept(self, destination_class: str, since_ms: int, own: OwnThresholds | None, at_ms: int) -> _Cycle:
+        key = (destination_class, since_ms, own)
         cycle = self._cycles.get(key)
         if cycle is None or not cycle.from_ms <= at_ms < cycle.until_ms:
             if len(self._cycles) > _CYCLES_KEPT:
                 self._cycles.clear()
-            cycle = self._cycles[key] = self._cycle(destination_class, since_ms, at_ms)
+            cycle = self._cycles[key] = self._cycle(destination_class, since_ms, self._told(own), at_ms)
         return cycle
 
-    def _spend(self, caps: SpendCaps, at_ms: int) -> tuple[SpendCap, ...]:
-        """The windows in which what is charged counts: for a cap of the account, or a threshold of the plan."""
-        watched = self._plan.thresholds
+    def _spend(self, caps: SpendCaps, rules: tuple[Thresholds, ...], at_ms: int) -> tuple[SpendCap, ...]:
+        """The windows in which what is charged counts: for a cap of the account, or a threshold."""
         shadow = caps.enforce is Enforce.SHADOW
         found = []
-        if caps.hour_micro is not None or watched.spend_hour_micro:
+        if caps.hour_micro is not None or any(rule.spend_hour_micro for rule in rules):
             if not self._hour_ms[0] <= at_ms < self._hour_ms[1]:
                 self._hour_ms = hour_bounds(at_ms, self._zone)
             found.append(SpendCap(SpendWindow.HOUR, caps.hour_micro, self._hour_ms[0], shadow))
-        if caps.day_micro is not None or watched.spend_day_micro:
+        if caps.day_micro is not None or any(rule.spend_day_micro for rule in rules):
             if not self._day_ms[0] <= at_ms < self._day_ms[1]:
                 self._day_ms = Cycle(CycleKind.DAILY, 0).bounds(at_ms, self._zone)
             found.append(SpendCap(SpendWindow.DAY, caps.day_micro, self._day_ms[0], shadow))
-        if watched.spend_cycle_micro:
-            if not self._spend_ms[0] <= at_ms < self._spend_ms[1]:
-                self._spend_ms = watched.cycle.bounds(at_ms, self._zone)
-            found.append(SpendCap(SpendWindow.CYCLE, None, self._spend_ms[0]))
+        counted = next((rule.cycle for rule in rules if rule.spend_cycle_micro), None)
+        if counted is not None:
+            from_ms, until_ms = self._spend_ms.get(counted, (0, 0))
+            if not from_ms <= at_ms < until_ms:
+                from_ms, _ = self._spend_ms[counted] = counted.bounds(at_ms, self._zone)
+            found.append(SpendCap(SpendWindow.CYCLE, None, from_ms))
         return tuple(found)
 
-    def _cycle(self, destination_class: str, since_ms: int, at_ms: int) -> _Cycle:
+    def _cycle(self, destination_class: str, since_ms: int, rules: tuple[Thresholds, ...], at_ms: int) -> _Cycle:
         found, oldest_ms = [], 0
         hours_from_ms, hours_until_ms, bands = self._hours.around(at_ms)
         bounds_ms = [(hours_from_ms, hours_until_ms)]
@@ -111,21 +123,17 @@ class PlanTerms:
                 found.append(_term(allowance, tier, edges_ms, since_ms))
             else:
                 bounds_ms.append((from_ms, since_ms))
-        percents = tuple(
-            Threshold(f"{term.grant}:{percent}", ThresholdKind.ALLOWANCE_PERCENT, percent, term.grant)
-            for term in found
-            for percent in self._plan.thresholds.allowance_percent
-        )
-        once_from_ms = 0
-        if not self._plan.thresholds.recurring:
-            bounds_ms.append(self._plan.thresholds.cycle.bounds(at_ms, self._zone))
-            once_from_ms = bounds_ms[-1][0]
+        once: list[tuple[Thresholds, int]] = []
+        for rule in rules:
+            if not rule.recurring:
+                bounds_ms.append(rule.cycle.bounds(at_ms, self._zone))
+            once.append((rule, 0 if rule.recurring else bounds_ms[-1][0]))
         return _Cycle(
             max(from_ms for from_ms, _ in bounds_ms),
             min(until_ms for _, until_ms in bounds_ms),
             oldest_ms,
             tuple(found),
-            _of_money(self._plan.thresholds, once_from_ms) + percents,
+            told(once, found),
             bands,
         )
 
@@ -139,23 +147,6 @@ class PlanTerms:
         for _ in range(max(1, count)):
             edges_ms.append(allowance.cycle.bounds(edges_ms[-1], self._zone)[1])
         return edges_ms
-
-
-def _of_money(rule: Thresholds, once_from_ms: int) -> tuple[Threshold, ...]:
-    """Those on the balance, and on what is spent: which is crossed once in its window anyway."""
-    balance = {
-        ThresholdKind.MONEY_BELOW: rule.money_below_micro,
-        ThresholdKind.MONEY_ABOVE: rule.money_above_micro,
-    }
-    spent = {
-        ThresholdKind.SPEND_HOUR: rule.spend_hour_micro,
-        ThresholdKind.SPEND_DAY: rule.spend_day_micro,
-        ThresholdKind.SPEND_CYCLE: rule.spend_cycle_micro,
-    }
-    return (
-        *(Threshold(f"{kind}:{v}", kind, v, once_from_ms=once_from_ms) for kind, vs in balance.items() for v in vs),
-        *(Threshold(f"{kind}:{v}", kind, v) for kind, vs in spent.items() for v in vs),
-    )  # fmt: skip
 
 
 def _term(allowance: Allowance, tier: Tier, edges_ms: list[int], since_ms: int) -> AllowanceTerm:

@@ -23,6 +23,7 @@ from rater.errors import InputError, RaterError
 from rater.events.record import iso_ms
 from rater.ids import AccountId, GrantId, OpId
 from rater.money import format_amount, parse_amount
+from rater.notify.thresholds import describe as describe_threshold
 
 AccountArgument = Annotated[str, typer.Argument(help="The account's id, as in the catalogue.")]
 AmountArgument = Annotated[str, typer.Argument(help="A positive decimal, such as 12.50.")]
@@ -42,14 +43,14 @@ def register(app: typer.Typer) -> None:
 
 @group.command("show")
 def show(account: AccountArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Balance, what live calls hold of it, totals, grants; as they are now, though nobody has called since."""
+    """Balance, what live calls hold of it, totals, thresholds, grants; as of now, though nobody called since."""
     described = describe(*asyncio.run(_show(AccountId(account), config)))
     if as_json:
         print_json(described)
         return
     for name, value in described.items():
         for line in value if isinstance(value, list) else [value]:
-            text = _grant_line(line) if isinstance(line, dict) else line
+            text = _line(line) if isinstance(line, dict) else line
             console.print(f"{name:>12}  {text}", highlight=False)
 
 
@@ -88,6 +89,14 @@ def describe(state: AccountState, terms: Terms, plan: Plan, now_ms: int) -> dict
         "credits": format_amount(state.credits_micro),
         "debits": format_amount(state.debits_micro),
         "charges": format_amount(state.charges_micro),
+        "thresholds": [
+            {
+                "threshold": threshold.id,
+                "told_when": describe_threshold(threshold),
+                "recurring": not threshold.once_from_ms,
+            }
+            for threshold in terms.thresholds
+        ],
         "allowances": [
             {
                 "grant": grant.grant,
@@ -139,6 +148,14 @@ class _Hours:
         unknown = [name for name in hours if name not in self._known]
         told = {"unknown_hours": unknown} if unknown else {}
         return {"hours": list(hours), **told, "open": valid and (not hours or self._band in hours)}
+
+
+def _line(shown: dict[str, Any]) -> str:
+    return _grant_line(shown) if "grant" in shown else _threshold_line(shown)
+
+
+def _threshold_line(threshold: dict[str, Any]) -> str:
+    return f"{threshold['told_when']}{'' if threshold['recurring'] else ', once in a cycle'}"
 
 
 def _grant_line(grant: dict[str, Any]) -> str:

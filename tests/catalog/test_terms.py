@@ -170,6 +170,70 @@ def test_wrong_thresholds_are_named_with_their_place(tmp_path: Path, thresholds:
     assert all(problem.line and problem.column for problem in refused.value.problems)
 
 
+def told(snapshot: Snapshot, account: str, at: str = "2026-11-24") -> list[tuple[str, int]]:
+    return [(t.id, t.once_from_ms) for t in snapshot.terms(AccountId(account), "fixed", ms(at)).thresholds]
+
+
+def test_an_account_adds_thresholds_to_its_plans(tmp_path: Path) -> None:
+    """Where both tell of the same the account's counts, so that nothing is told twice."""
+    snapshot = watching(
+        tmp_path, '{ money_below = ["5"], spend_cycle = ["50"], cycle = "weekly", day = "wed" }',
+        'thresholds = { money_below = ["2", "5"], money_above = ["9"], spend_cycle = ["7"], spend_hour = ["1"], '
+        "allowance_percent = [50], recurring = false }",
+    )  # fmt: skip
+    wednesday = ms("2026-11-18")
+    assert told(snapshot, "ann") == [
+        ("money_below:2000000", wednesday), ("money_below:5000000", wednesday), ("money_above:9000000", wednesday),
+        ("spend_hour:1000000", 0), ("spend_cycle:7000000", 0), ("basic/minutes:50", 0), ("spend_cycle:50000000", 0),
+    ]  # fmt: skip
+    assert snapshot.terms(AccountId("ann"), "fixed", ms("2026-11-24T12:30")).spend == (
+        SpendCap(SpendWindow.HOUR, None, ms("2026-11-24T12:00")), SpendCap(SpendWindow.CYCLE, None, wednesday),
+    )  # fmt: skip
+    assert told(snapshot, "ann", "2026-11-25")[0] == ("money_below:2000000", ms("2026-11-25"))
+    assert told(snapshot, "bob") == [("money_below:5000000", 0), ("spend_cycle:50000000", 0)]
+
+
+def test_an_account_may_have_thresholds_instead_of_its_plans(tmp_path: Path) -> None:
+    snapshot = watching(
+        tmp_path, '{ money_below = ["5"], spend_cycle = ["50"], cycle = "weekly" }',
+        'thresholds = { of_plan = false, spend_cycle = ["7"], day = 20 }',
+    )  # fmt: skip
+    assert told(snapshot, "ann") == [("spend_cycle:7000000", 0)]
+    assert snapshot.terms(AccountId("ann"), "fixed", ms("2026-11-24")).spend == (
+        SpendCap(SpendWindow.CYCLE, None, ms("2026-11-20")),
+    )
+    assert snapshot.terms(AccountId("bob"), "fixed", ms("2026-11-24")).spend == (
+        SpendCap(SpendWindow.CYCLE, None, ms("2026-11-23")),
+    )
+    assert told(watching(tmp_path, '{ money_below = ["5"] }', "thresholds = { of_plan = false }"), "ann") == []
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "said"),
+    [
+        ("{}", "add nothing to the plan's"),
+        ('{ money_below = ["-1"] }', "is negative"),
+        ('{ money_under = ["1"] }', "unknown key 'money_under'"),
+        ('{ spend_cycle = ["1"], cycle = "weekly" }', "the cycle is the plan's as long as its thresholds are told"),
+        ('{ of_plan = "no", money_below = ["1"] }', '"no" cannot stand here'),
+        ("{ of_plan = false, allowance_percent = [101] }", "101 cannot stand here"),
+    ],
+)
+def test_wrong_thresholds_of_an_account_are_named_with_their_place(
+    tmp_path: Path, thresholds: str, said: str
+) -> None:
+    with pytest.raises(CatalogError, match=said) as refused:
+        watching(tmp_path, '{ money_below = ["5"] }', f"thresholds = {thresholds}")
+    assert {problem.file for problem in refused.value.problems} == {"accounts.toml"}
+    assert all(problem.line and problem.column for problem in refused.value.problems)
+
+
+def test_percents_of_no_allowance_are_refused(tmp_path: Path) -> None:
+    accounts = ACCOUNTS.replace('plan = "sp"', 'plan = "sp"\nthresholds = { allowance_percent = [80] }')
+    with pytest.raises(CatalogError, match="the plan 'sp' has no allowances"):
+        catalog(tmp_path, accounts=accounts)
+
+
 def test_what_travels_through_redis_is_the_same(tmp_path: Path) -> None:
     snapshot = with_allowance(
         tmp_path, "prorate = true\npriority = 2\nrollover = { max_minutes = 90 }", 'since = "2026-11-20"',
@@ -177,6 +241,8 @@ def test_what_travels_through_redis_is_the_same(tmp_path: Path) -> None:
     )  # fmt: skip
     again = from_pieces(to_pieces(snapshot))
     at_ms = ms("2026-11-24")
+    own = watching(tmp_path, '{ money_below = ["5"] }', 'thresholds = { money_above = ["9"], recurring = false }')
+    assert told(Snapshot.from_bytes(own.to_bytes()), "ann") == told(own, "ann")
     assert again.terms(AccountId("cid"), "mobile", at_ms) == snapshot.terms(AccountId("cid"), "mobile", at_ms)
 
 

@@ -156,6 +156,18 @@ def test_grants_are_given_shown_and_ended(run: Run) -> None:
     assert run("audit")["balanced"]
 
 
+def test_show_tells_thresholds_the_accounts_own_and_its_plans(run: Run, config: Path, tmp_path: Path) -> None:
+    own = 'thresholds = { money_below = ["2.00"], recurring = false }'
+    accounts = str(FILES["accounts.toml"]).replace("[account.ann]\n", f"[account.ann]\n{own}\n")
+    run("catalog", "load", str(write(tmp_path / "own", {**FILES, "accounts.toml": accounts})))
+    told = [(each["told_when"], each["recurring"]) for each in run("account", "show", "ann")["thresholds"]]
+    assert told == [
+        ("balance below 2.00", False), ("balance below 5.00", True), ("80 % of basic/minutes used", True),
+    ]  # fmt: skip
+    text = CliRunner().invoke(app, ["account", "show", "ann", "-c", str(config)]).output
+    assert "thresholds  balance below 2.00, once in a cycle\n" in text
+
+
 def banded(windows: str, name: str = "night") -> dict[str, str]:
     """The small catalogue, whose plan basic has one more band."""
     band = f'[[plan.basic.band]]\nname = "{name}"\nwindows = [{windows}]\n\n[[plan.basic.allowance]]'

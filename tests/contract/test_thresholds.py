@@ -4,6 +4,7 @@ a group's owner, which count in the same windows. Falling balances, allowances: 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from rater.charging.terms import (
 )
 from rater.ids import AccountId, GrantId
 from rater.verdict import Reason
+from tests.catalog.support import ACCOUNTS, PLANS, catalog
 from tests.contract.desk import CENT, DAY_MS, NOON_MS, PER_SECOND, Desk, allowance, money
 
 HOUR_MS = 3_600_000
@@ -307,3 +309,34 @@ def test_a_percentage_does_not_look_at_the_cycle_of_others(desk: Desk) -> None:
     desk.use_allowances(allowance(10), use_money=False)
     talk(desk, "a", 10)
     assert [(e["threshold"], e["after"]) for e in desk.entries("threshold")] == [("half", 10)]
+
+
+# Thresholds of one account, beside those of its plan
+
+
+def test_an_accounts_own_thresholds_are_told_beside_its_plans_and_each_crossing_once(
+    desk: Desk, tmp_path: Path
+) -> None:
+    """Both plan and account name 5.00; the account alone 2.00, and what is spent in a day."""
+    own = 'thresholds = { money_below = ["2.00", "5.00"], spend_day = ["4.00"] }'
+    snapshot = catalog(
+        tmp_path,
+        plans=PLANS.replace(", allowance_percent = [80] }", " }"),
+        accounts=ACCOUNTS.replace(
+            'plan = "basic"\nmodality = "allowance"', f'plan = "basic"\nmodality = "prepaid"\n{own}'
+        ),
+    )
+
+    def crossed(account: str, *, credit: str = "6.00") -> list[tuple[str, int, int]]:
+        before = len(crossings(desk))
+        desk.terms = snapshot.terms(AccountId(account), "intl_fixed", desk.now_ms)
+        desk.credit(credit, f"top-up {account}", account=account)
+        for leg, seconds in ((f"{account}-1", 200), (f"{account}-2", 250)):
+            talk(desk, leg, seconds, account=account)
+        return crossings(desk)[before:]
+
+    assert crossed("ann") == [("money_below:5000000", 600, 400)]
+    assert crossed("cid") == [
+        ("money_below:5000000", 600, 400), ("money_below:2000000", 400, 150), ("spend_day:4000000", 200, 450),
+    ]  # fmt: skip
+    assert [entry["account"] for entry in desk.entries("threshold")] == ["ann", "cid", "cid", "cid"]
