@@ -135,7 +135,7 @@ def soak(
     """A long run with transfers, in which connections are cut and Redis is restarted; memory is looked at after
     every part."""
     random, parts, faults = Random(5), [], []
-    with Site(people_for(rate, minutes * 60 + 60), switches, priority=priority, keep=keep) as site:
+    with Site(people_for(rate, minutes * 60 + 60), switches, priority=priority, keep=keep, rewrites=True) as site:
         until_s = time.monotonic() + minutes * 60
         while time.monotonic() < until_s or len(parts) < 3:
             if parts:

@@ -177,11 +177,13 @@ class Site:
     keep: Path | None = None
     daemons: int = 1
     masters: int = 1
+    rewrites: bool = False
+    """Of Redis' append-only file; see there."""
 
     def __enter__(self) -> Site:
         self.folder = self.keep or Path(tempfile.mkdtemp(prefix="rater-bench-"))
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.redis = Redis(self.folder / "redis")
+        self.redis = Redis(self.folder / "redis", rewrites=self.rewrites)
         self.cluster = RedisCluster(self.folder / "cluster", self.masters) if self.masters > 1 else None
         self.running: list[subprocess.Popen[bytes]] = []
         self.generator: Generator | None = None
