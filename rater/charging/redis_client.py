@@ -6,7 +6,7 @@ that sends one command after the other then goes on for ever, and the process do
 around the whole command instead.
 
 uvloop, unlike asyncio, raises a RuntimeError for what is written to a connection that was closed a moment ago. It
-is a lost connection like any other, and becomes one here.
+is a lost connection like any other, and becomes one in the connection itself, under whatever uses it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.client import Pipeline
 from redis.asyncio.cluster import ClusterPipeline, ClusterPubSub
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 
@@ -28,23 +28,45 @@ COMMAND_S = 5.0
 """Longer than any command blocks on purpose."""
 
 
+class _Closed(AbstractConnection):
+    """Knows a connection that was closed, however it is told."""
+
+    async def send_packed_command(self, *args: Any, **options: Any) -> None:
+        with _told_as_lost():
+            await super().send_packed_command(*args, **options)
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        with _told_as_lost():
+            return await super().read_response(*args, **options)
+
+    async def can_read(self) -> Any:
+        with _told_as_lost():
+            return await super().can_read()
+
+
 @contextmanager
-def _lost() -> Iterator[None]:
-    """What is raised of a connection that was closed, or of a cluster that cannot be asked, as a RedisError."""
+def _told_as_lost() -> Iterator[None]:
     try:
         yield
-    except RedisClusterException as error:  # outside redis-py's own tree
-        raise RedisConnectionError(str(error)) from error
     except RuntimeError as error:
         if "closed" not in str(error):
             raise
         raise RedisConnectionError(str(error)) from error
 
 
-class PatientPipeline(Pipeline):
-    async def execute(self, raise_on_error: bool = True) -> Any:
-        with _lost():
-            return await super().execute(raise_on_error)
+class _Plain(_Closed, Connection):
+    pass
+
+
+class _Tls(_Closed, SSLConnection):
+    pass
+
+
+class _Local(_Closed, UnixDomainSocketConnection):
+    pass
+
+
+_CLASSES: dict[Any, type[_Closed]] = {Connection: _Plain, SSLConnection: _Tls, UnixDomainSocketConnection: _Local}
 
 
 class PatientRedis(Redis):
@@ -52,12 +74,17 @@ class PatientRedis(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         execute: Any = super().execute_command
-        with _lost():
-            async with asyncio.timeout(COMMAND_S):
-                return await execute(*args, **options)
+        async with asyncio.timeout(COMMAND_S):
+            return await execute(*args, **options)
 
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> PatientPipeline:
-        return PatientPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+@contextmanager
+def _cluster_asked() -> Iterator[None]:
+    """What is raised of a cluster that cannot be asked, as a RedisError: it is outside redis-py's own tree."""
+    try:
+        yield
+    except RedisClusterException as error:
+        raise RedisConnectionError(str(error)) from error
 
 
 class PatientPubSub(ClusterPubSub):
@@ -65,14 +92,14 @@ class PatientPubSub(ClusterPubSub):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         execute: Any = super().execute_command
-        with _lost():
+        with _cluster_asked():
             await self.cluster.initialize()
             return await execute(*args, **options)
 
 
 class PatientClusterPipeline(ClusterPipeline):
     async def execute(self, *args: Any, **options: Any) -> Any:
-        with _lost():
+        with _cluster_asked():
             return await super().execute(*args, **options)
 
 
@@ -81,7 +108,7 @@ class PatientCluster(RedisCluster):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         execute: Any = super().execute_command
-        with _lost():
+        with _cluster_asked():
             async with asyncio.timeout(COMMAND_S):
                 return await execute(*args, **options)
 
@@ -99,11 +126,23 @@ def open_client(url: str, password: str | None, *, cluster: bool = False) -> Any
         "password": password or None, "socket_timeout": None, "socket_connect_timeout": COMMAND_S
     }  # fmt: skip
     if not cluster:
-        return PatientRedis.from_url(url, **options)
+        client: Any = PatientRedis.from_url(url, **options)
+        client.connection_pool.connection_class = _CLASSES[client.connection_pool.connection_class]
+        return client
     try:
-        return PatientCluster.from_url(url, require_full_coverage=False, **options)
+        return _with_our_connections(PatientCluster.from_url(url, require_full_coverage=False, **options))
     except RedisClusterException as error:
         raise ConfigError(
             f"[redis] url {url} cannot be a cluster's: {error}",
             hint="With cluster = true write redis://HOST:PORT, any node of the cluster; it has no databases.",
         ) from error
+
+
+def _with_our_connections(client: Any) -> Any:
+    """A cluster's client takes no class for its connections: its nodes have it, and those that are found later get
+    it with what they are made from."""
+    ours = _CLASSES[client.connection_kwargs["connection_class"]]
+    client.connection_kwargs["connection_class"] = ours
+    for node in client.nodes_manager.startup_nodes.values():
+        node.connection_class = ours
+    return client

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -10,12 +11,16 @@ from random import Random
 from typing import Any
 
 import pytest
+import uvloop
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from rater.charging import redis_client
 from rater.charging.embedded import EmbeddedRedis
 from rater.charging.redis_client import open_client
+from tests.cluster import Cluster
+from tests.servers import needs_debians_redis
 
 
 @pytest.fixture
@@ -88,3 +93,84 @@ def test_what_is_written_to_a_closed_connection_is_a_lost_connection(
         await client.aclose()
 
     asyncio.run(run())
+
+
+def close_under(connection: Any) -> None:
+    """As if the server had gone in this moment; nobody has been told yet."""
+    connection._writer.transport.close()
+
+
+async def subscribed(client: Any) -> Any:
+    pubsub = client.pubsub()
+    await pubsub.subscribe("a")
+    close_under(pubsub.connection)
+    return pubsub
+
+
+def test_under_uvloop_that_is_no_redis_error_of_redis_pys_own(server: EmbeddedRedis) -> None:
+    """Should this fail one day, our classes of connections have had their time."""
+
+    async def run() -> None:
+        client = Redis.from_url(server.url)
+        pubsub = await subscribed(client)
+        with pytest.raises(RuntimeError, match="closed"):
+            await pubsub.subscribe("b")
+        await pubsub.aclose()  # type: ignore[no-untyped-call]
+        await client.aclose()
+
+    uvloop.run(run())
+
+
+@pytest.mark.parametrize("way", ["command", "pipeline", "pubsub"])
+def test_under_uvloop_a_connection_that_closed_a_moment_ago_is_lost(server: EmbeddedRedis, way: str) -> None:
+    async def run() -> None:
+        client = open_client(server.url, None)
+        pubsub = await subscribed(client)
+        await client.ping()
+        close_under(client.connection_pool._available_connections[0])
+
+        async def ask() -> None:
+            if way == "pubsub":
+                await pubsub.subscribe("b")
+            elif way == "pipeline":
+                async with client.pipeline(transaction=False) as pipe:
+                    await pipe.xlen("nothing").execute()
+            else:
+                await client.xlen("nothing")
+
+        with contextlib.suppress(RedisConnectionError):
+            await ask()
+        await ask()
+        await pubsub.aclose()
+        await client.aclose()
+
+    uvloop.run(run())
+
+
+@needs_debians_redis
+def test_under_uvloop_a_clusters_connections_are_lost_alike(tmp_path: Path) -> None:
+    """Those of nodes that were found later, too, and those of a subscription."""
+    cluster = Cluster(tmp_path / "cluster").start()
+
+    async def run() -> None:
+        client = open_client(cluster.url, None, cluster=True)
+        pubsub = await subscribed(client)
+        keys = [f"nothing:{number}" for number in range(50)]
+        await asyncio.gather(*(client.xlen(key) for key in keys))
+        used = [c for node in client.get_nodes() for c in node._connections if c.is_connected]
+        assert len({connection.port for connection in used}) > 1, "nodes that were found later"
+        for connection in used:
+            close_under(connection)
+        done = await asyncio.gather(*(client.xlen(key) for key in keys), return_exceptions=True)
+        assert {type(each) for each in done} <= {int, RedisConnectionError}
+        with contextlib.suppress(RedisConnectionError):
+            await pubsub.subscribe("b")
+        await pubsub.subscribe("c")
+        assert [await client.xlen(key) for key in keys] == [0] * len(keys)
+        await pubsub.aclose()
+        await client.aclose()
+
+    try:
+        uvloop.run(run())
+    finally:
+        cluster.stop()
