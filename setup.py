@@ -35,7 +35,9 @@ setup(
     cmdclass={"build_ext": BuildAndNote},
     ext_modules=[
         *cythonize(
-            [Extension(f"rater_native.{source.stem}", [str(source)]) for source in NATIVE], language_level=3
+            [Extension(f"rater_native.{source.stem}", [str(source)]) for source in NATIVE],
+            language_level=3,
+            include_path=["native"],  # what depends on what is looked up once, with the paths of the first call
         ),
         # In the package types are what the .pxd says; annotations are for people and mypy. None where an object is
         # declared raises, as it does in the source, instead of ending the process.

@@ -119,6 +119,18 @@ def spare_the_collector() -> None:
     gc.set_threshold(*COLLECT_AFTER)
 
 
+def wire_flushes(engine: Engine, store: RedisStore, call_soon: Callable[[Callable[[], None]], object]) -> None:
+    """What the store's answers lead to goes out behind the last one of a read, what a batch of frames leads to
+    behind that (see `rater.switch.port`), all else in the loop's next turn."""
+
+    def flush_soon() -> None:
+        if not store.reading:
+            call_soon(engine.flush)
+
+    engine.on_dirty = flush_soon
+    store.on_answered = engine.flush
+
+
 class Daemon:
     """The parts of one process and the tasks that keep them going."""
 
@@ -172,12 +184,7 @@ class Daemon:
             )  # fmt: skip
             stack.callback(self.metrics.stop)
             log.info("metrics", port=port)
-        loop = asyncio.get_running_loop()
-
-        def flush_soon() -> None:
-            loop.call_soon(self.engine.flush)
-
-        self.engine.on_dirty = flush_soon
+        wire_flushes(self.engine, self.store, asyncio.get_running_loop().call_soon)
         self.engine.on_stale = lambda switch: self.leaders[switch].lost.set()
 
     async def run(self, stop: asyncio.Event, ready: asyncio.Event | None) -> None:

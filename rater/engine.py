@@ -209,6 +209,10 @@ class Engine:
         """When `tick` has something to do, on the monotonic clock."""
         return self._wakes.next_ms()
 
+    def collect(self) -> None:
+        """A batch begins at whose end `flush` is called: nobody need ask for it."""
+        self._dirty = True
+
     def flush(self) -> None:
         """Everything collected goes out."""
         self._dirty = False

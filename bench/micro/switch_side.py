@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from bench.load.captures import COMMAND, LINE, NUMBER, OTHER, SERIAL, SLOTS, STAMP, UNIQUE, Values
 from bench.load.mix import mix
+from bench.micro.wires import Wire, connect
 from rater.calls.commands import AnswerGate, ArmTimer, Forget, Party, SwitchCommand
 from rater.calls.signals import Answered, Attempted, Ended, KnownLeg, Signal
 from rater.catalog.model import Catalog, SwitchRules, Trunk
@@ -16,28 +17,11 @@ from rater.ids import SwitchId, TrunkId
 from rater.metrics import Metrics
 from rater.switch.actions import Actions
 from rater.switch.adapter import SwitchAdapter
-from rater.switch.ami import ConnectionState
 from rater.switch.tracker import Tracker
 from rater.verdict import Reason
 
 SWITCH = SwitchId("pbx1")
 _ACTION_ID = re.compile(rb"\r\nActionID: ([^\r]+)")
-
-
-class Wire:
-    """A transport that keeps what is written, for the switch's answers to be made of it."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        self.written.append(data)
-
-    def is_closing(self) -> bool:
-        return False
-
-    def get_write_buffer_size(self) -> int:
-        return 0
 
 
 @dataclass
@@ -67,6 +51,9 @@ class Core:
             execute(command)
         self.commands.clear()
 
+    def collect(self) -> None:
+        pass
+
     def known_legs(self, switch: SwitchId) -> list[KnownLeg]:
         return []
 
@@ -81,8 +68,7 @@ def attached() -> tuple[SwitchAdapter, Core, Wire]:
     adapter.tracker.connected(0)
     adapter._actions = Actions("bench")
     adapter.synced = True
-    adapter.connection._transport = wire  # type: ignore[assignment]
-    adapter.connection.state = ConnectionState.UP
+    connect(adapter.connection, wire)
     return adapter, core, wire
 
 

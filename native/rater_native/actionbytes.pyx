@@ -40,32 +40,33 @@ cdef bint _is_plain(const char* text, Py_ssize_t length) noexcept:
     return True
 
 
-def serialize(dict action not None):
-    """The action's bytes; None when one of its headers wants a closer look."""
+cdef Py_ssize_t _size_of(dict action) except -1:
+    """How many bytes the action takes; 0 when one of its headers wants a closer look."""
     cdef PyObject* key
     cdef PyObject* value
     cdef Py_ssize_t place = 0, size = 2, count = 0, line
-    cdef char* out
-    cdef bytes data
     while PyDict_Next(action, &place, &key, &value):
         if type(<object>key) is not str or type(<object>value) is not str:
-            return None
+            return 0
         if not PyUnicode_IS_COMPACT_ASCII(<object>key) or not PyUnicode_IS_COMPACT_ASCII(<object>value):
-            return None
+            return 0
         if not _is_word(PyUnicode_DATA(<object>key), PyUnicode_GET_LENGTH(<object>key)):
-            return None
+            return 0
         if not _is_plain(PyUnicode_DATA(<object>value), PyUnicode_GET_LENGTH(<object>value)):
-            return None
+            return 0
         line = PyUnicode_GET_LENGTH(<object>key) + PyUnicode_GET_LENGTH(<object>value) + 4
         count += 1
         if line >= LINE_LIMIT_BYTES or count > HEADER_LIMIT:
-            return None
+            return 0
         size += line
-    if count == 0:
-        return None
-    data = PyBytes_FromStringAndSize(NULL, size)
-    out = PyBytes_AS_STRING(data)
-    place = 0
+    return size if count else 0
+
+
+cdef char* _write(char* out, dict action) noexcept:
+    """Cannot raise."""
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef Py_ssize_t place = 0
     while PyDict_Next(action, &place, &key, &value):
         out = _put(out, <object>key)
         out[0] = 58
@@ -76,6 +77,30 @@ def serialize(dict action not None):
         out += 2
     out[0] = 13
     out[1] = 10
+    return out + 2
+
+
+def serialize(dict action not None):
+    """The action's bytes; None when one of its headers wants a closer look."""
+    return serialize_all((action,))
+
+
+def serialize_all(actions):
+    """The bytes of them all, one after the other; None when one of them wants a closer look."""
+    cdef Py_ssize_t size = 0, of_one
+    cdef char* out
+    cdef bytes data
+    for action in actions:
+        if type(action) is not dict:
+            return None
+        of_one = _size_of(<dict>action)
+        if of_one == 0:
+            return None
+        size += of_one
+    data = PyBytes_FromStringAndSize(NULL, size)
+    out = PyBytes_AS_STRING(data)
+    for action in actions:
+        out = _write(out, <dict>action)
     return data
 
 

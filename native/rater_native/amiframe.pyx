@@ -2,19 +2,29 @@
 """The compiled twin of `rater.switch.ami_parse`, which says what the rules are and why.
 
 A line is looked at where it lies in the buffer of the read; Python objects are made only of what is kept. Headers come
-in a fixed order, so the search for the next one begins behind the last one found.
+in a fixed order, so the search for the next one begins behind the last one found. Most texts of an event were in those
+before it, too: the ones met last are given out again, so that they are neither made nor hashed anew. A timestamp
+becomes a text only when somebody asks for it, and of the answer to an action that succeeded nothing is made but its id.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.string cimport memchr, memcmp
+from libc.stdint cimport uint64_t
+from libc.string cimport memchr, memcmp, memcpy
 
 from collections.abc import Mapping
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
+    const char* PyUnicode_DATA(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
 
 cdef enum:
     LINE_LIMIT_BYTES = 64 * 1024
     FRAME_LIMIT_BYTES = 256 * 1024
+    SHORT = 1024
 
 LINE_LIMIT = LINE_LIMIT_BYTES
 FRAME_LIMIT = FRAME_LIMIT_BYTES
@@ -26,6 +36,7 @@ cdef frozenset _REPEATABLE = REPEATABLE
 cdef bytes _BANNER = b"Asterisk Call Manager/"
 cdef bytes _END_OF_COMMAND = b"--END COMMAND--"
 cdef str _RESPONSE = "Response"
+cdef bytes _SUCCESS = b"Response: Success"
 
 
 FIELDS = {
@@ -88,9 +99,15 @@ cdef class EventFrame:
                 self._rest[key] = value
             else:
                 self._write(slot, value)
-        if self.timestamp is not None:
-            stamp = (<str?>self.timestamp).encode("utf-8", "replace")
+        if self._stamp is not None:
+            stamp = (<str?>self._stamp).encode("utf-8", "replace")
             self.stamp_ms = _stamp_ms(PyBytes_AS_STRING(stamp), PyBytes_GET_SIZE(stamp))
+
+    @property
+    def timestamp(self):
+        if self._stamp is None and self._stamp_length:
+            self._stamp = _text(self._stamp_text, self._stamp_length)
+        return self._stamp
 
     cdef object _read(self, int slot):
         if slot == AT_EVENT:
@@ -155,7 +172,7 @@ cdef class EventFrame:
         if slot == AT_EVENT:
             self.event = value
         elif slot == AT_TIMESTAMP:
-            self.timestamp = value
+            self._stamp = value
         elif slot == AT_ACTION_ID:
             self.action_id = value
         elif slot == AT_CHANNEL:
@@ -288,25 +305,8 @@ cdef long long _stamp_ms(const char* text, Py_ssize_t length) noexcept:
     return seconds * 1000 + rest_ms
 
 
-cdef enum State:
-    START, KEEP, ALL, OUTPUT, SKIP, DISCARD
-
-
-cdef struct Key:
-    const char* text
-    Py_ssize_t length
-    int slot
-
-
 cdef class Wanted:
     """The headers of one event that are kept."""
-
-    cdef Key* keys
-    cdef Py_ssize_t count
-    cdef list raw
-    cdef list names
-    cdef str event
-    cdef bint variables
 
     def __cinit__(self, str event, headers):
         cdef Py_ssize_t i
@@ -342,6 +342,51 @@ cdef str _text(const char* start, Py_ssize_t length):
     return PyUnicode_DecodeUTF8(start, length, "replace")
 
 
+cdef enum:
+    KNOWN = 8192
+    KNOWN_LENGTH = 48
+
+cdef PyObject* _known[KNOWN]
+
+
+cdef Py_ssize_t _place_of(const char* start, Py_ssize_t length) noexcept:
+    """Cannot raise."""
+    cdef uint64_t mixed = <uint64_t>length, word
+    while length >= 8:
+        memcpy(&word, start, 8)
+        mixed = (mixed ^ word) * <uint64_t>0x9E3779B97F4A7C15
+        mixed ^= mixed >> 29
+        start += 8
+        length -= 8
+    if length:
+        word = 0
+        memcpy(&word, start, length)
+        mixed = (mixed ^ word) * <uint64_t>0x9E3779B97F4A7C15
+        mixed ^= mixed >> 29
+    return <Py_ssize_t>((mixed * <uint64_t>0x9E3779B97F4A7C15) >> 51)
+
+
+cdef str _known_text(const char* start, Py_ssize_t length):
+    """As `_text`; one that was met lately is given out again."""
+    cdef Py_ssize_t place
+    cdef PyObject* met
+    cdef str text
+    if not 0 < length <= KNOWN_LENGTH:
+        return _text(start, length)
+    place = _place_of(start, length)
+    met = _known[place]
+    if met != NULL and PyUnicode_GET_LENGTH(<object>met) == length:
+        if memcmp(PyUnicode_DATA(<object>met), start, length) == 0:
+            return <str>met
+    text = _text(start, length)
+    if PyUnicode_IS_COMPACT_ASCII(text):
+        Py_INCREF(text)
+        _known[place] = <PyObject*>text
+        if met != NULL:
+            Py_DECREF(<object>met)
+    return text
+
+
 cdef bint _is_space(char c) noexcept:
     return c == 32 or 9 <= c <= 13
 
@@ -356,17 +401,6 @@ cdef bytes _stripped(const char* start, Py_ssize_t length):
 
 
 cdef class FrameParser:
-    cdef readonly str banner
-    cdef readonly Py_ssize_t frames, unknown, garbage, tampered, oversized
-    cdef dict _selection, _sent
-    cdef Wanted _wanted
-    cdef Py_ssize_t _hint, _size
-    cdef State _state
-    cdef EventFrame _event
-    cdef dict _answer
-    cdef bytearray _pending
-    cdef bint _overlong
-
     def __init__(self, selection, sent=None):
         self.banner = ""
         self._sent = {} if sent is None else sent
@@ -379,13 +413,22 @@ cdef class FrameParser:
     def pending_bytes(self):
         return len(self._pending)
 
-    def feed(self, bytes data not None):
+    cpdef list feed(self, bytes data):
         cdef list whole = []
-        cdef const char* at = PyBytes_AS_STRING(data)
-        cdef const char* stop = at + PyBytes_GET_SIZE(data)
+        cdef const char* at
+        cdef const char* stop
         cdef const char* end
         cdef bytes line
+        if data is None:
+            raise TypeError("bytes are parsed")
+        at = PyBytes_AS_STRING(data)
+        stop = at + PyBytes_GET_SIZE(data)
         while at < stop:
+            if self._state == START and at[0] == 82 and not self._pending and not self._overlong:
+                end = self._success(at, stop)
+                if end != NULL:
+                    at = end
+                    continue
             end = <const char*>memchr(at, 10, stop - at)
             if end == NULL:
                 break
@@ -411,6 +454,45 @@ cdef class FrameParser:
         if at < stop:
             self._hold(at, stop - at)
         return whole
+
+    cdef const char* _success(self, const char* at, const char* stop) except? NULL:
+        """Where the frame ends that begins here, if it is whole and says no more than that an action of ours was
+        carried out; then it is done with. NULL when it wants a closer look."""
+        cdef Py_ssize_t first = PyBytes_GET_SIZE(_SUCCESS), length, action_length = 0
+        cdef const char* line = at
+        cdef const char* end
+        cdef const char* action = NULL
+        cdef bint message = False
+        if stop - at < first or memcmp(at, PyBytes_AS_STRING(_SUCCESS), first) != 0:
+            return NULL
+        if stop - at > SHORT:
+            stop = at + SHORT
+        while True:
+            end = <const char*>memchr(line, 10, stop - line)
+            if end == NULL:
+                return NULL
+            length = end - line
+            if length and line[length - 1] == 13:
+                length -= 1
+            if line == at:
+                if length != first:
+                    return NULL
+            elif length == 0:
+                break
+            elif length >= 10 and memcmp(line, b"ActionID: ", 10) == 0 and action == NULL:
+                action = line + 10
+                action_length = length - 10
+            elif length >= 9 and memcmp(line, b"Message: ", 9) == 0 and not message:
+                message = True
+            else:
+                return NULL
+            line = end + 1
+        if action == NULL or memchr(at, 0, line - at) != NULL:
+            return NULL
+        if self._sent.pop(_text(action, action_length), None) is None:
+            return NULL
+        self.frames += 1
+        return end + 1
 
     cdef int _hold(self, const char* start, Py_ssize_t length) except -1:
         if self._overlong:
@@ -517,14 +599,27 @@ cdef class FrameParser:
         return self._keep_field(slot, key, value, length)
 
     cdef int _keep_field(self, int slot, str key, const char* value, Py_ssize_t length) except -1:
-        cdef object before = self._event._read(slot)
+        cdef object before
+        if slot == AT_TIMESTAMP:
+            return self._keep_stamp(key, value, length)
+        before = self._event._read(slot)
         if before is None:
-            if slot == AT_TIMESTAMP:
-                self._event.stamp_ms = _stamp_ms(value, length)
-            return self._event._write(slot, _text(value, length))
+            return self._event._write(slot, _known_text(value, length))
         if slot == AT_VARIABLES or slot == AT_DEST_VARIABLES:
             return self._event._write(slot, <str>before + "\n" + _text(value, length))
         return self._mark("a header comes twice: " + key)
+
+    cdef int _keep_stamp(self, str key, const char* value, Py_ssize_t length) except -1:
+        cdef EventFrame event = self._event
+        if event._stamp_length or event._stamp is not None:
+            return self._mark("a header comes twice: " + key)
+        event.stamp_ms = _stamp_ms(value, length)
+        if 0 < length <= STAMP_LENGTH:
+            memcpy(event._stamp_text, value, length)
+            event._stamp_length = length
+        else:
+            event._stamp = _text(value, length)
+        return 0
 
     cdef int _keep(self, str key, str value) except -1:
         """What has no field of its own: all of an answer, little of an event."""
@@ -566,11 +661,13 @@ cdef class FrameParser:
         if self._event is not None:
             self.frames += 1
             self.tampered += self._event.tampered is not None
+            self.answers += self._event.action_id is not None
             whole.append(self._event)
         elif self._answer is not None:
             self.frames += 1
             self.tampered += _TAMPERED in self._answer
             if self._answer[_RESPONSE] != "Success" or self._sent.pop(self._answer.get("ActionID", ""), None) is None:
+                self.answers += 1
                 whole.append(self._answer)
         self._event = self._answer = None
         self._state = START

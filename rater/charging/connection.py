@@ -1,7 +1,8 @@
 """One pipelined connection to a Redis node for the hot path: one write out, answers in order, no task per call.
 
-A `Link` keeps itself connected. What was sent and not answered when a connection breaks is sent again, in order,
-on the next one: the scripts give a repeat its first answer. An answer that is overdue breaks the connection.
+What goes over it is `rater.charging.pipeline`; here is how it lives. A `Link` keeps itself connected. What was sent
+and not answered when a connection breaks is sent again, in order, on the next one: the scripts give a repeat its
+first answer. An answer that is overdue breaks the connection.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import structlog
 from redis.asyncio.connection import SSLConnection, parse_url
 
 from rater.charging.call import Call as Call
+from rater.charging.pipeline import Pipeline
 from rater.charging.scripts import Ask as Ask
 from rater.charging.scripts import Forms
 
@@ -84,8 +86,8 @@ class _Protocol(asyncio.Protocol):
         try:
             if self.greeting:
                 self._greeted()
-            else:
-                self._link.answers(self, self._reader)
+            elif self._link.uses(self):
+                self._link.answers(self._reader)
         except hiredis.ProtocolError as error:
             log.error("redis sent what is no answer", error=str(error))
             self.abort()
@@ -127,11 +129,10 @@ class _Protocol(asyncio.Protocol):
         return await asyncio.gather(*answers)
 
 
-class Link:
-    """`forms`: what is loaded first on each connection. `on_answer(call, reply)` gets each answer; an error of the
-    server is a `hiredis.ReplyError`. `after_read` is called when the answers of one read are done. `on_up` is told
-    when calls can be sent and when not. `inspect` may ask a server that was connected to, before anything else is
-    sent to it."""
+class Link(Pipeline):
+    """`forms`: what is loaded first on each connection. `on_answer` and `after_read`: see `Pipeline`. `on_up` is
+    told when calls can be sent and when not. `inspect` may ask a server that was connected to, before anything else
+    is sent to it."""
 
     def __init__(
         self,
@@ -144,15 +145,10 @@ class Link:
         on_up: Callable[[bool], None],
         inspect: Callable[[Ask], Awaitable[None]],
     ) -> None:
+        Pipeline.__init__(self, timeout_s, on_answer, after_read)
         self.address = address
-        self.up = False
         self._forms = forms
-        self._timeout_s = timeout_s
-        self._patience_s = timeout_s
-        self._heard_s = 0.0
-        self._on_answer, self._after_read, self._on_up, self._inspect = on_answer, after_read, on_up, inspect
-        self._queue: list[Call] = []
-        self._sent: deque[Call] = deque()
+        self._on_up, self._inspect = on_up, inspect
         self._protocol: _Protocol | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -176,24 +172,6 @@ class Link:
         if self._protocol is not None:
             self._protocol.abort()
 
-    def queue(self, call: Call) -> None:
-        self._queue.append(call)
-
-    def flush(self) -> None:
-        """Write what is queued; without a connection, or with one that is being closed, it stays."""
-        if not self._queue or not self.up:
-            return
-        assert self._protocol is not None
-        assert self._protocol.transport is not None
-        if self._protocol.transport.is_closing():
-            return
-        now_s = time.monotonic()
-        queue, self._queue = self._queue, []
-        for call in queue:
-            call.sent_s = now_s
-        self._sent.extend(queue)
-        self._protocol.transport.write(b"".join([call.data for call in queue]))
-
     def reconnect(self) -> None:
         """Make the connection anew; what is unanswered is sent again on it."""
         if self.up and self._protocol is not None:
@@ -205,29 +183,9 @@ class Link:
             self.reconnect()
         return False
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is unanswered."""
-        return not self._sent and not self._queue
-
-    def take_back(self) -> list[Call]:
-        """Everything unanswered, in order, so that another link may send it. Only while down."""
-        assert not self.up
-        taken = [*self._sent, *self._queue]
-        self._sent.clear()
-        self._queue.clear()
-        return taken
-
-    def answers(self, protocol: _Protocol, reader: hiredis.Reader) -> None:
-        if protocol is not self._protocol:
-            return
-        sent, on_answer = self._sent, self._on_answer
-        while (reply := reader.gets()) is not False:
-            if not sent:
-                raise hiredis.ProtocolError("an answer to nothing")
-            on_answer(sent.popleft(), reply)
-        self._patience_s, self._heard_s = self._timeout_s, time.monotonic()
-        self._after_read()
+    def uses(self, protocol: _Protocol) -> bool:
+        """Whether that is the present connection; others may still have bytes to deliver."""
+        return protocol is self._protocol
 
     def gone(self, protocol: _Protocol) -> None:
         if protocol is self._protocol and self.up:
@@ -272,7 +230,7 @@ class Link:
     def _serve(self, protocol: _Protocol) -> None:
         if protocol.lost.is_set():
             return
-        self._protocol = protocol
+        self._protocol, self._transport = protocol, protocol.transport
         self._queue[:0] = self._sent
         self._sent.clear()
         self.up = True

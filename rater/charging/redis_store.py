@@ -114,6 +114,8 @@ class RedisStore(RedisMoves):
         self.on_available: Callable[[bool], None] = lambda up: None
         self.on_lost: Callable[[tuple[Shard, ...]], None] = lambda shards: None
         """Told of shards that lack writes which were acknowledged here, before anything more is asked of them."""
+        self.on_answered: Callable[[], None] = lambda: None
+        """Called when the answers of one read are handed out."""
         self.refused = 0
         """Requests turned away because the queue was full."""
         self._forms = Forms()
@@ -148,6 +150,11 @@ class RedisStore(RedisMoves):
     def reaches(self, shard: Shard) -> bool:
         """Whether operations of that shard are."""
         return self._link.reaches(shard)
+
+    @property
+    def reading(self) -> bool:
+        """Answers are being handed out; `on_answered` is called after the last of them."""
+        return self._reading
 
     async def start(self) -> None:
         """Connect. Raises StoreUnavailable when the server cannot be reached or refuses."""
@@ -296,6 +303,7 @@ class RedisStore(RedisMoves):
     def _after_read(self) -> None:
         self._reading = False
         self._link.flush()
+        self.on_answered()
 
     @staticmethod
     def _leg(operation: Operation) -> LegId:

@@ -1,4 +1,5 @@
-"""Glues one switch to the engine: connection, tracker, actions. Decides nothing about calls.
+"""Glues one switch to the engine: connection, tracker, actions. Decides nothing about calls. What it does with each
+frame and command is `rater.switch.port`; here is how a connection comes up, and what is done from time to time.
 
 A connection comes up in this order: log in, ask for the switch's start time (its *boot*; another one means that
 every older leg is over), switch the events on, list the channels. Events that arrive meanwhile are held until the
@@ -12,51 +13,37 @@ when the list shows that its channel still waits or lives.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
 
 import structlog
 
-from rater.calls.commands import AnswerGate, Forget, HangUp, SwitchCommand
-from rater.calls.signals import KnownLeg, Mode, Signal
+from rater.calls.signals import Mode
 from rater.catalog.model import Catalog, SwitchRules
 from rater.config import SwitchSettings
 from rater.errors import SwitchError, SwitchUnavailable
-from rater.ids import LegId, SwitchId
+from rater.ids import SwitchId
 from rater.metrics import Metrics
 from rater.switch.actions import Actions
-from rater.switch.ami import ConnectionState, Recorder, SwitchConnection, Timing
+from rater.switch.ami import ConnectionState, SwitchConnection, Timing
 from rater.switch.ami_parse import Frame
-from rater.switch.frames import Action
+from rater.switch.exchange import Recorder
+from rater.switch.port import Port, SwitchEngine
 from rater.switch.resync import resync
 from rater.switch.tracker import Tracker
 
 EVENT_MASK = "call,agi,system"
 HELD_LIMIT = 50_000
 """Frames that may arrive while the channels are listed."""
-MEASURE_EVERY_NS = 100_000_000
-"""How far behind the events are is looked at with one batch in so long."""
 RESYNC_EVERY_S = 60.0
 log = structlog.get_logger(__name__)
 
 
-class SwitchEngine(Protocol):
-    """What of the engine is used; see `rater.engine.Engine`."""
-
-    @property
-    def catalog(self) -> Catalog | None: ...
-    def on_signal(self, signal: Signal) -> None: ...
-    def flush(self) -> None: ...
-    def known_legs(self, switch: SwitchId) -> list[KnownLeg]: ...
-
-
-class SwitchAdapter:
+class SwitchAdapter(Port):
     """`is_ready`: whether a decision could be had now; while not, the heartbeat pauses and the dialplan goes by its
-    own rule. `synced`: connected, and every leg compared with the switch."""
+    own rule."""
 
     def __init__(
         self,
@@ -71,62 +58,23 @@ class SwitchAdapter:
         timing: Timing | None = None,
         resync_every_s: float = RESYNC_EVERY_S,
     ) -> None:
-        self.id = SwitchId(settings.id)
-        self.synced = False
-        self.acts_until_s = math.inf
-        """Until then, monotonic, this process surely leads the switch; after that it only listens."""
-        self.tracker: Tracker | None = None
+        Port.__init__(self, SwitchId(settings.id), engine, metrics, Actions(uuid.uuid4().hex[:8]))
         self.connection = SwitchConnection(
-            settings, secret, self._on_frames, self._on_state, recorder, timing=timing
+            settings, secret, self.on_frames, self._on_state, recorder, timing=timing
         )
+        self._exchange = self.connection
         self.connection.on_overdue = self._on_overdue
         self._settings = settings
-        self._engine = engine
-        self._metrics = metrics
         self._is_ready = is_ready
         self._mode = mode
         self._resync_every_s = resync_every_s
-        self._actions = Actions(uuid.uuid4().hex[:8])
-        self._outgoing: list[Action] = []
         self._held: list[tuple[list[Frame], int]] = []
         self._held_frames = 0
-        self._gates: dict[LegId, AnswerGate] = {}
-        self._hang_ups: dict[LegId, HangUp] = {}
         self._coming_up: asyncio.Task[None] | None = None
         self._look = asyncio.Event()
         self._counted = (self.connection.parser, 0, 0)
-        self._measure_next_ns = 0
 
     # -- the engine's side ---------------------------------------------------------------------------------------
-
-    @property
-    def may_act(self) -> bool:
-        """Whether this process surely leads the switch now."""
-        return time.monotonic() <= self.acts_until_s
-
-    def execute(self, command: SwitchCommand) -> None:
-        """Collect what it means in actions; `flush` writes them. Nothing while another may lead: it would take our
-        word, or cut what it extended. A verdict or hang-up that was held back so is made good when nobody else did,
-        if its channel still waits or lives (`leads_again`)."""
-        match command:
-            case Forget():
-                self._gates.pop(command.leg, None)
-                self._hang_ups.pop(command.leg, None)
-                if self.tracker is not None:
-                    self.tracker.forget(command.leg)
-                return
-            case AnswerGate():
-                self._gates[command.leg] = command
-            case HangUp():
-                self._hang_ups[command.leg] = command
-        if self.may_act and self.tracker is not None:
-            self._outgoing += self._actions.of(command, self.tracker)
-
-    def flush(self) -> None:
-        """One write. What cannot be sent is dropped: the next resync looks at what it meant to do."""
-        if self._outgoing:
-            actions, self._outgoing = self._outgoing, []
-            self.connection.send(actions)
 
     def set_catalog(self, catalog: Catalog) -> None:
         """New trunks and rules of reading."""
@@ -143,6 +91,7 @@ class SwitchAdapter:
     def report(self) -> None:
         """Tell the metrics what is looked at from time to time rather than with each event."""
         wall_ms = time.time_ns() // 1_000_000
+        self.count()
         self._metrics.internal(self.id, self.internal_calls)
         self._metrics.clock_offset(self.id, (self.connection.switch_now_ms() - wall_ms) / 1000)
         self._metrics.backlog(self.id, self.connection.backlog_frames)
@@ -168,7 +117,7 @@ class SwitchAdapter:
     def _on_state(self, state: ConnectionState) -> None:
         up = state is ConnectionState.UP
         self._metrics.switch_up(self.id, up)
-        self._count()
+        self.count()
         self.synced = False
         self._held.clear()
         self._held_frames = 0
@@ -239,7 +188,7 @@ class SwitchAdapter:
             log.info("synchronised", switch=self.id, channels=len(listing), boot=tracker.boot)
             held, self._held, self._held_frames = self._held, [], 0
             for late, arrived_ns in held:
-                self._handle(late, arrived_ns)
+                self.on_frames(late, arrived_ns)
         self._engine.flush()
         self.flush()
 
@@ -259,41 +208,23 @@ class SwitchAdapter:
             else:
                 del self._hang_ups[hang_up.leg]
 
-    def _on_frames(self, frames: list[Frame], arrived_ns: int) -> None:
-        if self.synced:
-            self._handle(frames, arrived_ns)
-            self._engine.flush()
-            self.flush()
-            return
+    def hold(self, frames: list[Frame], arrived_ns: int) -> None:
         self._held.append((frames, arrived_ns))
         self._held_frames += len(frames)
         if self._held_frames > HELD_LIMIT:
             self.connection.abort("too many events before the channels were listed")
 
-    def _handle(self, frames: list[Frame], arrived_ns: int) -> None:
-        assert self.tracker is not None
-        self.tracker.feed_all(frames, arrived_ns, self._engine.on_signal)
-        self._count()
-        if arrived_ns >= self._measure_next_ns:
-            self._measure_next_ns = arrived_ns + MEASURE_EVERY_NS
-            self._measure_lag(arrived_ns)
+    def switch_now_ms(self) -> int:
+        return self.connection.switch_now_ms()
 
-    def _count(self) -> None:
-        """Tell of the frames since the last time; each connection has a parser of its own."""
+    def count(self) -> None:
+        """Each connection has a parser of its own."""
         parser, (counted, good_before, bad_before) = self.connection.parser, self._counted
         if parser is not counted:
             good_before = bad_before = 0
         good, bad = parser.frames, parser.garbage + parser.tampered + parser.oversized
         self._metrics.frames(self.id, good - good_before, bad - bad_before)
         self._counted = (parser, good, bad)
-
-    def _measure_lag(self, arrived_ns: int) -> None:
-        assert self.tracker is not None
-        if self.tracker.time.source == "switch":
-            lag_ms = max(0, self.connection.switch_now_ms() - self.tracker.time.last_ms)
-        else:
-            lag_ms = (time.monotonic_ns() - arrived_ns) // 1_000_000
-        self._metrics.switch_lag(self.id, lag_ms / 1000)
 
     def _on_overdue(self, names: list[str]) -> None:
         """Whether they took effect is for the switch's own list to tell."""

@@ -7,7 +7,8 @@ unanswered actions again after a reconnect. `docs/asterisk.md` has the measureme
 
 Reading comes before working. What a read brings is parsed at once and handed on in batches; when more is there
 than one batch, the socket is read again in between. What waits is bounded: beyond `BACKLOG_LIMIT` the connection
-is given up, and the resync after the next one makes good. Writing is one `write` for all actions of a flush.
+is given up, and the resync after the next one makes good. Writing is one `write` for all actions of a flush. All
+that is `rater.switch.exchange`; here is what waits.
 
 An action of the hot path is never repeated. When its answer is late or lost with the connection, `on_overdue` says
 so, and whoever sent it looks at the switch's state.
@@ -16,16 +17,14 @@ so, and whoever sent it looks at the switch's state.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import random
 import ssl
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from panoramisk.actions import Action as Awaited
@@ -34,14 +33,10 @@ from panoramisk.message import Message
 from rater.config import SwitchSettings
 from rater.errors import LoginRefused, SwitchUnavailable
 from rater.switch.ami_parse import Frame
-from rater.switch.frames import Action, frame_parser, serialize
+from rater.switch.exchange import Exchange, Recorder
+from rater.switch.frames import frame_parser, serialize
 from rater.switch.stamps import parse_timestamp
 
-BATCH = 64
-"""Frames handled before the socket is looked at again."""
-BACKLOG_LIMIT = 100_000
-WRITE_LIMIT = 1 << 20
-"""Bytes that may wait for a switch that does not read."""
 log = structlog.get_logger(__name__)
 
 
@@ -52,10 +47,6 @@ class ConnectionState(StrEnum):
     LOST = "lost"
     REFUSED = "refused"
     """The log-in; an alarm: it is tried again slowly."""
-
-
-class Recorder(Protocol):
-    def write(self, data: bytes) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +70,18 @@ class _Transport(asyncio.Protocol):
     """What asyncio calls; all of it is the connection's."""
 
     def __init__(self, connection: SwitchConnection) -> None:
-        self._connection = connection
+        self.data_received = connection.received  # type: ignore[method-assign]  # no step in between
         self.lost = asyncio.get_running_loop().create_future()
-
-    def data_received(self, data: bytes) -> None:
-        self._connection.received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.lost.done():
             self.lost.set_result(exc)
 
 
-class SwitchConnection:
-    """`on_frames(frames, arrived_ns)`: events in order, never more than `BATCH` at once. `on_state`: see
-    `ConnectionState`; after UP it is for the caller to ask for events (`Events`). `recorder` is given the bytes as
-    received, from the log-in on. Use: `run` as a task; it ends by being cancelled, or after `close`."""
+class SwitchConnection(Exchange):
+    """`on_frames`: see `Exchange`. `on_state`: see `ConnectionState`; after UP it is for the caller to ask for
+    events (`Events`). `recorder` is given the bytes as received, from the log-in on. Use: `run` as a task; it ends
+    by being cancelled, or after `close`."""
 
     def __init__(
         self,
@@ -105,27 +93,18 @@ class SwitchConnection:
         *,
         timing: Timing | None = None,
     ) -> None:
+        Exchange.__init__(self, settings.id, on_frames, recorder)
         self._settings = settings
         self._secret = secret
-        self._on_frames = on_frames
         self._on_state = on_state
-        self._recorder = recorder
         self._timing = timing or Timing()
-        self._transport: asyncio.Transport | None = None
         self._waiting: dict[str, tuple[Awaited, list[Frame], asyncio.Future[list[Frame]]]] = {}
-        self._sent: dict[str, tuple[int, str]] = {}
-        self._parser = frame_parser(sent=self._sent)
-        self._backlog: deque[tuple[list[Frame], int]] = deque()
-        self._recording = False
         self._closed = False
         self.on_overdue: Callable[[list[str]], None] = lambda names: None
         """Told the names of hot actions whose answer did not come in time."""
         self.state = ConnectionState.LOST
         self.offset_ms: int | None = None
         """The switch's clock less our monotonic one, from the last pong."""
-        self.backlog_frames = 0
-        self.refused_actions = 0
-        """Actions that the switch answered with an error; mostly their channel was gone."""
         self.connects = 0
 
     # -- what the adapter uses -----------------------------------------------------------------------------------
@@ -141,29 +120,6 @@ class SwitchConnection:
             return time.time_ns() // 1_000_000
         return time.monotonic_ns() // 1_000_000 + self.offset_ms
 
-    def send(self, actions: Sequence[Action]) -> bool:
-        """Write them all at once, in order; False when the connection is not up, and then nothing was sent.
-
-        An action that cannot be written safely is left out and logged; the others go.
-        """
-        transport = self._transport
-        if transport is None or transport.is_closing() or self.state is not ConnectionState.UP:
-            return False
-        now_ns = time.monotonic_ns()
-        parts = []
-        for action in actions:
-            try:
-                parts.append(serialize(action))
-            except ValueError as error:
-                log.error("an action was not sent", switch=self._settings.id, error=str(error))
-            else:
-                self._sent[action["ActionID"]] = (now_ns, action["Action"])
-        if parts:
-            transport.write(b"".join(parts))
-            if transport.get_write_buffer_size() > WRITE_LIMIT:
-                self.abort("the switch does not read what it is sent")
-        return True
-
     async def request(self, name: str, **headers: str) -> Frame:
         """One action and its answer, also an error's. Raises SwitchUnavailable without connection or in time."""
         return (await self._ask(name, headers))[0]
@@ -171,12 +127,6 @@ class SwitchConnection:
     async def request_list(self, name: str, **headers: str) -> list[Frame]:
         """An action answered by a list: the answer, the entries, the closing event."""
         return await self._ask(name, headers)
-
-    def abort(self, why: str) -> None:
-        """Drop the connection; `run` makes a new one."""
-        if self._transport is not None:
-            log.warning("dropping the connection", switch=self._settings.id, why=why)
-            self._transport.abort()
 
     def close(self) -> None:
         """Log off and end `run`."""
@@ -272,13 +222,12 @@ class SwitchConnection:
                 future.set_exception(SwitchUnavailable(f"the connection to {self._settings.id} was lost"))
                 future.exception()
         self._waiting.clear()
-        self._sent.clear()
-        self._backlog.clear()
-        self.backlog_frames = 0
+        self.forget()
 
     def _change(self, state: ConnectionState) -> None:
         if state is not self.state:
             self.state = state
+            self.up = state is ConnectionState.UP
             self._on_state(state)
 
     # -- awaited actions -----------------------------------------------------------------------------------------
@@ -299,66 +248,16 @@ class SwitchConnection:
         finally:
             self._waiting.pop(action.id, None)
 
-    def _answered(self, frame: Frame) -> bool:
-        """Whether the frame answers something of ours."""
-        action_id = frame.get("ActionID", "")
-        waiting = self._waiting.get(action_id)
-        if waiting is not None:
-            action, frames, future = waiting
-            frames.append(frame)
-            if action.add_message(Message(dict(frame))) and not future.done():
-                future.set_result(frames)
-            return True
-        if "Response" not in frame or "Event" in frame:
-            return False
-        sent = self._sent.pop(action_id, None)
-        if sent is not None:  # success is the parser's part
-            self.refused_actions += 1
-            log.debug("refused", switch=self._settings.id, action=sent[1], message=frame.get("Message", ""))
+    def answered(self, frame: Frame) -> bool:
+        """Also by what is awaited."""
+        waiting = self._waiting.get(frame.get("ActionID", ""))
+        if waiting is None:
+            return Exchange.answered(self, frame)
+        action, frames, future = waiting
+        frames.append(frame)
+        if action.add_message(Message(dict(frame))) and not future.done():
+            future.set_result(frames)
         return True
-
-    # -- reading -------------------------------------------------------------------------------------------------
-
-    def received(self, data: bytes) -> None:
-        """Bytes of the present connection."""
-        arrived_ns = time.monotonic_ns()
-        if self._recording and self._recorder is not None:
-            self._recorder.write(data)
-        answered = self._answered
-        events = []
-        for frame in self._parser.feed(data):
-            if (isinstance(frame, dict) or "ActionID" in frame) and answered(frame):
-                continue
-            events.append(frame)
-        if not events:
-            return
-        idle = not self._backlog
-        for start in range(0, len(events), BATCH):
-            self._backlog.append((events[start : start + BATCH], arrived_ns))
-        self.backlog_frames += len(events)
-        if self.backlog_frames > BACKLOG_LIMIT:
-            self.abort(f"{self.backlog_frames} frames wait")
-        elif idle:
-            self._work()
-
-    def _work(self) -> None:
-        """One batch; the next one after the socket was looked at."""
-        if not self._backlog:
-            return
-        frames, arrived_ns = self._backlog[0]
-        try:
-            self._on_frames(frames, arrived_ns)
-        except Exception:
-            # Events were lost to a fault of ours: only a resync tells what is true now.
-            log.exception("a frame could not be handled", switch=self._settings.id)
-            self.abort("a fault in handling frames")
-            return
-        finally:
-            with contextlib.suppress(IndexError):
-                self._backlog.popleft()
-                self.backlog_frames -= len(frames)
-        if self._backlog:
-            asyncio.get_running_loop().call_soon(self._work)
 
 
 async def log_in(

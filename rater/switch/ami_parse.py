@@ -199,6 +199,8 @@ class FrameParser:
         self.garbage = 0
         self.tampered = 0
         self.oversized = 0
+        self.answers = 0
+        """Frames handed on that may answer an action: they have its id, or are no events."""
         self._selection = {name.encode(): {h.encode(): h for h in headers} for name, headers in selection.items()}
         self._wanted: dict[bytes, str] = {}
         self._state = _START
@@ -340,10 +342,12 @@ class FrameParser:
                 self.tampered += 1
             if self._state == _KEEP:
                 whole.append(EventFrame(self._frame))
+                self.answers += "ActionID" in self._frame
             elif (
                 self._frame["Response"] != "Success"
                 or self._sent.pop(self._frame.get("ActionID", ""), None) is None
             ):
                 whole.append(self._frame)
+                self.answers += 1
         self._frame = {}
         self._state = _START

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from rater_native import actionbytes
@@ -32,7 +32,16 @@ def _look_closer(action: dict[str, str]) -> bytes | None:
     return None
 
 
-_plain = _look_closer if os.environ.get("RATER_KERNEL") == "reference" else actionbytes.serialize
+def _look_closer_at_all(actions: Sequence[Action]) -> bytes | None:
+    return None
+
+
+_REFERENCE = os.environ.get("RATER_KERNEL") == "reference"
+_plain = _look_closer if _REFERENCE else actionbytes.serialize
+serialize_all: Callable[[Sequence[Action]], bytes | None] = (
+    _look_closer_at_all if _REFERENCE else actionbytes.serialize_all
+)
+"""As `serialize` writes them one by one, when each is plainly good; None when one wants a closer look."""
 
 
 class Parser(Protocol):
@@ -50,6 +59,8 @@ class Parser(Protocol):
     def tampered(self) -> int: ...
     @property
     def oversized(self) -> int: ...
+    @property
+    def answers(self) -> int: ...
     @property
     def pending_bytes(self) -> int: ...
     def feed(self, data: bytes) -> list[Frame]: ...

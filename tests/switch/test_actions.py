@@ -227,6 +227,17 @@ def test_what_is_plainly_good_is_written_the_same_by_both(action: dict[str, str]
     assert plain is None or plain == frames._checked(action)
 
 
+_ACTION = st.dictionaries(
+    st.sampled_from(["Action", "Channel", "Value"]), st.text("ab\x7f\u00e9", max_size=3), max_size=3
+)
+
+
+@given(st.lists(_ACTION, max_size=4))
+def test_several_are_written_one_after_the_other(actions: list[dict[str, str]]):
+    each = [actionbytes.serialize(action) for action in actions]
+    assert actionbytes.serialize_all(actions) == (None if None in each else b"".join(map(frames._checked, actions)))
+
+
 @pytest.mark.parametrize("length", [1014, 1015, 1016, 1017])
 def test_both_know_how_long_a_line_may_be(length: int):
     action = {"Action": "Setvar", "Value": "x" * length}

@@ -11,8 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from rater.errors import SwitchUnavailable
-from rater.switch import ami
-from rater.switch.ami import BATCH, ConnectionState
+from rater.switch import exchange
+from rater.switch.ami import ConnectionState
+from rater.switch.exchange import BATCH
 from tests.switch.peer import QUICK, SECRET, Client, Peer, connected, encode, run, until
 
 HANGUP = {"Event": "Hangup", "Channel": "PJSIP/1-2", "Uniqueid": "5.5", "Cause": "16"}
@@ -311,7 +312,7 @@ def test_refused_actions_are_counted():
 
 def test_19_a_switch_that_reads_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch):
     async def body() -> None:
-        monkeypatch.setattr(ami, "WRITE_LIMIT", 10_000)
+        monkeypatch.setattr(exchange, "WRITE_LIMIT", 10_000)
         patient = QUICK.__class__(**{n: getattr(QUICK, n) for n in QUICK.__slots__} | {"ping_deadline_s": 60.0})
         async with connected(peer := Peer(), timing=patient) as client:
             peer.reading.clear()
@@ -359,7 +360,7 @@ def test_the_socket_is_read_between_batches():
 
 def test_19_a_backlog_beyond_all_bounds_gives_the_connection_up(monkeypatch: pytest.MonkeyPatch):
     async def body() -> None:
-        monkeypatch.setattr(ami, "BACKLOG_LIMIT", 200)
+        monkeypatch.setattr(exchange, "BACKLOG_LIMIT", 200)
         async with connected(peer := Peer()) as client:
             peer.write(b"".join(encode(event) for event in hangups(2_000)))
             await client.up(2)

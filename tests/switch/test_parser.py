@@ -226,6 +226,43 @@ def test_success_of_what_was_sent_is_noted_and_nothing_else_is_swallowed(make: C
     assert parser.frames == 4
 
 
+_ANSWER_LINES = st.sampled_from(
+    [
+        b"Response: Success\r\n", b"Response: Success\n", b"Response:Success\r\n", b"Response: Success \r\n",
+        b"Response: Error\r\n", b"ActionID: a-1\r\n", b"ActionID: a-2\r\n", b"ActionID:a-2\n", b"Message: Set\r\n",
+        b"Message: \0\r\n", b"ActionID: \xff\r\n", b"no colon\r\n", b"Value: x\r\n", b"\r\n", b"\r\n", b"\n", b"\r",
+        b"Message: " + b"m" * 1200 + b"\r\n", HANGUP,
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(_ANSWER_LINES, max_size=24), st.integers(1, 300))
+def test_both_take_the_same_answers_for_success(lines: list[bytes], size: int):
+    data = b"".join(lines) + b"\r\n\r\n" + HANGUP
+    results = []
+    for make in (ami_parse.FrameParser, amiframe.FrameParser):
+        for pieces in ([data], [data[i : i + size] for i in range(0, len(data), size)]):
+            sent = dict.fromkeys(("a-1", "a-2", "\ufffd"), 1)
+            parser = make(SELECTION, sent)
+            results.append((outcome(parser, pieces), parser.answers, sent))
+    assert results[0] == results[1] == results[2] == results[3]
+
+
+def test_texts_that_come_again_are_the_same_object():
+    frames = amiframe.FrameParser(SELECTION).feed(HANGUP + HANGUP)
+    assert frames[0]["Channel"] is frames[1]["Channel"]
+    assert frames[0] == frames[1] == HUNG_UP
+
+
+@pytest.mark.parametrize("stamp", [b"1795479963.128699", b"", b"x" * 24, b"y" * 25, b"\xe9"])
+def test_a_timestamp_is_told_as_it_came(parser: Parser, stamp: bytes):
+    [frame] = parser.feed(b"Event: Hangup\r\nTimestamp: " + stamp + b"\r\nUniqueid: 1.1\r\n\r\n")
+    for _ in range(2):
+        assert frame["Timestamp"] == stamp.decode(errors="replace")
+    assert list(frame) == ["Event", "Timestamp", "Uniqueid"]
+
+
 _TOKENS = st.sampled_from(
     [
         b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\r\n\n", b":", b": ", b" ", b"\0", b"\xff", b"Event: ", b"Hangup",

@@ -1,0 +1,75 @@
+"""What goes over a connection to Redis while it is up: one write out, answers in order. Nothing here waits; see
+`rater.charging.connection` for how the connection is made, watched and made anew. Also compiled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import hiredis
+
+from rater.charging.call import Call
+
+
+class Pipeline:
+    """`on_answer(call, reply)` gets each answer; an error of the server is a `hiredis.ReplyError`. `after_read` is
+    called when the answers of one read are done. `up`: calls can be sent."""
+
+    def __init__(
+        self, timeout_s: float, on_answer: Callable[[Any, Any], None], after_read: Callable[[], None]
+    ) -> None:
+        self.up = False
+        self._timeout_s = timeout_s
+        self._patience_s = timeout_s
+        self._heard_s = 0.0
+        self._on_answer = on_answer
+        self._after_read = after_read
+        self._transport: asyncio.Transport | None = None
+        self._queue: list[Call] = []
+        self._sent: deque[Call] = deque()
+
+    def queue(self, call: Call) -> None:
+        self._queue.append(call)
+
+    def flush(self) -> None:
+        """Write what is queued; without a connection, or with one that is being closed, it stays."""
+        if not self._queue or not self.up:
+            return
+        assert self._transport is not None
+        if self._transport.is_closing():
+            return
+        now_s = monotonic()
+        queue, self._queue = self._queue, []
+        for call in queue:
+            call.sent_s = now_s
+        self._sent.extend(queue)
+        self._transport.write(b"".join([call.data for call in queue]))
+
+    def answers(self, reader: hiredis.Reader) -> None:
+        """What the present connection has read. Raises hiredis.ProtocolError for an answer to nothing."""
+        gets, sent, on_answer = reader.gets, self._sent, self._on_answer
+        try:
+            while (reply := gets()) is not False:
+                if not sent:
+                    raise hiredis.ProtocolError("an answer to nothing")
+                on_answer(sent.popleft(), reply)
+        finally:
+            self._patience_s, self._heard_s = self._timeout_s, monotonic()
+            self._after_read()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is unanswered."""
+        return not self._sent and not self._queue
+
+    def take_back(self) -> list[Call]:
+        """Everything unanswered, in order, so that another may send it. Only while down."""
+        assert not self.up
+        taken = [*self._sent, *self._queue]
+        self._sent.clear()
+        self._queue.clear()
+        return taken

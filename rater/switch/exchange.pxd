@@ -1,0 +1,18 @@
+cimport cython
+
+from rater_native.amiframe cimport FrameParser
+
+cdef class Exchange:
+    cdef public object _switch, _on_frames, _recorder, _transport, _backlog
+    cdef public dict _sent
+    cdef public FrameParser _parser
+    cdef public bint _recording, up
+    cdef public long long backlog_frames, refused_actions
+
+    @cython.locals(now_ns=cython.longlong, data=bytes)
+    cpdef bint send(self, actions) except -1
+    @cython.locals(arrived_ns=cython.longlong, parser=FrameParser, answers=cython.longlong, frames=list)
+    cpdef received(self, bytes data)
+    cdef bint _is_answer(self, frame) except -1
+    cdef _put_by(self, list frames, long long arrived_ns)
+    cdef bint _handle(self, list frames, long long arrived_ns) except -1

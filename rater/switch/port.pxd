@@ -1,0 +1,19 @@
+cimport cython
+
+from rater.calls.commands cimport AnswerGate, Forget, HangUp
+from rater.switch.exchange cimport Exchange
+
+cdef class Port:
+    cdef public object id, tracker, _engine, _metrics, _actions
+    cdef public bint synced
+    cdef public double acts_until_s
+    cdef public Exchange _exchange
+    cdef public list _outgoing
+    cdef public dict _gates, _hang_ups
+    cdef public long long _measure_next_ns
+
+    cpdef execute(self, command)
+    @cython.locals(actions=list)
+    cpdef flush(self)
+    cpdef on_frames(self, list frames, long long arrived_ns)
+    cdef _handle(self, list frames, long long arrived_ns)
