@@ -77,6 +77,7 @@ _PASSING = re.compile(
 )
 """Errors that say that nothing was done and may pass: the same operation is sent again until it is answered. Inside
 a script's error, as older servers give it, the code stands after a dash."""
+OOM = "OOM"
 _InTurn = LegRequest | TakeLeases | FreeLeases
 _OF_LEG = frozenset((Reserve, Answer, Extend, Settle))
 _IN_TURN = _OF_LEG | {TakeLeases, FreeLeases}
@@ -239,7 +240,7 @@ class RedisStore(RedisMoves):
                 raise StoreUnavailable(f"Redis is away; {request.op} waits", hint=hint) from error
             raise OutcomeUnknown(f"no answer to {request.op} within {ASK_S:.0f} s", hint=hint) from error
 
-    def _queue(self, operation: Operation) -> None:
+    def _queue(self, operation: Operation, *, as_script: bool = False) -> None:
         request = operation.routed = self._places.route(operation.request)
         if operation.alone and isinstance(request, OfAccount):
             request = operation.routed = without_group(request)
@@ -250,8 +251,9 @@ class RedisStore(RedisMoves):
             operation.needs = self._needs.get(self._leg(operation), b"")
         keys = self.keys(request.shard)
         script, names, arguments = to_call(request, keys, operation.needs, operation.refunded_micro)
-        operation.script, operation.as_function = script, self._forms.functions
-        operation.data = packing.call(self._forms.call(script), names, arguments)
+        operation.script, operation.as_function = script, self._forms.functions and not as_script
+        words = self._forms.call(script, as_function=operation.as_function)
+        operation.data = packing.call(words, names, arguments)
         self._link.queue(operation)
 
     def _answered(self, operation: Operation, answer: Any) -> None:
@@ -386,6 +388,11 @@ class RedisStore(RedisMoves):
             return
         passing = _PASSING.search(error)
         code = passing.group(1) if passing is not None else UNKNOWN if is_unknown(error) else ""
+        if code == OOM and operation.as_function:
+            # It was refused unseen, perhaps as the repeat of what was done.
+            self._forms.both = True
+            self._queue(operation, as_script=True)
+            return
         if not code:
             log.error(
                 "a charging script failed", script=operation.script, op=operation.request.op, error=error[:300]

@@ -34,6 +34,9 @@ log = structlog.get_logger(__name__)
 _KEPT = "local KEPT = {plans = {}, plans_count = 0, grants = {}, grants_count = 0}"
 """What functions keep from call to call, all of them together; see lua/quick.lua. Scripts have none."""
 _OF_FUNCTIONS = ("quick", "plans")
+_WITHOUT_MEMORY = ("answer", "extend", "settle", "release")
+"""What goes on when the server may take no more memory: operations of live legs, whose number does not grow then.
+They write over what there is, and what a settlement adds to the streams it frees of the leg."""
 _FUNCTION = """
 do
   local run
@@ -43,10 +46,10 @@ do
 {own}
     end
   end
-  redis.register_function('{name}', function(keys, arguments)
+  redis.register_function{{function_name = '{name}', flags = {{{flags}}}, callback = function(keys, arguments)
     if not run then run = build() end
     return run(keys, arguments)
-  end)
+  end}}
 end
 """
 """The parts are carried out at the first call: while a library is loaded Redis offers nothing that they need."""
@@ -81,20 +84,24 @@ def digest(body: bytes) -> str:
 @cache
 def library() -> tuple[str, bytes]:
     """Name and source of the library that holds every script of the hot path as a function."""
-    name = LIBRARY_PREFIX + hashlib.sha256(b"\n".join(load_scripts().values())).hexdigest()[:12]
+    texts = [*load_scripts().values(), _FUNCTION.encode(), repr(_WITHOUT_MEMORY).encode()]
+    name = LIBRARY_PREFIX + hashlib.sha256(b"\n".join(texts)).hexdigest()[:12]
     functions = []
     for each in HOT:
         parts, own = _texts(each)
-        functions.append(_FUNCTION.format(parts="\n".join(parts), own=own, name=f"{name}_{each}"))
+        flags = "'allow-oom'" if each in _WITHOUT_MEMORY else ""
+        functions.append(_FUNCTION.format(parts="\n".join(parts), own=own, name=f"{name}_{each}", flags=flags))
     return name, f"#!lua name={name}\n{_KEPT}\n{''.join(functions)}".encode()
 
 
 class Forms:
     """What to load where one connects, and how to call a script there. Begins with functions, and takes to scripts
-    for good when a server has no functions or forbids them."""
+    for good when a server has no functions or forbids them. `both`: scripts are loaded, too, for what a server
+    without memory left refuses as a function, unseen: as a script, a repeat is only read."""
 
     def __init__(self, *, functions: bool = True) -> None:
         self.functions = functions
+        self.both = False
         name, self._source = library()
         self._calls = {each: ("FCALL", f"{name}_{each}") for each in HOT}
         self._digests = {each: ("EVALSHA", digest(body)) for each, body in load_scripts().items()}
@@ -112,13 +119,13 @@ class Forms:
 
     def loading(self) -> Sequence[Sequence[bytes | str]]:
         """The commands that load what `call` names."""
-        if self.functions:
-            return [("FUNCTION", "LOAD", self._source)]
-        return [("SCRIPT", "LOAD", body) for body in load_scripts().values()]
+        functions = [("FUNCTION", "LOAD", self._source)] if self.functions else []
+        scripts = load_scripts().values() if self.both or not self.functions else ()
+        return [*functions, *(("SCRIPT", "LOAD", body) for body in scripts)]
 
-    def call(self, name: str) -> tuple[str, str]:
-        """The first two words of a call of the script."""
-        return (self._calls if self.functions else self._digests)[name]
+    def call(self, name: str, *, as_function: bool | None = None) -> tuple[str, str]:
+        """The first two words of a call of the script; `as_function`: unlike others."""
+        return (self._calls if (self.functions if as_function is None else as_function) else self._digests)[name]
 
     def forgives(self, refusal: str) -> bool:
         """Whether the refusal of a greeting's command is no obstacle: loaded before, or the calls will tell."""

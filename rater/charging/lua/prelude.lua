@@ -46,7 +46,7 @@
 -- a `begin_…`, which sets all of it and which a script calls before anything else of that part.
 -- What `known` unpacks is kept from call to call, so it is for texts that many calls have in common, and nobody changes it.
 -- Scripts look first and write last: an error after a write would not be undone. The first write is one that Redis
--- refuses when it is out of memory, so that a script does all or nothing then too.
+-- refuses when it is out of memory, so that a script does all or nothing then too; but for a settlement, which goes on then.
 
 local pack, unpack_all, unpack_some, call, fmod = cmsgpack.pack, cmsgpack.unpack, cmsgpack.unpack_limit, redis.call, math.fmod
 local to_bytes, of_bytes, byte, sub, find = struct.pack, struct.unpack, string.byte, string.sub, string.find

@@ -11,6 +11,8 @@
 -- Writes  account, the owner's, the leg's tombstone, legs, lease sets, spend, ledger, outbox `rated` and `threshold`; the epoch
 --         when newer.
 -- Returns a reply: ok (amount charged in money, never for more than was paid ahead), stale, gone; or 5 and the needs, 6 and where an account is.
+-- Its first write takes no memory, so that Redis refuses none of them when it is out of memory: what a settlement adds it frees.
+-- (On the short way, which only functions have, that is so by their flag.)
 -- A leg never heard of is marked as gone, so that a reservation still under way cannot come after its end.
 -- uses: prelude legs quote grants spend thresholds charge quick
 
@@ -21,6 +23,7 @@ local held = KEYS[8] == KEYS[4] and call('MGET', KEYS[1], KEYS[2], KEYS[4])
 if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
 if not held[1] then
   if away(held[3]) then return '\6\0' .. held[3] end
+  call('SREM', KEYS[5], leg_id)
   call('SET', KEYS[1], pack(0, n, '\2\0\0\0\0\0\0', 0), 'PX', LEG_KEPT_MS)
   return GONE
 end
@@ -92,13 +95,13 @@ if spend then count_spend(caps, spend, amount, -(account[9] == 0 and spend[5] or
 local found, told = crossings(account, thresholds, levels_before, now, spend)
 local reply = pack(0, 0, granted, 0, amount, account[2], account[3])
 local packed, owner_packed = packed_account(account), owner and packed_account(owner)
+call('SREM', KEYS[5], leg_id)
 call('SET', KEYS[1], pack(0, n, reply, 0), 'PX', LEG_KEPT_MS)
 if owner then
   call('MSET', KEYS[4], packed, KEYS[8], owner_packed)
 else
   call('SET', KEYS[4], packed)
 end
-call('SREM', KEYS[5], leg_id)
 for i = 11, #KEYS do call('ZREM', KEYS[i], leg_id) end
 if told or ARGV[5] ~= '' and spend then keep_spend(spend, KEYS[9]) end
 if owner_told or ARGV[6] ~= '' and owner_spend then keep_spend(owner_spend, KEYS[10]) end
