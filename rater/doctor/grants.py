@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 
 from rater.catalog.publish import load_current
 from rater.catalog.snapshot import Snapshot
@@ -35,13 +36,16 @@ async def check_grants(client: Redis, prefix: str, shards: int, *, look_s: float
     redis: Any = client
     seconds, _ = await redis.time()
     until_s, looked, closed = time.monotonic() + look_s, 0, list[str]()
-    async for page in _pages(redis, prefix, shards):
-        for account, data in page:
-            if data is not None and b"," in data:  # hours and classes are stored between commas
-                closed += _closed(catalog, to_account(account, data), int(seconds) * 1000)
-        looked += len(page)
-        if time.monotonic() > until_s:
-            break
+    try:
+        async for page in _pages(redis, prefix, shards):
+            for account, data in page:
+                if data is not None and b"," in data:  # hours and classes are stored between commas
+                    closed += _closed(catalog, to_account(account, data), int(seconds) * 1000)
+            looked += len(page)
+            if time.monotonic() > until_s:
+                break
+    except NoPermissionError as refusal:
+        return [not_checked(_CHECK, "", f"its user may not look at accounts: {refusal}")]
     of = sum([int(await redis.scard(Keys(prefix, Shard(shard)).accounts)) for shard in range(shards)])
     seen = f"{looked} of {of} accounts looked at" if looked < of else f"{looked} accounts looked at"
     if not closed:
