@@ -201,9 +201,9 @@ class Engine:
         now_ms = self._clock.monotonic_ms()
         while (due := self._wakes.pop(now_ms)) is not None:
             _, number, leg = due
-            record = self._legs.get(leg)
+            record = self._legs.get(LegId(leg))
             if record is not None and record.wake == number:
-                self._handle(record, Due(leg))
+                self._handle(record, Due(record.session.leg))
 
     def next_wake_ms(self) -> int | None:
         """When `tick` has something to do, on the monotonic clock."""

@@ -18,7 +18,7 @@ cdef class LiveLegs:
     cdef _report(self, LiveSwitch switch, direction)
 
 cdef class Wakes:
-    cdef list _heap
+    cdef object _times
     cdef long long _count
 
     cpdef set(self, LiveLeg record, due_ms)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -10,6 +9,7 @@ from rater.calls.signals import Direction
 from rater.ids import AccountId, LegId, Shard, SwitchId
 from rater.live import LiveLeg, LiveSwitch
 from rater.metrics import Metrics
+from rater.timetable import Timetable
 
 
 class LiveLegs:
@@ -101,17 +101,17 @@ class Wakes:
     """Who is to be woken when, on the monotonic clock. A leg has one valid wake-up: the last that was set."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, LegId]] = []
+        self._times = Timetable()
         self._count = 0
 
     def set(self, record: LiveLeg, due_ms: int) -> None:
         self._count += 1
         record.wake = self._count
-        heapq.heappush(self._heap, (due_ms, self._count, record.session.leg))
+        self._times.put(due_ms, self._count, record.session.leg)
 
     def next_ms(self) -> int | None:
-        return self._heap[0][0] if self._heap else None
+        return self._times.next_ms()
 
-    def pop(self, now_ms: int) -> tuple[int, int, LegId] | None:
+    def pop(self, now_ms: int) -> tuple[int, int, str] | None:
         """When, the number and the leg of the next wake-up, if it is due."""
-        return heapq.heappop(self._heap) if self._heap and self._heap[0][0] <= now_ms else None
+        return self._times.pop(now_ms)

@@ -343,7 +343,7 @@ cdef str _text(const char* start, Py_ssize_t length):
 
 
 cdef enum:
-    KNOWN = 8192
+    KNOWN = 2048
     KNOWN_LENGTH = 48
 
 cdef PyObject* _known[KNOWN]
@@ -363,7 +363,7 @@ cdef Py_ssize_t _place_of(const char* start, Py_ssize_t length) noexcept:
         memcpy(&word, start, length)
         mixed = (mixed ^ word) * <uint64_t>0x9E3779B97F4A7C15
         mixed ^= mixed >> 29
-    return <Py_ssize_t>((mixed * <uint64_t>0x9E3779B97F4A7C15) >> 51)
+    return <Py_ssize_t>((mixed * <uint64_t>0x9E3779B97F4A7C15) >> 53)
 
 
 cdef str _known_text(const char* start, Py_ssize_t length):

@@ -5,6 +5,8 @@ from rater.switch.channels cimport Channel
 from rater.switch.legs cimport Leg, LegChannels
 from rater.switch.tracker cimport Tracker
 
+cdef object _OUT, _BILLED
+
 cdef class Actions:
     cdef str _prefix
     cdef long long _made

@@ -25,6 +25,7 @@ WARNING_CONTEXT = "rater-warning"
 WHISPER = "quWES"
 """ChanSpy: quietly, into this one channel, so that only its party hears it; gone with either of the two."""
 BEAT, FAIL = "RATER_BEAT", "RATER_FAIL"
+_OUT, _BILLED = Direction.OUT, Party.BILLED
 
 
 class Actions:
@@ -49,7 +50,7 @@ class Actions:
         if isinstance(command, ArmTimer):
             if channels.passes:
                 return []
-            channel = channels.billed if command.party is Party.BILLED else channels.caller
+            channel = channels.billed if command.party is _BILLED else channels.caller
             return self._arm(command.leg, channel, command.after_ms, tracker)
         if isinstance(command, AnswerGate):
             return self._answer_gate(command, channels, tracker)
@@ -96,7 +97,7 @@ class Actions:
         """Before the answer the caller goes too, so that it hears the cause and no dialplan tries on; not when it
         rings elsewhere at the same time, and never the outside caller of a line."""
         doomed = [channels.billed]
-        if not channels.answered and channels.direction is Direction.OUT and tracker.is_alone(leg):
+        if not channels.answered and channels.direction is _OUT and tracker.is_alone(leg):
             doomed.append(channels.caller)
         cause_header = {"Cause": str(cause)} if cause else {}
         return [

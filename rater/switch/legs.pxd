@@ -1,5 +1,7 @@
 from rater.switch.channels cimport Channel
 
+cdef object _IN
+
 cdef class LegChannels:
     cdef readonly str billed, caller
     cdef readonly bint asking, answered

@@ -8,6 +8,8 @@ from rater.calls.signals import Direction, Disposition, Mode, Payer
 from rater.ids import CallId, LegId, TrunkId
 from rater.switch.channels import Channel
 
+_IN = Direction.IN
+
 
 @dataclass(eq=False)
 class Leg:
@@ -31,7 +33,7 @@ class Leg:
     @property
     def passes(self) -> bool:
         """It is the incoming channel of a call that is led outside again; see `rater.switch.passage`."""
-        return self.direction is Direction.IN and self.billed is not None and self.billed.trunk is not None
+        return self.direction is _IN and self.billed is not None and self.billed.trunk is not None
 
     def channels(self) -> LegChannels:
         """Where its actions go, now."""

@@ -3,6 +3,8 @@ cimport cython
 from rater.switch.channels cimport Channel
 from rater.switch.legs cimport Leg
 
+cdef object _IN, _GATE
+
 @cython.locals(incoming=Channel, leg=Leg, current=Leg)
 cpdef begin(object tracker, Leg outbound, long long at_ms)
 @cython.locals(incoming=Channel, passing=Leg)

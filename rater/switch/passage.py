@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rater.switch.leg_table import LegTable
 
 NORMAL_CLEARING = 16
+_IN, _GATE = Direction.IN, Mode.GATE
 
 
 def begin(tracker: LegTable, outbound: Leg, at_ms: int) -> None:
@@ -39,7 +40,7 @@ def begin(tracker: LegTable, outbound: Leg, at_ms: int) -> None:
     if leg is None or not leg.open:
         number = incoming.exten if is_number(incoming.exten) else ""
         payer, trunk = outbound.payer, incoming.trunk
-        leg = tracker.attempt(incoming, incoming, payer, Direction.IN, number, trunk, at_ms, 0)
+        leg = tracker.attempt(incoming, incoming, payer, _IN, number, trunk, at_ms, 0)
     leg.open = False
     leg.billed = incoming
     leg.trunk = incoming.trunk
@@ -55,7 +56,7 @@ def answered(tracker: LegTable, leg: Leg, at_ms: int, grade: Grade) -> None:
     if incoming is None:
         return
     passing = incoming.leg
-    if leg.direction is Direction.IN:
+    if leg.direction is _IN:
         if passing is not None:
             tracker.end(passing, at_ms, NORMAL_CLEARING, "CANCEL")
         return
@@ -86,6 +87,4 @@ def _names_somebody(payer: Payer) -> bool:
 
 def _is_anothers(passing: Leg, leg: Leg) -> bool:
     """Not what the dialplan asked for itself; a leg of the store comes back without its payer."""
-    return (
-        passing.mode is not Mode.GATE and Payer() not in (passing.payer, leg.payer) and passing.payer != leg.payer
-    )
+    return passing.mode is not _GATE and Payer() not in (passing.payer, leg.payer) and passing.payer != leg.payer

@@ -3,6 +3,8 @@ cimport cython
 from rater.switch.channels cimport Channel, ChannelTable
 from rater.switch.legs cimport Leg
 
+cdef object _OUT
+
 @cython.locals(half=Channel, origin=Channel, leg=Leg)
 cpdef object payer_of(ChannelTable channels, Channel dialler, Channel called)
 cdef object _forwarding(Channel dialler, Channel half, object forwarder)

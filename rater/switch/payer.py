@@ -6,6 +6,8 @@ from rater.calls.signals import Direction, Payer
 from rater.switch.channels import Channel, ChannelTable
 from rater.switch.legs import Leg
 
+_OUT = Direction.OUT
+
 
 def payer_of(channels: ChannelTable, dialler: Channel | None, called: Channel) -> Payer:
     """The dialling channel's account code, endpoint and variable, as they stand now.
@@ -25,7 +27,7 @@ def payer_of(channels: ChannelTable, dialler: Channel | None, called: Channel) -
     endpoint = origin.endpoint if origin.trunk is None else ""
     sender = dialler.sent_by or origin.sent_by
     leg = origin.leg
-    if sender is None and leg is not None and leg.direction is Direction.OUT:
+    if sender is None and leg is not None and leg.direction is _OUT:
         sender = leg.payer
     if sender is None:
         return Payer(dialler.account_code, endpoint, dialler.variable)

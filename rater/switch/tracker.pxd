@@ -7,6 +7,8 @@ from rater.switch.leg_table cimport LegTable
 from rater.switch.legs cimport Leg
 from rater.switch.switch_time cimport SwitchTime
 
+cdef object _OUT, _IN, _GATE, _SHADOW, _OBSERVED, _RECONCILED, _ESTIMATED
+
 cdef class Tracker(LegTable):
     cdef public object rules
     cdef readonly SwitchTime time

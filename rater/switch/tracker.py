@@ -60,6 +60,9 @@ _READ = frozenset(
 )  # fmt: skip
 _TELL_THE_ANSWER = frozenset({"Newchannel", "Newstate", "DialEnd", "BridgeEnter"})
 """Events at the moment of an answer. Any other that shows a channel up comes later: those were missed."""
+_OUT, _IN = Direction.OUT, Direction.IN
+_GATE, _SHADOW = Mode.GATE, Mode.SHADOW
+_OBSERVED, _RECONCILED, _ESTIMATED = Grade.OBSERVED, Grade.RECONCILED, Grade.ESTIMATED
 
 
 class Tracker(LegTable):
@@ -215,7 +218,7 @@ class Tracker(LegTable):
 
     def _show_up(self, channel: Channel, frame: Event, at_ms: int) -> None:
         if channel.up_at_ms is None:
-            self._up(channel, at_ms, Grade.OBSERVED if frame.event in _TELL_THE_ANSWER else Grade.RECONCILED)
+            self._up(channel, at_ms, _OBSERVED if frame.event in _TELL_THE_ANSWER else _RECONCILED)
 
     def note_variables(self, channel: Channel, lines: str | None) -> None:
         """What the channel carries: its payer, and who sent it where it is now. The latter comes with the first
@@ -277,7 +280,7 @@ class Tracker(LegTable):
             # It was answered and that was missed; when, nobody knows. The caller gets the benefit.
             channel.up_at_ms = at_ms
             if leg is not None and not leg.passes:
-                self.answered(leg, at_ms, Grade.ESTIMATED)
+                self.answered(leg, at_ms, _ESTIMATED)
         self.internal.discard(channel.uniqueid)
         if leg is not None:
             self.end(leg, at_ms, channel.cause, channel.dial_status)
@@ -311,7 +314,7 @@ class Tracker(LegTable):
             if not called.dialled:
                 called.up_at_ms = at_ms
                 self._dial(dialler, called, frame, at_ms, arrived_ns)
-            self._up(called, at_ms, Grade.OBSERVED)
+            self._up(called, at_ms, _OBSERVED)
 
     def _dial(self, dialler: Channel | None, called: Channel, frame: Event, at_ms: int, arrived_ns: int) -> None:
         if called.dialled:
@@ -347,7 +350,7 @@ class Tracker(LegTable):
         payer = payer_of(self.channels, dialler, called)
         leg = self._take_over(dialler, payer)
         if leg is None:
-            leg = self.attempt(called, dialler, payer, Direction.OUT, number, trunk, at_ms, arrived_ns)
+            leg = self.attempt(called, dialler, payer, _OUT, number, trunk, at_ms, arrived_ns)
         self.own(leg, called, trunk, at_ms)
         passage.begin(self, leg, at_ms)
 
@@ -358,7 +361,7 @@ class Tracker(LegTable):
         payer = line_payer(called)
         leg = origin.gate_in
         if leg is None or not leg.open or leg.payer.endpoint != called.endpoint:
-            leg = self.attempt(called, origin, payer, Direction.IN, number, origin.trunk, at_ms, arrived_ns)
+            leg = self.attempt(called, origin, payer, _IN, number, origin.trunk, at_ms, arrived_ns)
         self.own(leg, called, origin.trunk, at_ms)
 
     def _take_over(self, dialler: Channel | None, payer: Payer) -> Leg | None:
@@ -369,7 +372,7 @@ class Tracker(LegTable):
             if channel is None:
                 break
             gate = channel.gate
-            if gate is not None and gate.open and gate.direction is Direction.OUT:
+            if gate is not None and gate.open and gate.direction is _OUT:
                 return gate if direct or gate.payer.account_code == payer.account_code else None
             channel, direct = self.channels.upstream(channel), False
         return None
@@ -381,7 +384,7 @@ class Tracker(LegTable):
             return
         called.dialled = True
         called.dialler = dialler = self.channels.named(frame.channel or "")
-        leg = self.attempt(called, dialler, Payer(), Direction.OUT, "", called.trunk, at_ms, arrived_ns)
+        leg = self.attempt(called, dialler, Payer(), _OUT, "", called.trunk, at_ms, arrived_ns)
         self.own(leg, called, called.trunk, at_ms)
 
     def _blind_transfer(self, frame: Event) -> None:
@@ -406,7 +409,7 @@ class Tracker(LegTable):
             arguments = gate_arguments(env)
         if channel is None or channel.hung_at_ms is not None:
             return
-        if self._dial_mode is Mode.SHADOW or (arguments is not None and not is_ours(arguments)):
+        if self._dial_mode is _SHADOW or (arguments is not None and not is_ours(arguments)):
             self.foreign_questions += 1
             return
         stamp = frame.timestamp or ""
@@ -428,9 +431,9 @@ class Tracker(LegTable):
             payer, number = Payer("", arguments[2], ""), arguments[0]
         else:
             payer, number = payer_of(self.channels, channel, channel), arguments[0] if arguments else channel.exten
-        direction = Direction.IN if inbound else Direction.OUT
+        direction = _IN if inbound else _OUT
         trunk = channel.trunk if inbound else None
-        leg = self.attempt(channel, channel, payer, direction, number, trunk, at_ms, arrived_ns, Mode.GATE)
+        leg = self.attempt(channel, channel, payer, direction, number, trunk, at_ms, arrived_ns, _GATE)
         leg.asking = leg.open = True
         channel.gate = leg
         channel.gate_in = leg if inbound else channel.gate_in
