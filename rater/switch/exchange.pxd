@@ -6,7 +6,7 @@ cdef class Exchange:
     cdef public object _switch, _on_frames, _recorder, _transport, _backlog
     cdef public dict _sent
     cdef public FrameParser _parser
-    cdef public bint _recording, up
+    cdef public bint _recording, _working, up
     cdef public long long backlog_frames, refused_actions
 
     @cython.locals(now_ns=cython.longlong, data=bytes)
@@ -15,4 +15,4 @@ cdef class Exchange:
     cpdef received(self, bytes data)
     cdef bint _is_answer(self, frame) except -1
     cdef _put_by(self, list frames, long long arrived_ns)
-    cdef bint _handle(self, list frames, long long arrived_ns) except -1
+    cdef _handle(self, list frames, long long arrived_ns)

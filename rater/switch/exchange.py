@@ -5,9 +5,9 @@ Nothing here waits; log-in, pings and reconnecting are `rater.switch.ami`'s part
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import monotonic_ns
 from typing import Protocol
 
 import structlog
@@ -43,6 +43,7 @@ class Exchange:
         """When each action of the hot path was sent that is not answered, and which one it is."""
         self._parser = frame_parser(sent=self._sent)
         self._backlog: deque[tuple[list[Frame], int]] = deque()
+        self._working = False
         self.up = False
         self.backlog_frames = 0
         self.refused_actions = 0
@@ -59,7 +60,7 @@ class Exchange:
         data = serialize_all(actions)
         if data is None:
             actions, data = self._fit(actions)
-        now_ns = monotonic_ns()
+        now_ns = time.monotonic_ns()
         for action in actions:
             self._sent[action["ActionID"]] = (now_ns, action["Action"])
         if data:
@@ -99,7 +100,7 @@ class Exchange:
 
     def received(self, data: bytes) -> None:
         """Bytes of the present connection."""
-        arrived_ns = monotonic_ns()
+        arrived_ns = time.monotonic_ns()
         if self._recording and self._recorder is not None:
             self._recorder.write(data)
         parser = self._parser
@@ -109,7 +110,7 @@ class Exchange:
             frames = [frame for frame in frames if not self._is_answer(frame)]
         if not frames:
             return
-        if len(frames) <= BATCH and not self._backlog:
+        if len(frames) <= BATCH and not self._backlog and not self._working:
             self._handle(frames, arrived_ns)
         else:
             self._put_by(frames, arrived_ns)
@@ -118,8 +119,8 @@ class Exchange:
         return (isinstance(frame, dict) or "ActionID" in frame) and self.answered(frame)
 
     def _put_by(self, frames: list[Frame], arrived_ns: int) -> None:
-        """More than one batch is there."""
-        idle = not self._backlog
+        """More than one batch is there, or one is being handled."""
+        idle = not self._backlog and not self._working
         for start in range(0, len(frames), BATCH):
             self._backlog.append((frames[start : start + BATCH], arrived_ns))
         self.backlog_frames += len(frames)
@@ -134,18 +135,21 @@ class Exchange:
             return
         frames, arrived_ns = self._backlog.popleft()
         self.backlog_frames -= len(frames)
-        if self._handle(frames, arrived_ns) and self._backlog:
-            asyncio.get_running_loop().call_soon(self._work)
+        self._handle(frames, arrived_ns)
 
-    def _handle(self, frames: list[Frame], arrived_ns: int) -> bool:
+    def _handle(self, frames: list[Frame], arrived_ns: int) -> None:
+        self._working = True
         try:
             self._on_frames(frames, arrived_ns)
         except Exception:
             # Events were lost to a fault of ours: only a resync tells what is true now.
             log.exception("a frame could not be handled", switch=self._switch)
             self.abort("a fault in handling frames")
-            return False
-        return True
+            return
+        finally:
+            self._working = False
+        if self._backlog:
+            asyncio.get_running_loop().call_soon(self._work)
 
     def forget(self) -> None:
         """What was under way is lost with the connection; nothing of it is ever sent again."""

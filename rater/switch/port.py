@@ -6,7 +6,7 @@ engine's commands as actions to the connection. What comes up, breaks and is mad
 from __future__ import annotations
 
 import math
-from time import monotonic, monotonic_ns
+import time
 from typing import Protocol
 
 from rater.calls.commands import AnswerGate, Forget, HangUp, SwitchCommand
@@ -57,7 +57,7 @@ class Port:
     @property
     def may_act(self) -> bool:
         """Whether this process surely leads the switch now."""
-        return monotonic() <= self.acts_until_s
+        return time.monotonic() <= self.acts_until_s
 
     def execute(self, command: SwitchCommand) -> None:
         """Collect what it means in actions; `flush` writes them. Nothing while another may lead: it would take our
@@ -73,7 +73,7 @@ class Port:
             self._gates[command.leg] = command
         elif isinstance(command, HangUp):
             self._hang_ups[command.leg] = command
-        if self.tracker is not None and monotonic() <= self.acts_until_s:
+        if self.tracker is not None and time.monotonic() <= self.acts_until_s:
             self._outgoing += self._actions.of(command, self.tracker)
 
     def flush(self) -> None:
@@ -112,7 +112,7 @@ class Port:
         if self.tracker.time.source == "switch":
             lag_ms = max(0, self.switch_now_ms() - self.tracker.time.last_ms)
         else:
-            lag_ms = (monotonic_ns() - arrived_ns) // 1_000_000
+            lag_ms = (time.monotonic_ns() - arrived_ns) // 1_000_000
         self._metrics.switch_lag(self.id, lag_ms / 1000)
 
     def count(self) -> None:

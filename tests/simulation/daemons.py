@@ -46,7 +46,8 @@ class Daemon:
         self._witness = Witness(self.store)  # type: ignore[arg-type]  # what it asks of a store is there
         self.engine = Engine(self.store, self.clock, Metrics(), policy)
         self.engine.set_catalog(site.catalog(world.version))
-        self.engine.on_dirty = lambda: world.loop.call_soon(self._flush) and None
+        self.engine.on_dirty = lambda: world.loop.call_soon(self.engine.flush) and None
+        self.store.on_flush = self._set_tick
         self.engine.on_stale = lambda switch: self.leaders[switch].lost.set()
         token = OWNER.set(name)
         self.leaders = {
@@ -85,13 +86,9 @@ class Daemon:
         for leader in self.leaders.values():
             leader.lost.set()
 
-    def _flush(self) -> None:
-        self.engine.flush()
-        self._set_tick()
-
     def _set_tick(self) -> None:
         """The daemon looks for wake-ups every `TICK_S`. Most looks find nothing, so those are left out here:
-        whatever sets a wake-up asks for a flush as well."""
+        whatever sets a wake-up is followed by a flush."""
         due_ms = self.engine.next_wake_ms()
         if due_ms is None:
             return

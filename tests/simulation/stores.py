@@ -70,6 +70,7 @@ class SimStore:
         self.cut_off_from_leading = False
         self._loop, self._random, self._way, self._execute, self._server = loop, random, way, execute, server
         self.on_lost: Callable[[tuple[Shard, ...]], None] = lambda shards: None
+        self.on_flush: Callable[[], None] = lambda: None
         self._life = server.life
         self._newest: LegRequest | None = None
         """The newest operation that was acknowledged here."""
@@ -100,6 +101,7 @@ class SimStore:
         queue, self._queue = self._queue, []
         for operation in queue:
             self._send(operation)
+        self.on_flush()
 
     def _send(self, operation: _Operation) -> None:
         if not self.dead:

@@ -17,6 +17,8 @@ import rater.engine
 import rater.leading
 import rater.switch.adapter
 import rater.switch.ami
+import rater.switch.exchange
+import rater.switch.port
 import rater.switch.simulator.protocol
 from rater.charging.model import PostKind, Reply, Request
 from rater.ids import AccountId
@@ -204,6 +206,8 @@ def _product_clocks(clock: VirtualTime, random: Random) -> Iterator[None]:
     with (
         mock.patch.object(rater.switch.ami, "time", clock),
         mock.patch.object(rater.switch.adapter, "time", clock),
+        mock.patch.object(rater.switch.exchange, "time", clock),
+        mock.patch.object(rater.switch.port, "time", clock),
         mock.patch.object(rater.engine, "time", clock),
         mock.patch.object(rater.leading, "time", clock),
         mock.patch.object(rater.switch.ami, "random", random),
