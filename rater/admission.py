@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from rater.calls.signals import Attempted, Direction, Mode
 from rater.catalog.model import (
     Account,
+    Barred,
     CallLimits,
     Catalog,
     Enforce,
     Line,
     OffHours,
     PayerSource,
-    Rated,
-    Refused,
     Reseller,
     SwitchRules,
 )
+from rater.catalog.rated import Rated, Refused
 from rater.charging.terms import CallRate, Lease, Terms
 from rater.events.facts import LegFacts
 from rater.ids import AccountId
@@ -32,6 +32,11 @@ from rater.money import MAX_CALL_S, Quote, Segment
 from rater.verdict import Reason
 
 INBOUND_CLASS = "inbound"
+# Members looked up once; see `rater.calls.session`.
+_IN, _OUT = Direction.IN, Direction.OUT
+_SHADOW_MODE, _IN_SHADOW = Mode.SHADOW, Enforce.SHADOW
+_ENDPOINT, _ACCOUNT_CODE = PayerSource.ENDPOINT, PayerSource.ACCOUNT_CODE
+_ALLOWED, _UNKNOWN_PAYER, _EMERGENCY = Reason.ALLOWED, Reason.UNKNOWN_PAYER, Reason.EMERGENCY
 
 
 @dataclass(frozen=True)
@@ -75,15 +80,15 @@ def find_payer(catalog: Catalog, attempt: Attempted, rules: SwitchRules) -> tupl
     payer = attempt.payer
     by_endpoint = catalog.line_by_endpoint(payer.endpoint) if payer.endpoint else None
     for source in rules.payer:
-        if source is PayerSource.ENDPOINT:
+        if source is _ENDPOINT:
             line = by_endpoint
         else:
-            code = payer.account_code if source is PayerSource.ACCOUNT_CODE else payer.variable
+            code = payer.account_code if source is _ACCOUNT_CODE else payer.variable
             if not code:
                 continue
             line = catalog.line_by_account_code(code)
-            account = catalog.accounts.get(AccountId(code))
-            if line is None and account is not None:
+            account = catalog.accounts.get(AccountId(code)) if line is None else None
+            if account is not None:
                 own = by_endpoint is not None and by_endpoint.account == account.id
                 return account, by_endpoint if own else None
         if line is not None:
@@ -91,90 +96,84 @@ def find_payer(catalog: Catalog, attempt: Attempted, rules: SwitchRules) -> tupl
     return None, None
 
 
-def admit(catalog: Catalog, attempt: Attempted, rules: SwitchRules, *, wall_ms: int) -> Admitted | Rejected:
+def admit(catalog: Catalog, attempt: Attempted, rules: SwitchRules, wall_ms: int) -> Admitted | Rejected:
     """Decide what can be decided without a balance. `wall_ms`: the moment that picks band and cycle."""
     account, line = find_payer(catalog, attempt, rules)
     facts = _facts(catalog, attempt, account, line)
     facts.rated_at_ms = wall_ms
-    if attempt.direction is Direction.IN:
+    if attempt.direction is _IN:
         rated: Rated | Refused | None = None
     else:
         rated = _rate(catalog, attempt, account, line, wall_ms)
         _note_rating(facts, rated)
     emergency = isinstance(rated, Rated) and rated.emergency
-    shadow = attempt.mode is Mode.SHADOW or (account is not None and account.enforce is Enforce.SHADOW)
-    night = _Night(
-        catalog.off_hours(account, wall_ms) if account is not None else None,
-        catalog.off_hours(line, wall_ms) if line is not None else None,
-    )
+    shadow = attempt.mode is _SHADOW_MODE or (account is not None and account.enforce is _IN_SHADOW)
+    night = _night(catalog, account, line, wall_ms)
     reason, detail = _denial(account, line, rated, emergency, night)
     if reason is not None:
         facts.reason, facts.detail = reason.code, detail
     if account is None or (reason is not None and not shadow):
-        reason = reason or Reason.UNKNOWN_PAYER
+        reason = reason or _UNKNOWN_PAYER
         return Rejected(reason, account, facts, shadow and not reason.allows)
     if shadow:
-        facts.mode = Mode.SHADOW.value
-    quote = _quote(account, line, rated, facts, shadow=shadow)
+        facts.mode = _SHADOW_MODE._value_
+    quote = _quote(account, line, rated, facts, shadow)
     reseller = catalog.resellers.get(account.reseller) if account.reseller is not None else None
-    outbound = attempt.direction is Direction.OUT
+    outbound = attempt.direction is _OUT
     broken, would = _margin(rated)
     class_limits = catalog.class_limits(account.plan, wall_ms)
     asked = _asked(account, line, facts.destination_class, class_limits, night, outbound)
     return Admitted(
-        account=account,
-        line=line,
-        quote=quote,
-        terms=catalog.terms(account.id, facts.destination_class, wall_ms),
-        leases=asked.leases,
-        facts=facts,
-        exempt=emergency,
-        free=is_free(quote),
-        rates=asked.rates,
-        reseller=reseller,
-        outside=reseller_leases(reseller, outbound=outbound, shadow=shadow) if reseller is not None else (),
-        broken=Reason.ALLOWED if shadow else broken,
-        shadow=shadow,
-        would=first(reason or Reason.ALLOWED, first(would, broken) if shadow else would),
-    )
+        account, line, quote, catalog.terms(account.id, facts.destination_class, wall_ms), asked.leases, facts,
+        emergency, is_free(quote), asked.rates, reseller,
+        reseller_leases(reseller, outbound=outbound, shadow=shadow) if reseller is not None else (),
+        _ALLOWED if shadow else broken, shadow,
+        first(reason or _ALLOWED, first(would, broken) if shadow else would),
+    )  # fmt: skip
 
 
 def first(one: Reason, other: Reason) -> Reason:
     """The one that stands first in the order of precedence; ALLOWED is none."""
+    if one is other:
+        return one
     return min(one or other, other or one)
 
 
 def _margin(rated: Rated | Refused | None) -> tuple[Reason, Reason]:
     """What the margin's floor denies, and what it would deny were it not in shadow."""
     if not isinstance(rated, Rated) or not rated.below_margin:
-        return Reason.ALLOWED, Reason.ALLOWED
-    if rated.margin_enforce is Enforce.SHADOW:
-        return Reason.ALLOWED, Reason.MARGIN_FLOOR
-    return Reason.MARGIN_FLOOR, Reason.ALLOWED
+        return _ALLOWED, _ALLOWED
+    if rated.margin_enforce is _IN_SHADOW:
+        return _ALLOWED, Reason.MARGIN_FLOOR
+    return Reason.MARGIN_FLOOR, _ALLOWED
 
 
 def _quote(
-    account: Account, line: Line | None, rated: Rated | Refused | None, facts: LegFacts, *, shadow: bool
+    account: Account, line: Line | None, rated: Rated | Refused | None, facts: LegFacts, shadow: bool
 ) -> Quote:
     """The price, for as long as the leg may last: the shortest of what plan, account and line say. What has no
     price costs nothing: emergency, inbound, and in shadow a number that would have been refused."""
     if not isinstance(rated, Rated) or rated.emergency:
         return Quote((Segment(0, 1, 0, 1),), "", facts.destination_class, horizon_s=MAX_CALL_S)
     quote = rated.quote
-    longest_s = min(
-        quote.horizon_s,
-        account.barred.max_call_s or MAX_CALL_S,
-        (line.barred.max_call_s if line is not None else None) or MAX_CALL_S,
-    )
+    horizon_s = longest_s = quote.horizon_s
+    for barred in (account.barred, line.barred) if line is not None else (account.barred,):
+        if barred.max_call_s and barred.max_call_s < longest_s:
+            longest_s = barred.max_call_s
     if shadow:
         facts.longest_s = longest_s
         longest_s = MAX_CALL_S
-    return quote if longest_s == quote.horizon_s else replace(quote, horizon_s=longest_s)
+    return quote if longest_s == horizon_s else replace(quote, horizon_s=longest_s)
 
 
 def is_free(quote: Quote) -> bool:
     """Whether a leg costs nothing however long it lasts."""
-    return not (quote.connect_micro or quote.min_micro or any(s.price_num for s in quote.segments))
+    if quote.connect_micro or quote.min_micro:
+        return False
+    for segment in quote.segments:  # noqa: SIM110  # no generator: each leg asks
+        if segment.price_num:
+            return False
+    return True
 
 
 def _rate(
@@ -183,12 +182,12 @@ def _rate(
     """Under the payer's plan. Without a payer any plan serves to tell an emergency number: it must pass."""
     area = line.area if line is not None else ""
     if account is not None:
-        return catalog.rate(account.plan, attempt.number, area=area, at_ms=wall_ms)
+        return catalog.rate(account.plan, attempt.number, area, wall_ms)
     for plan in catalog.plans:
-        rated = catalog.rate(plan, attempt.number, area=area, at_ms=wall_ms)
+        rated = catalog.rate(plan, attempt.number, area, wall_ms)
         if isinstance(rated, Rated) and rated.emergency:
             return rated
-    return Refused(Reason.UNKNOWN_PAYER, detail="neither account code, endpoint nor variable names a known payer")
+    return Refused(_UNKNOWN_PAYER, detail="neither account code, endpoint nor variable names a known payer")
 
 
 def _denial(
@@ -200,17 +199,20 @@ def _denial(
 ) -> tuple[Reason | None, str]:
     """The first reason that stands, in order of precedence, with its detail; None when nothing denies."""
     if emergency:
-        return (Reason.EMERGENCY if account is None else None), ""
+        return (_EMERGENCY if account is None else None), ""
+    barred = _barred(account, line, rated, night)
+    passes = account is not None and account.active and (line is None or line.active)
+    if passes and not barred and not isinstance(rated, Refused):
+        return None, ""
     reasons: list[tuple[Reason, str]] = []
     if isinstance(rated, Refused):
         reasons.append((rated.reason, rated.detail))
     if account is None:
-        reasons.append((Reason.UNKNOWN_PAYER, ""))
+        reasons.append((_UNKNOWN_PAYER, ""))
     elif not account.active:
         reasons.append((Reason.ACCOUNT_INACTIVE, ""))
     if line is not None and not line.active:
         reasons.append((Reason.LINE_INACTIVE, ""))
-    barred = _barred(account, line, rated, night)
     if barred:
         reasons.append((Reason.BLOCKED_DESTINATION, barred))
     return min(reasons, key=lambda found: found[0], default=(None, ""))
@@ -220,19 +222,25 @@ def _barred(account: Account | None, line: Line | None, rated: Rated | Refused |
     """What account or line bar; the plan's own list is rating's. Empty when nothing."""
     if account is None or rated is None:
         return ""
-    owners = [(f"the account {account.id}", account.barred)]
-    if line is not None:
-        owners.append((f"the line {line.id}", line.barred))
-    if night.account is not None:
-        owners.append((f"in off-hours the account {account.id}", night.account.barred))
-    if night.line is not None and line is not None:
-        owners.append((f"in off-hours the line {line.id}", night.line.barred))
-    for name, barred in owners:
-        if isinstance(rated, Rated) and rated.destination_class in barred.classes:
-            return f"{name} bars the class {rated.destination_class}"
-        for prefix in barred.prefixes:
-            if rated.number.startswith(prefix):
-                return f"{name} bars numbers that begin with {prefix}"
+    bars = _bars(account.barred, rated)
+    if bars:
+        return f"the account {account.id} {bars}"
+    bars = _bars(line.barred, rated) if line is not None else ""
+    if bars and line is not None:
+        return f"the line {line.id} {bars}"
+    bars = _bars(night.account.barred, rated) if night.account is not None else ""
+    if bars:
+        return f"in off-hours the account {account.id} {bars}"
+    bars = _bars(night.line.barred, rated) if night.line is not None else ""
+    return f"in off-hours the line {line.id} {bars}" if bars and line is not None else ""
+
+
+def _bars(barred: Barred, rated: Rated | Refused) -> str:
+    if barred.classes and isinstance(rated, Rated) and rated.destination_class in barred.classes:
+        return f"bars the class {rated.destination_class}"
+    for prefix in barred.prefixes:
+        if rated.number.startswith(prefix):
+            return f"bars numbers that begin with {prefix}"
     return ""
 
 
@@ -242,6 +250,18 @@ class _Night:
 
     account: OffHours | None
     line: OffHours | None
+
+
+_NONE_HOLDS = _Night(None, None)
+
+
+def _night(catalog: Catalog, account: Account | None, line: Line | None, at_ms: int) -> _Night:
+    if (account is None or account.off_hours is None) and (line is None or line.off_hours is None):
+        return _NONE_HOLDS
+    return _Night(
+        catalog.off_hours(account, at_ms) if account is not None else None,
+        catalog.off_hours(line, at_ms) if line is not None else None,
+    )
 
 
 class _Asked:
@@ -302,7 +322,7 @@ def _leases(
         limits, most = _tightened(limits, most, night.account.limits, klass)
     yield from leases(scope, _limits(limits), Reason.ACCOUNT_LIMIT, outbound=outbound)
     if most is not None:
-        yield class_lease(scope, klass, most, shadow=limits.enforce is Enforce.SHADOW)
+        yield class_lease(scope, klass, most, shadow=limits.enforce is _IN_SHADOW)
 
 
 def _line_leases(line: Line, klass: str, off_hours: OffHours | None, *, outbound: bool) -> Iterator[Lease]:
@@ -319,7 +339,7 @@ def _tightened(
 ) -> tuple[CallLimits, int | None]:
     """Limits of account or line and that of the class with those of off-hours; the latter alone where its own are
     in shadow."""
-    if own.enforce is Enforce.SHADOW:
+    if own.enforce is _IN_SHADOW:
         own, most = CallLimits(), None
     limits = replace(
         own,
@@ -345,41 +365,28 @@ def _rates(account: Account, line: Line | None, *, outbound: bool) -> Iterator[C
 
 
 def _limits(limits: CallLimits) -> Limits:
-    shadow = limits.enforce is Enforce.SHADOW
+    shadow = limits.enforce is _IN_SHADOW
     return Limits(limits.both, limits.outbound, limits.inbound, limits.per_second, shadow)
 
 
 def _facts(catalog: Catalog, attempt: Attempted, account: Account | None, line: Line | None) -> LegFacts:
+    direction, plan = attempt.direction, account.plan if account is not None else ""
     return LegFacts(
-        id=attempt.leg,
-        call=attempt.call,
-        switch=attempt.switch,
-        mode=attempt.mode.value,
-        direction=attempt.direction.value,
-        account=account.id if account is not None else "",
-        line=line.id if line is not None else "",
-        trunk=attempt.trunk or "",
-        caller=attempt.caller,
-        dialled=attempt.number,
-        number=attempt.number,
-        prefix="",
-        destination="",
-        destination_class=INBOUND_CLASS if attempt.direction is Direction.IN else "",
-        plan=account.plan if account is not None else "",
-        catalog_version=catalog.version,
-        steps=[],
-        emergency=False,
-        attempted_at_ms=attempt.at_ms,
+        attempt.leg, attempt.call, attempt.switch, attempt.mode._value_, direction._value_,
+        account.id if account is not None else "", line.id if line is not None else "", attempt.trunk or "",
+        attempt.caller, attempt.number, attempt.number, "", "", INBOUND_CLASS if direction is _IN else "", plan,
+        catalog.version, [], False, attempt.at_ms,
         reseller=(account.reseller or "") if account is not None else "",
-    )
+    )  # fmt: skip
 
 
 def _note_rating(facts: LegFacts, rated: Rated | Refused) -> None:
     facts.number = rated.number
     facts.steps = list(rated.steps)
     if isinstance(rated, Rated):
-        facts.prefix = rated.prefix
-        facts.destination = rated.destination
-        facts.destination_class = rated.destination_class
-        facts.emergency = rated.emergency
-        facts.detail = rated.below_margin
+        known = rated
+        facts.prefix = known.prefix
+        facts.destination = known.destination
+        facts.destination_class = known.destination_class
+        facts.emergency = known.emergency
+        facts.detail = known.below_margin

@@ -31,10 +31,12 @@ from rater.calls.commands import (
 )
 from rater.calls.session import Session, State, denial_cause
 from rater.calls.signals import (
+    Answered,
     Attempted,
     Dialled,
     Direction,
     Due,
+    Ended,
     Extended,
     Grade,
     HangupRequested,
@@ -43,11 +45,12 @@ from rater.calls.signals import (
     Mode,
     MoneyArrived,
     Reserved,
+    Seen,
     Settled,
     Signal,
 )
 from rater.catalog.model import Catalog, SwitchRules, Trunk
-from rater.charging.model import Answer, Deny, Extend, LegRequest, Reply, Request, Reserve, Settle, Status
+from rater.charging.model import Answer, Deny, Extend, Reply, Request, Reserve, Settle, Status
 from rater.charging.records import LegState
 from rater.charging.store import ChargingStore
 from rater.charging.terms import SlicePolicy
@@ -64,6 +67,15 @@ from rater.requests import request_of
 from rater.sent_on import limit, sent_on
 from rater.shadow import report, soften
 from rater.verdict import Reason
+
+# Members looked up once; see `rater.calls.session`.
+_GATE, _ESTIMATED, _CALLER = Mode.GATE, Grade.ESTIMATED, Party.CALLER
+_RESERVING, _HELD, _RINGING, _SETTLING, _DENIED = (
+    State.RESERVING, State.HELD, State.RINGING, State.SETTLING, State.DENIED
+)  # fmt: skip
+_ALLOWED, _TRUNK_LIMIT = Reason.ALLOWED, Reason.TRUNK_LIMIT
+_OK, _GONE, _STALE = Status.OK, Status.GONE, Status.STALE
+_ZERO = Shard(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,7 @@ class Engine:
         self._wakes = Wakes()
         self._outside = OutsideLeases(store)
         self._dirty = False
+        self._told = self._replied
         self.on_dirty: Callable[[], None] = lambda: None
         self.on_stale: Callable[[SwitchId], None] = lambda switch: None
 
@@ -153,40 +166,42 @@ class Engine:
     def known_legs(self, switch: SwitchId) -> list[KnownLeg]:
         """What a resync has to compare with the switch's own list."""
         legs = self._legs.of_switch(switch)
-        return [known_leg(record.session) for record in legs if record.session.state < State.SETTLING]
+        return [known_leg(record.session) for record in legs if record.session.state < _SETTLING]
 
     # -- signals -------------------------------------------------------------------------------------------------
 
     def on_signal(self, signal: Signal) -> None:
         """One signal of a switch. Without effect until `flush`."""
-        at_ms = getattr(signal, "at_ms", 0)
         if isinstance(signal, Attempted):
-            switch = self._switches.get(signal.switch)
+            attempt = signal
+            switch = self._switches.get(attempt.switch)
             if switch is not None:
-                switch.note_time(at_ms, self._clock.monotonic_ms())
-                self._attempt(switch, signal)
+                switch.note_time(attempt.at_ms, self._clock.monotonic_ms())
+                self._attempt(switch, attempt)
             return
         record = self._legs.get(signal.leg)
         if record is None:
             return
-        if at_ms and getattr(signal, "grade", None) is not Grade.ESTIMATED:
+        at_ms = _said_at(signal)
+        if at_ms:
             record.switch.note_time(at_ms, self._clock.monotonic_ms())
         self._handle(record, signal)
         if isinstance(signal, Dialled):
-            self._take_trunk(record, signal.trunk)
+            dialled = signal
+            self._take_trunk(record, dialled.trunk)
             self._arm_sent_on(record)
 
     def _arm_sent_on(self, record: LiveLeg) -> None:
         """Its dialplan has set the timer of the calling channel anew; should that be a leg, to the second only."""
         session = record.session
-        rings = session.state in (State.HELD, State.RINGING)
+        rings = session.state is _HELD or session.state is _RINGING
         if rings and sent_on(record, self._legs.of_call(session.facts.call)) is not None:
-            self._run(record, [ArmTimer(session.leg, Party.CALLER, session.granted_s * 1000)])
+            self._run(record, [ArmTimer(session.leg, _CALLER, session.granted_s * 1000)])
 
     def hang_up(self, leg: LegId) -> bool:
         """An operator ends a leg; False when it does not live here."""
         record = self._legs.get(leg)
-        if record is None or record.session.state >= State.SETTLING:
+        if record is None or record.session.state >= _SETTLING:
             return False
         self._handle(record, HangupRequested(leg))
         return True
@@ -232,7 +247,7 @@ class Engine:
         catalog = self._catalog
         if catalog is None:
             return self._refuse(switch, attempt, Reason.NOT_READY)
-        decision = admit(catalog, attempt, switch.rules, wall_ms=self._clock.wall_ms())
+        decision = admit(catalog, attempt, switch.rules, self._clock.wall_ms())
         if isinstance(decision, Admitted) and self._is_shed(switch, attempt, decision):
             decision.facts.reason = Reason.OVERLOADED.code
             decision = Rejected(Reason.OVERLOADED, decision.account, decision.facts)
@@ -245,32 +260,20 @@ class Engine:
         """Whether the attempt waited so long for its turn that deciding it would only make the next ones wait
         longer, and with them the timers of calls that were answered. A refusal costs a fraction of a call. Where
         `fail` is open the call would go on by itself, and has to be followed all the same."""
-        if attempt.mode is not Mode.GATE or decision.exempt or decision.shadow or switch.fails_open:
+        if attempt.mode is not _GATE or decision.exempt or decision.shadow or switch.fails_open:
             return False
         waited_ms = self._clock.monotonic_ms() - attempt.arrived_ns // 1_000_000
         return attempt.arrived_ns > 0 and waited_ms > self._policy.shed_after_ms
 
     def _begin(self, switch: LiveSwitch, attempt: Attempted, decision: Admitted) -> None:
         decision.facts.caller_channel_id = attempt.caller_channel_id
+        account, reseller = decision.account, decision.reseller
         record = LiveLeg(
-            session=self._session(decision.facts, attempt.mode, decision.quote, switch),
-            switch=switch,
-            account=decision.account.id,
-            shard=decision.account.shard,
-            quote=decision.quote,
-            terms=decision.terms,
-            leases=decision.leases,
-            exempt=decision.exempt,
-            free=decision.free,
-            next_op=1,
-            arrived_ns=attempt.arrived_ns,
-            rates=decision.rates,
-            outside=decision.outside,
-            outside_shard=decision.reseller.shard if decision.reseller is not None else Shard(0),
-            broken=decision.broken,
-            would=decision.would,
-            shadow=decision.shadow,
-        )
+            self._session(decision.facts, attempt.mode, decision.quote, switch), switch, account.id, account.shard,
+            decision.quote, decision.terms, decision.leases, decision.exempt, decision.free, 1, attempt.arrived_ns,
+            decision.rates, decision.outside, reseller.shard if reseller is not None else _ZERO, decision.broken,
+            decision.would, decision.shadow,
+        )  # fmt: skip
         record.terms = in_mode(record, decision.terms)
         self._legs.add(record)
         if attempt.trunk is not None:
@@ -290,8 +293,8 @@ class Engine:
 
     def _refuse(self, switch: LiveSwitch, attempt: Attempted, reason: Reason) -> None:
         """Answer an attempt for which there is no session."""
-        self._metrics.verdict(attempt.mode.value, reason.code)
-        if attempt.mode is Mode.GATE:
+        self._metrics.verdict(attempt.mode._value_, reason.code)
+        if attempt.mode is _GATE:
             switch.port.execute(AnswerGate(attempt.leg, reason, 0))
         elif not reason.allows and not self._legs.spare(attempt.direction, attempt.call):
             switch.port.execute(HangUp(attempt.leg, denial_cause(reason)))
@@ -308,7 +311,7 @@ class Engine:
             assert told is not None
             self._submit(told)
             self._metrics.shadow_denial("denied", decision.reason.code)
-            return self._refuse(switch, attempt, Reason.ALLOWED)
+            return self._refuse(switch, attempt, _ALLOWED)
         if not decision.reason.allows:
             self._submit(Deny(OpId(f"{facts.id}:denied"), shard, now_ms, facts.pack()))
         return self._refuse(switch, attempt, decision.reason)
@@ -321,12 +324,12 @@ class Engine:
     def _take_trunk(self, record: LiveLeg, trunk: TrunkId) -> None:
         """A dialled leg; of a gated one the trunk is known only now."""
         session = record.session
-        if session.state >= State.SETTLING or record.broken is Reason.TRUNK_LIMIT:
+        if session.state >= _SETTLING or record.broken is _TRUNK_LIMIT:
             return
         if not record.take_slot(trunk, self._trunk(trunk)):
-            session.facts.cut = Reason.TRUNK_LIMIT.code
-            self._run(record, [HangUp(session.leg, denial_cause(Reason.TRUNK_LIMIT))])
-        elif session.state is not State.RESERVING:
+            session.facts.cut = _TRUNK_LIMIT.code
+            self._run(record, [HangUp(session.leg, denial_cause(_TRUNK_LIMIT))])
+        elif session.state is not _RESERVING:
             self._tell_shadow(record, record.would, None)
 
     def _reserve(self, record: LiveLeg) -> None:
@@ -336,8 +339,8 @@ class Engine:
             return
 
         def taken(reply: Reply) -> None:
-            reason = Reason.STORE_UNAVAILABLE if reply.status is Status.STALE else reply.reason
-            if reply.status is Status.OK:
+            reason = Reason.STORE_UNAVAILABLE if reply.status is _STALE else reply.reason
+            if reply.status is _OK:
                 record.would = first(record.would, reason)
             else:
                 record.broken = first(record.broken, reason)
@@ -368,26 +371,27 @@ class Engine:
             self._mark_dirty()
         for command in commands:
             if isinstance(command, WakeAt):
-                self._set_wake(record, command.at_ms)
+                wake = command
+                self._set_wake(record, wake.at_ms)
             elif isinstance(command, ArmTimer | AnswerGate):
                 self._act(record, command)
             elif isinstance(command, ReserveSlice):
                 self._reserve(record)
             elif isinstance(command, PersistAnswer | ExtendSlice | SettleLeg):
-                if isinstance(command, ExtendSlice):
+                if isinstance(command, ExtendSlice) and record.outside:
                     self._outside.renew(record, self._clock.wall_ms(), record.session.granted_s)
                 self._submit(self._request(record, command))
             elif isinstance(command, Forget):
                 record.switch.port.execute(command)
                 self._legs.drop(record)
             elif isinstance(command, HangUp):
-                if record.session.state is State.DENIED and self._is_spared(record.session.facts):
+                if record.session.state is _DENIED and self._is_spared(record.session.facts):
                     record.session.facts.cut = ""
                 else:
                     self._act(record, command)
             elif not record.shadow:
                 record.switch.port.execute(command)
-        if record.session.state >= State.SETTLING:
+        if record.session.state >= _SETTLING:
             record.switch.slots.free(record.session.leg)
 
     def _act(self, record: LiveLeg, command: AnswerGate | ArmTimer | HangUp) -> None:
@@ -433,10 +437,10 @@ class Engine:
     # -- replies -------------------------------------------------------------------------------------------------
 
     def _submit(self, request: Request) -> None:
-        self._store.submit(request, self._replied)
+        self._store.submit(request, self._told)
 
     def _replied(self, request: Request, reply: Reply) -> None:
-        if not isinstance(request, LegRequest):
+        if not isinstance(request, Reserve | Answer | Extend | Settle):
             return
         switch = self._switches.get(request.switch)
         if switch is None or switch.epoch != request.epoch:
@@ -446,7 +450,7 @@ class Engine:
             signal = self._as_signal(record, request, reply)
             if signal is not None:
                 self._handle(record, signal)
-        if reply.status is Status.STALE:
+        if reply.status is _STALE:
             self.on_stale(request.switch)
 
     def _as_signal(
@@ -454,22 +458,22 @@ class Engine:
     ) -> Reserved | Extended | Settled | Lost | None:
         leg = request.leg
         if isinstance(request, Reserve):
-            reason = Reason.STALE_LEADER if reply.status is Status.STALE else reply.reason
-            if reply.status is Status.OK and request.exempt:
+            reason = Reason.STALE_LEADER if reply.status is _STALE else reply.reason
+            if reply.status is _OK and request.exempt:
                 reason = Reason.EMERGENCY
-            elif reply.status is Status.OK:
+            elif reply.status is _OK:
                 self._tell_shadow(record, first(record.would, reply.reason), None)
-                reason = Reason.ALLOWED
+                reason = _ALLOWED
                 if not record.free and reply.granted_s > self._policy.slice.first_s:
                     self._outside.renew(record, self._clock.wall_ms(), reply.granted_s)
             else:
                 self._outside.free(record)
             self._metrics.verdict(record.session.facts.mode, reason.code)
             return Reserved(leg, reason, reply.granted_s, reply.final, reply.capped)
-        if reply.status is not Status.OK:
+        if reply.status is not _OK:
             # What was still under way when the leg was settled finds nothing any more, and need not.
-            overtaken = isinstance(request, Answer | Extend) and record.session.state is State.SETTLING
-            return None if overtaken and reply.status is Status.GONE else Lost(leg)
+            overtaken = isinstance(request, Answer | Extend) and record.session.state is _SETTLING
+            return None if overtaken and reply.status is _GONE else Lost(leg)
         if isinstance(request, Extend):
             self._tell_shadow(record, reply.reason, record.session.granted_s)
             return Extended(leg, reply.granted_s, reply.final, reply.capped)
@@ -497,3 +501,10 @@ class Engine:
         if not self._dirty:
             self._dirty = True
             self.on_dirty()
+
+
+def _said_at(signal: Signal) -> int:
+    """When by the switch's clock; 0 when it does not say, or says what it only thinks."""
+    if isinstance(signal, Answered | Ended):
+        return 0 if signal.grade is _ESTIMATED else signal.at_ms
+    return signal.at_ms if isinstance(signal, Dialled | Seen) else 0

@@ -15,8 +15,9 @@ def renew(record: LiveLeg, catalog: Catalog | None, wall_ms: int) -> None:
     terms = record.terms
     account = catalog.accounts.get(record.account) if catalog is not None else None
     if catalog is not None and account is not None:
-        klass = record.session.facts.destination_class
-        terms = catalog.terms(account.id, klass, wall_ms)
+        session = record.session
+        facts = session.facts
+        terms = catalog.terms(account.id, facts.destination_class, wall_ms)
         record.shard = account.shard
     record.terms = in_mode(record, terms)
 
@@ -25,8 +26,11 @@ def with_owner(record: LiveLeg, catalog: Catalog | None, wall_ms: int) -> Terms:
     """Its account may have left the group that the leg drew on: what the owner pays is still told and counted
     by the owner's terms."""
     terms, owner = record.terms, record.owner
-    left = owner is not None and (terms.share is None or terms.share.owner != owner)
-    if owner is None or not left or catalog is None or owner not in catalog.accounts:
+    if owner is None:
+        return terms
+    share = terms.share
+    left = share is None or share.owner != owner
+    if not left or catalog is None or owner not in catalog.accounts:
         return terms
     klass = record.session.facts.destination_class
     return replace(terms, share=Share(owner, catalog.terms(owner, klass, wall_ms)))

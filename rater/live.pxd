@@ -1,7 +1,9 @@
 from rater.calls.session cimport Session
+from rater.limits.slots cimport TrunkSlots
 
 cdef class LiveSwitch:
-    cdef public object id, port, rules, fails_open, epoch, warn_s, measured_ms, slots
+    cdef public object id, port, rules, fails_open, epoch, warn_s, measured_ms
+    cdef public TrunkSlots slots
     cdef public dict active, calls
 
     cpdef note_time(self, at_ms, monotonic_ms)

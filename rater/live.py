@@ -89,7 +89,7 @@ class LiveLeg:
         """Take the trunk's slot; whether the leg may go on. A limit that is reached is noted."""
         forced = self.exempt or self.shadow or (known is not None and known.enforce is Enforce.SHADOW)
         most = known.max_calls if known is not None else None
-        within = self.switch.slots.take(trunk, self.session.leg, most, forced=forced)
+        within = self.switch.slots.take(trunk, self.session.leg, most, forced)
         if not within and not forced:
             self.broken = first(self.broken, Reason.TRUNK_LIMIT)
         elif not within and not self.exempt:

@@ -103,6 +103,15 @@ class State(IntEnum):
     DONE = 6
 
 
+# Members looked up once: compiled code asks a class for one each time, which takes longer than what it is for.
+_RESERVING, _HELD, _RINGING, _TALKING = State.RESERVING, State.HELD, State.RINGING, State.TALKING
+_SETTLING, _DENIED, _DONE = State.SETTLING, State.DENIED, State.DONE
+_GATE = Mode.GATE
+_OBSERVED, _ESTIMATED = Grade.OBSERVED, Grade.ESTIMATED
+_CALLER, _BILLED = Party.CALLER, Party.BILLED
+_ANSWERED = Disposition.ANSWERED
+
+
 def denial_cause(reason: Reason) -> int:
     """The Q.850 cause that tells the caller's telephone why (ITU-T Q.850 table 1)."""
     if reason in (Reason.LINE_LIMIT, Reason.ACCOUNT_LIMIT, Reason.CLASS_LIMIT):
@@ -132,8 +141,8 @@ class Session:
         self.leg = LegId(facts.id)
         self.facts = facts
         self.mode = mode
-        self.state = State.RESERVING
-        self.gate_waits = mode is Mode.GATE
+        self.state = _RESERVING
+        self.gate_waits = mode is _GATE
         self.granted_s = 0
         self.final = self.capped = False
         self.horizon_s = horizon_s
@@ -147,7 +156,8 @@ class Session:
         self._fails_open = fails_open
         self._told_end = ("", 0)
         # Nobody is warned of an end that nobody pays for.
-        self._warn_ms = () if facts.emergency or facts.direction == "in" else tuple(s * 1000 for s in warn_s)
+        unwarned = not warn_s or facts.emergency or facts.direction == "in"
+        self._warn_ms = () if unwarned else tuple(s * 1000 for s in warn_s)
         self._warned_ms = max(self._warn_ms, default=0) + 1
         """The span of the last warning of the present end."""
 
@@ -166,45 +176,46 @@ class Session:
         self.paid_from_ms = self.facts.unanswered_at_ms or answered_at_ms
         self.seen_at_ms = seen_at_ms
         if answered_at_ms is not None:
-            self.state = State.TALKING
+            self.state = _TALKING
         else:
-            self.state = State.RINGING if self.facts.dialled_at_ms is not None else State.HELD
+            self.state = _RINGING if self.facts.dialled_at_ms is not None else _HELD
 
     # -- one signal ----------------------------------------------------------------------------------------------
 
     def handle(self, signal: Signal, now_ms: int) -> list[Command]:
         """What follows from `signal` at switch time `now_ms`. What no longer matters yields nothing."""
-        match signal:
-            case Dialled():
-                return self._dialled(signal)
-            case Answered():
-                return self._answered(signal, now_ms)
-            case Ended():
-                return self._ended(signal)
-            case Reserved():
-                return self._reserved(signal, now_ms)
-            case Extended():
-                return self._extended(signal, now_ms)
-            case Due():
-                return self._due(now_ms)
-            case MoneyArrived():
-                return self._money_arrived(now_ms)
-            case Seen():
-                return self._seen(signal, now_ms)
-            case Settled():
-                self.state = State.DONE
-                return [Forget(self.leg)]
-            case Lost():
-                return self._lost()
-            case HangupRequested():
-                self.facts.cut = "operator"
-                return [HangUp(self.leg, CAUSE_NORMAL)]
-            case _:
-                return []
+        if isinstance(signal, Reserved):
+            return self._reserved(signal, now_ms)
+        if isinstance(signal, Due):
+            return self._due(now_ms)
+        if isinstance(signal, Dialled):
+            return self._dialled(signal)
+        if isinstance(signal, Answered):
+            return self._answered(signal, now_ms)
+        if isinstance(signal, Extended):
+            return self._extended(signal, now_ms)
+        if isinstance(signal, Ended):
+            return self._ended(signal)
+        if isinstance(signal, Settled):
+            self.state = _DONE
+            return [Forget(self.leg)]
+        if isinstance(signal, Seen):
+            return self._seen(signal, now_ms)
+        if isinstance(signal, MoneyArrived):
+            return self._money_arrived(now_ms)
+        if isinstance(signal, Lost):
+            return self._lost()
+        if isinstance(signal, HangupRequested):
+            self.facts.cut = "operator"
+            return [HangUp(self.leg, CAUSE_NORMAL)]
+        return []
 
     @property
     def paid_until_ms(self) -> int:
         """When the paid slices end; only once answered."""
+        return self._paid_until()
+
+    def _paid_until(self) -> int:
         assert self.paid_from_ms is not None
         return self.paid_from_ms + self.granted_s * 1000
 
@@ -215,63 +226,63 @@ class Session:
             self.facts.dialled_at_ms = signal.at_ms
             self.facts.trunk = signal.trunk
             self.facts.channel_id = signal.channel_id
-            if self.state is State.HELD:
-                self.state = State.RINGING
+            if self.state is _HELD:
+                self.state = _RINGING
         return []
 
     def _answered(self, signal: Answered, now_ms: int) -> list[Command]:
-        if self.answered_at_ms is not None or self.state > State.TALKING:
+        if self.answered_at_ms is not None or self.state > _TALKING:
             return []
         self.answered_at_ms = self.paid_from_ms = self.facts.answered_at_ms = signal.at_ms
-        self.facts.answer_grade = signal.grade.value
-        if signal.grade is not Grade.OBSERVED:
+        self.facts.answer_grade = signal.grade._value_
+        if signal.grade is not _OBSERVED:
             # When it was asked for or last listed as ringing; not when it was dialled, which may be learnt of late.
             self.paid_from_ms = self.facts.unanswered_at_ms = min(signal.at_ms, self.seen_at_ms)
         self.seen_at_ms = max(self.seen_at_ms, signal.at_ms)
-        return self._talk(now_ms) if self.state in (State.HELD, State.RINGING) else []
+        return self._talk(now_ms) if self.state is _HELD or self.state is _RINGING else []
 
     def _talk(self, now_ms: int) -> list[Command]:
         """Answered and paid: the timer moves from the caller to the billed leg."""
         assert self.answered_at_ms is not None
-        self.state = State.TALKING
-        self._rearm_warnings(self.paid_until_ms - now_ms, afresh=True)
-        if self.paid_until_ms <= now_ms and not self.final and self.facts.answer_grade != Grade.OBSERVED:
+        self.state = _TALKING
+        self._rearm_warnings(self._paid_until() - now_ms, afresh=True)
+        if self._paid_until() <= now_ms and not self.final and self.facts.answer_grade != _OBSERVED:
             return [
-                ArmTimer(self.leg, Party.BILLED, GRACE_MS),
-                ArmTimer(self.leg, Party.CALLER, DISARMED_MS),
+                ArmTimer(self.leg, _BILLED, GRACE_MS),
+                ArmTimer(self.leg, _CALLER, DISARMED_MS),
                 PersistAnswer(self.leg, self.answered_at_ms),
                 *self._extend(now_ms),
             ]
         return [
             *self._arm_billed(now_ms),
-            ArmTimer(self.leg, Party.CALLER, DISARMED_MS),
+            ArmTimer(self.leg, _CALLER, DISARMED_MS),
             PersistAnswer(self.leg, self.answered_at_ms),
             self._wake(now_ms),
         ]
 
     def _arm_billed(self, now_ms: int) -> list[Command]:
-        left_ms = self.paid_until_ms - now_ms
+        left_ms = self._paid_until() - now_ms
         if left_ms <= 0:
             return self._cut_overdue()
-        return [ArmTimer(self.leg, Party.BILLED, left_ms), *self._announce_end()]
+        return [ArmTimer(self.leg, _BILLED, left_ms), *self._announce_end()]
 
     def _announce_end(self) -> list[Command]:
         """What is certain of the end, or was and no longer is."""
         certain = self.final and self.facts.direction == "out" and not self.facts.emergency
-        end = (self._cut_reason(), self.paid_until_ms) if certain else ("", 0)
+        end = (self._cut_reason(), self._paid_until()) if certain else ("", 0)
         if end == self._told_end:
             return []
         self._told_end = end
         return [AnnounceEnd(self.leg, *end)]
 
     def _ended(self, signal: Ended) -> list[Command]:
-        if self.ended is not None or self.state is State.DONE:
+        if self.ended is not None or self.state is _DONE:
             return []
         self.ended = signal
-        if self.state is State.RESERVING:
+        if self.state is _RESERVING:
             return []
-        if self.state is State.DENIED:
-            self.state = State.DONE
+        if self.state is _DENIED:
+            self.state = _DONE
             return [Forget(self.leg)]
         return self._settle()
 
@@ -279,27 +290,27 @@ class Session:
         """The one place where a duration is made."""
         ended = self.ended
         assert ended is not None
-        self.state = State.SETTLING
+        self.state = _SETTLING
         facts = self.facts
         ended_at_ms = max(ended.at_ms, facts.attempted_at_ms)
         talked_s = None
         if self.answered_at_ms is not None:
-            if ended.grade is Grade.ESTIMATED:
-                ended_at_ms = max(self.answered_at_ms, min(max(ended.at_ms, self.seen_at_ms), self.paid_until_ms))
+            if ended.grade is _ESTIMATED:
+                ended_at_ms = max(self.answered_at_ms, min(max(ended.at_ms, self.seen_at_ms), self._paid_until()))
             talked_ms = max(0, ended_at_ms - self.answered_at_ms)
             talked_s = duration_s(talked_ms)
-            if ended.grade is not Grade.ESTIMATED:
+            if ended.grade is not _ESTIMATED:
                 self._note_cut(ended_at_ms)
         facts.ended_at_ms = ended_at_ms
         facts.cause = ended.cause
-        facts.grade = ended.grade.value
+        facts.grade = ended.grade._value_
         answered = self.answered_at_ms is not None
-        facts.disposition = (Disposition.ANSWERED if answered else ended.disposition).value
+        facts.disposition = (_ANSWERED if answered else ended.disposition)._value_
         was_leg = answered or (facts.dialled_at_ms is not None and facts.direction == "out")
         return [SettleLeg(self.leg, talked_s, emit=was_leg)]
 
     def _note_cut(self, ended_at_ms: int) -> None:
-        if not self.facts.cut and self.final and abs(ended_at_ms - self.paid_until_ms) <= CUT_WINDOW_MS:
+        if not self.facts.cut and self.final and abs(ended_at_ms - self._paid_until()) <= CUT_WINDOW_MS:
             self.facts.cut = self._cut_reason()
 
     def _cut_reason(self) -> str:
@@ -309,16 +320,16 @@ class Session:
 
     def _seen(self, signal: Seen, now_ms: int) -> list[Command]:
         self.seen_at_ms = max(self.seen_at_ms, signal.at_ms)
-        if self.state is State.TALKING:
+        if self.state is _TALKING:
             return [*self._arm_billed(now_ms), self._wake(now_ms)]
-        if self.state in (State.HELD, State.RINGING):
+        if self.state is _HELD or self.state is _RINGING:
             return self._arm_caller(now_ms)
         return []
 
     # -- the store -----------------------------------------------------------------------------------------------
 
     def _reserved(self, signal: Reserved, now_ms: int) -> list[Command]:
-        if self.state is not State.RESERVING:
+        if self.state is not _RESERVING:
             return []
         self.facts.reason = signal.reason.code
         if not signal.reason.allows:
@@ -333,57 +344,57 @@ class Session:
             commands.append(AnswerGate(self.leg, signal.reason, signal.granted_s))
         if self.answered_at_ms is not None:
             return commands + self._talk(now_ms)
-        self.state = State.RINGING if self.facts.dialled_at_ms is not None else State.HELD
+        self.state = _RINGING if self.facts.dialled_at_ms is not None else _HELD
         # The gate's answer sets the caller's timer itself, before the dialplan goes on.
         return commands + (self._arm_caller(now_ms) if not waits else [self._wake_ringing(now_ms)])
 
     def _denied(self, reason: Reason) -> list[Command]:
         waits, self.gate_waits = self.gate_waits, False
         if self.ended is not None:
-            self.state = State.DONE
+            self.state = _DONE
             return [Forget(self.leg)]
-        self.state = State.DENIED
-        if self.mode is Mode.GATE and waits:
+        self.state = _DENIED
+        if self.mode is _GATE and waits:
             return [AnswerGate(self.leg, reason, 0)]
         self.facts.cut = reason.code
         return [HangUp(self.leg, denial_cause(reason))]
 
     def _extended(self, signal: Extended, now_ms: int) -> list[Command]:
         self._extending = False
-        if self.state not in (State.TALKING, State.HELD, State.RINGING):
+        if self.state is not _TALKING and self.state is not _HELD and self.state is not _RINGING:
             return []
         grew = signal.granted_s > self.granted_s
         self.granted_s = signal.granted_s
-        if self.state is not State.TALKING:
+        if self.state is not _TALKING:
             return []
         self.final, self.capped = signal.final, signal.capped
         if grew:
-            self._rearm_warnings(self.paid_until_ms - now_ms)
+            self._rearm_warnings(self._paid_until() - now_ms)
         return [*(self._arm_billed(now_ms) if grew else self._announce_end()), self._wake(now_ms)]
 
     def _money_arrived(self, now_ms: int) -> list[Command]:
-        if self.state is State.TALKING and self.final:
+        if self.state is _TALKING and self.final:
             return self._extend(now_ms)
         return []
 
     def _lost(self) -> list[Command]:
         """Nothing of ours is left to charge: a newer leader has the leg, or it was settled. Hands off."""
-        self.state = State.DONE
+        self.state = _DONE
         return [Forget(self.leg)]
 
     # -- time ----------------------------------------------------------------------------------------------------
 
     def _due(self, now_ms: int) -> list[Command]:
-        if self.state is State.RESERVING:
+        if self.state is _RESERVING:
             return self._undecided()
-        if self.state in (State.HELD, State.RINGING):
+        if self.state is _HELD or self.state is _RINGING:
             return [*self._arm_caller(now_ms), ExtendSlice(self.leg, 0, renew_only=True)]
-        if self.state is not State.TALKING:
+        if self.state is not _TALKING:
             return []
-        if now_ms >= self.paid_until_ms + OVERDUE_MS:
+        if now_ms >= self._paid_until() + OVERDUE_MS:
             return [*self._cut_overdue(), WakeAt(self.leg, now_ms + 5000)]
-        if now_ms >= self.paid_until_ms:
-            return [WakeAt(self.leg, self.paid_until_ms + OVERDUE_MS)]
+        if now_ms >= self._paid_until():
+            return [WakeAt(self.leg, self._paid_until() + OVERDUE_MS)]
         return [*self._warn(now_ms), *self._extend(now_ms)]
 
     def _undecided(self) -> list[Command]:
@@ -405,25 +416,29 @@ class Session:
 
     def _wake(self, now_ms: int) -> WakeAt:
         """The next look: ahead of the paid end, nearer and nearer to it when nothing more could be had."""
-        left_ms = self.paid_until_ms - now_ms
+        left_ms = self._paid_until() - now_ms
         if left_ms > 2 * LAST_TRY_MS:
             ahead_ms = left_ms // 2 if self.final else min(self.ahead_ms, left_ms // 2)
-            at_ms = self.paid_until_ms - max(ahead_ms, LAST_TRY_MS)
+            at_ms = self._paid_until() - max(ahead_ms, LAST_TRY_MS)
             return WakeAt(self.leg, min(at_ms, self._look_at(now_ms)))
-        return WakeAt(self.leg, max(self.paid_until_ms + OVERDUE_MS, now_ms + 1))
+        return WakeAt(self.leg, max(self._paid_until() + OVERDUE_MS, now_ms + 1))
 
     # -- warnings ------------------------------------------------------------------------------------------------
 
     def _look_at(self, now_ms: int) -> int:
         """When warnings want the next look; far away when there are none left."""
-        if not self.final and self._warn_ms:
-            return max(self.paid_until_ms - max(self._warn_ms) - LOOK_MS, now_ms + ASK_AGAIN_MS)
+        if not self._warn_ms:
+            return now_ms + DISARMED_MS
+        if not self.final:
+            return max(self._paid_until() - max(self._warn_ms) - LOOK_MS, now_ms + ASK_AGAIN_MS)
         due_ms = max((span for span in self._warn_ms if span < self._warned_ms), default=None)
-        return now_ms + DISARMED_MS if due_ms is None else max(self.paid_until_ms - due_ms, now_ms + 1)
+        return now_ms + DISARMED_MS if due_ms is None else max(self._paid_until() - due_ms, now_ms + 1)
 
     def _warn(self, now_ms: int) -> list[Command]:
         """The warning that is due, once; of several that are overdue the last."""
-        left_ms = self.paid_until_ms - now_ms
+        if not self._warn_ms:
+            return []
+        left_ms = self._paid_until() - now_ms
         due = [span for span in self._warn_ms if left_ms <= span < self._warned_ms]
         if not due or not self.final:
             return []
@@ -436,7 +451,7 @@ class Session:
         self._warned_ms = left_ms if afresh else max(self._warned_ms, left_ms)
 
     def _arm_caller(self, now_ms: int) -> list[Command]:
-        return [ArmTimer(self.leg, Party.CALLER, self.granted_s * 1000), self._wake_ringing(now_ms)]
+        return [ArmTimer(self.leg, _CALLER, self.granted_s * 1000), self._wake_ringing(now_ms)]
 
     def _wake_ringing(self, now_ms: int) -> WakeAt:
         return WakeAt(self.leg, now_ms + max(500, self.granted_s * 500))

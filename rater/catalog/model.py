@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from rater.catalog.enforce import Enforce as Enforce
+from rater.catalog.rated import Rated as Rated
+from rater.catalog.rated import Refused as Refused
 from rater.catalog.thresholds import OwnThresholds
 from rater.charging.terms import Terms
 from rater.ids import AccountId, LineId, PlanId, ResellerId, Shard, SwitchId, TrunkId
-from rater.money import Quote
 from rater.rating.bands import Window
-from rater.verdict import Reason
 
 SHARD_ZERO = Shard(0)
 
@@ -24,13 +25,6 @@ class Modality(StrEnum):
     PREPAID = "prepaid"
     POSTPAID = "postpaid"
     ALLOWANCE = "allowance"
-
-
-class Enforce(StrEnum):
-    """Whether a rule acts, or only tells what it would have done (docs/shadow.md)."""
-
-    ON = "on"
-    SHADOW = "shadow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,38 +156,6 @@ class SwitchRules:
     payer_variable: str = "RATER_ACCOUNT"
 
 
-@dataclass(frozen=True, slots=True)
-class Rated:
-    """The answer of rating: a quote, and what explains it.
-
-    `number` is normalised E.164 without plus where the dial plan has one; `steps` names each rule applied.
-    `emergency`: passes always, free.
-    """
-
-    quote: Quote
-    number: str
-    prefix: str
-    destination: str
-    destination_class: str
-    plan: PlanId
-    version: int
-    emergency: bool = False
-    steps: tuple[str, ...] = ()
-    below_margin: str = ""
-    """Where less is left of the price than the plan's floor, for a person; empty: nowhere."""
-    margin_enforce: Enforce = Enforce.ON
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Rating denies: `detail` says, for a person, what was looked for and not found."""
-
-    reason: Reason
-    number: str = ""
-    detail: str = ""
-    steps: tuple[str, ...] = ()
-
-
 class Catalog(Protocol):
     """What the engine asks a snapshot. Look-ups are in memory and never block."""
 
@@ -216,7 +178,7 @@ class Catalog(Protocol):
 
     def line_by_account_code(self, account_code: str) -> Line | None: ...
 
-    def rate(self, plan: PlanId, number: str, *, area: str, at_ms: int) -> Rated | Refused:
+    def rate(self, plan: PlanId, number: str, area: str, at_ms: int) -> Rated | Refused:
         """The price of calling `number` (as dialled) at that moment, under a plan, from an area."""
         ...
 

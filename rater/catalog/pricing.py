@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from rater.catalog.model import Rated, Refused
 from rater.catalog.plan import Plan
+from rater.catalog.rated import Rated, Refused
 from rater.errors import InputError
 from rater.money import MAX_CALL_S, Quote, Segment
 from rater.rating.compiled import CompiledDeck, unpack
@@ -34,7 +34,7 @@ CLASS_ROW = "#"
 _FIRST_CLASS_KEY = 12 << 60
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Priced:
     """A number with its price, and all that explains it. `found`: None for an emergency number, which is free.
     `below_margin`: see `rater.rating.margin`."""
@@ -56,6 +56,10 @@ class PricedPlan:
     def __init__(self, plan: Plan, decks: Sequence[CompiledDeck]) -> None:
         deck, *later_decks = decks
         self.plan = plan
+        self.id, self.key = plan.id, plan.key
+        self.margin_enforce = plan.margin.enforce
+        self.margin_percent = plan.margin.floor_percent
+        self.blocked_classes, self.blocked_prefixes = plan.blocked_classes, plan.blocked_prefixes
         self._later = tuple(
             PricedPlan(replace(later, later=()), [its]) for later, its in zip(plan.later, later_decks, strict=True)
         )
@@ -74,36 +78,35 @@ class PricedPlan:
 
     def at(self, at_ms: int) -> PricedPlan:
         """The version in force at a moment."""
+        if not self._later:
+            return self
         for version in reversed(self._later):
             if version.plan.valid_from_ms is not None and version.plan.valid_from_ms <= at_ms:
                 return version
         return self
 
-    def rate(self, number: str, *, area: str, at_ms: int, version: int) -> Rated | Refused:
-        priced = self.price(number, area=area, at_ms=at_ms)
+    def rate(self, number: str, area: str, at_ms: int, version: int) -> Rated | Refused:
+        priced = self.price(number, area, at_ms)
         if isinstance(priced, Refused):
             return priced
-        found = priced.found
+        found, read = priced.found, priced.read
+        enforce = self.at(at_ms).margin_enforce
+        if found is None:
+            return Rated(
+                priced.quote, read.number, "", "Emergency", EMERGENCY, self.id, version, read.emergency,
+                priced.steps, priced.below_margin, enforce,
+            )  # fmt: skip
         return Rated(
-            quote=priced.quote,
-            number=priced.read.number,
-            prefix=found.prefix if found is not None else "",
-            destination=found.destination if found is not None else "Emergency",
-            destination_class=found.destination_class if found is not None else EMERGENCY,
-            plan=self.plan.id,
-            version=version,
-            emergency=priced.read.emergency,
-            steps=priced.steps,
-            below_margin=priced.below_margin,
-            margin_enforce=self.at(at_ms).plan.margin.enforce,
-        )
+            priced.quote, read.number, found.prefix, found.destination, found.destination_class, self.id, version,
+            read.emergency, priced.steps, priced.below_margin, enforce,
+        )  # fmt: skip
 
-    def price(self, number: str, *, area: str, at_ms: int) -> Priced | Refused:
+    def price(self, number: str, area: str, at_ms: int) -> Priced | Refused:
         """The price of a number as dialled. Never raises, whatever was dialled."""
         version = self.at(at_ms)
         if version is not self:
-            return version.price(number, area=area, at_ms=at_ms)
-        read = self.dial_plan.read(number, area=area, at_ms=at_ms)
+            return version.price(number, area, at_ms)
+        read = self.dial_plan.read(number, area, at_ms)
         if isinstance(read, NumberRefused):
             return Refused(read.reason, read.number or number, read.detail, read.steps)
         if read.emergency:
@@ -115,29 +118,31 @@ class PricedPlan:
         found = self._find(read, at_ms, steps)
         if isinstance(found, NoRate):
             return Refused(Reason.NO_RATE, read.number, found.detail, tuple(steps))
-        if found.destination_class in self.plan.blocked_classes:
-            detail = f"the plan {self.plan.id} bars the class {found.destination_class}"
+        if found.destination_class in self.blocked_classes:
+            detail = f"the plan {self.id} bars the class {found.destination_class}"
             return Refused(Reason.BLOCKED_DESTINATION, read.number, detail, tuple(steps))
         return Priced(read, found.quote, found, tuple(steps), self._below_margin(found, at_ms))
 
     def _below_margin(self, found: Found, at_ms: int) -> str:
         """Nothing is known of the margin where the deck gives no cost: then it is not below the floor."""
-        floor_percent = self.plan.margin.floor_percent
-        prices = carrier_prices(self.tariff, found, at_ms) if floor_percent is not None else None
-        return "" if prices is None or floor_percent is None else below_floor(found.quote, prices, floor_percent)
+        floor_percent = self.margin_percent
+        if floor_percent is None:
+            return ""
+        prices = carrier_prices(self.tariff, found, at_ms)
+        return "" if prices is None else below_floor(found.quote, prices, floor_percent)
 
     def barred(self, read: Normalised) -> str:
         """Why the number is barred before any price is looked for; empty when it is not."""
-        if read.class_is_final and read.destination_class in self.plan.blocked_classes:
-            return f"the plan {self.plan.id} bars the class {read.destination_class}"
-        for prefix in self.plan.blocked_prefixes:
+        if read.class_is_final and read.destination_class in self.blocked_classes:
+            return f"the plan {self.id} bars the class {read.destination_class}"
+        for prefix in self.blocked_prefixes:
             if read.number.startswith(prefix):
-                return f"the plan {self.plan.id} bars numbers that begin with {prefix}"
+                return f"the plan {self.id} bars numbers that begin with {prefix}"
         return ""
 
     def _find(self, read: Normalised, at_ms: int, steps: list[str]) -> Found | NoRate:
         by_prefix = (
-            NoRate("short numbers are priced by class") if read.short else self._by_prefix(read, at_ms, steps)
+            NoRate("short numbers are priced by class") if read.is_short else self._by_prefix(read, at_ms, steps)
         )
         if isinstance(by_prefix, Found):
             return by_prefix

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from rater.catalog.cycles import Cycle, CycleKind
@@ -27,21 +26,22 @@ from rater.money import MAX_AMOUNT_MICRO
 HOUR_MS = 3_600_000
 _CYCLES_KEPT = 10_000
 _TERMS_KEPT = 1_000
+_PREPAID, _POSTPAID = Modality.PREPAID, Modality.POSTPAID
+_POSTPAID_WHEN_EXHAUSTED, _CREDIT_WHEN_EXHAUSTED = WhenExhausted.POSTPAID, WhenExhausted.CREDIT
 
 
-@dataclass(frozen=True, slots=True)
 class _Cycle:
     """The allowances of one class while none of them is renewed and the same band is in force. `since_ms`: an
     account that began later has others: part of a cycle, or fewer cycles before."""
 
-    from_ms: int
-    until_ms: int
-    since_ms: int
-    allowances: tuple[AllowanceTerm, ...]
-    thresholds: tuple[Threshold, ...]
-    bands: tuple[tuple[int, str], ...]
-    terms: dict[tuple[int, bool, tuple[SpendCap, ...]], Terms] = field(default_factory=dict, compare=False)
-    """By floor, whether money pays, and caps: most accounts have the same, and are given the same object."""
+    def __init__(
+        self, from_ms: int, until_ms: int, since_ms: int, allowances: tuple[AllowanceTerm, ...],
+        thresholds: tuple[Threshold, ...], bands: tuple[tuple[int, str], ...],
+    ) -> None:  # fmt: skip
+        self.from_ms, self.until_ms, self.since_ms = from_ms, until_ms, since_ms
+        self.allowances, self.thresholds, self.bands = allowances, thresholds, bands
+        self.terms: dict[tuple[int, bool, tuple[SpendCap, ...]], Terms] = {}
+        """By floor, whether money pays, and caps: most accounts have the same, and are given the same object."""
 
 
 class PlanTerms:
@@ -49,6 +49,9 @@ class PlanTerms:
 
     def __init__(self, plan: Plan, zone: ZoneInfo) -> None:
         self._plan = plan
+        self._when_exhausted = plan.when_exhausted
+        watched = plan.thresholds
+        self._watches = bool(watched.spend_hour_micro or watched.spend_day_micro or watched.spend_cycle_micro)
         self._zone = zone
         self._hours = PlanHours(plan.bands, zone)
         self._cycles: dict[tuple[str, int, OwnThresholds | None], _Cycle] = {}
@@ -61,8 +64,10 @@ class PlanTerms:
         cycle = self._kept(destination_class, 0, own, at_ms)
         if account.since_ms > cycle.since_ms:
             cycle = self._kept(destination_class, account.since_ms, own, at_ms)
-        floor_micro, use_money = floor(account, self._plan.when_exhausted)
-        key = (floor_micro, use_money, self._spend(_caps_at(account, at_ms, self._zone), self._told(own), at_ms))
+        floor_micro, use_money = floor(account, self._when_exhausted)
+        caps = account.spend if account.off_hours is None else _caps_at(account, at_ms, self._zone)
+        counts = own is not None or self._watches or caps.hour_micro is not None or caps.day_micro is not None
+        key = (floor_micro, use_money, self._spend(caps, self._told(own), at_ms) if counts else ())
         terms = cycle.terms.get(key)
         if terms is None:
             if len(cycle.terms) >= _TERMS_KEPT:
@@ -163,7 +168,7 @@ def _term(allowance: Allowance, tier: Tier, edges_ms: list[int], since_ms: int) 
             if edges_ms[i + 1] > since_ms
         )  # fmt: skip
         rollover = Rollover(rule.max_s, rule.min_s, past)
-    from_ms, until_ms, next_until_ms = edges_ms[count : count + 3]
+    from_ms, until_ms, next_until_ms = edges_ms[count], edges_ms[count + 1], edges_ms[count + 2]
     seconds = _part(allowance, from_ms, until_ms, since_ms)
     return AllowanceTerm(
         allowance.grant, seconds, allowance.cadence, max(from_ms, since_ms), until_ms, tier, allowance.priority,
@@ -210,10 +215,10 @@ def _uncapped(own_micro: int | None, off_hours_micro: int | None) -> int | None:
 
 def floor(account: Account, when_exhausted: WhenExhausted) -> tuple[int, bool]:
     """(How far down the balance may go, whether money pays at all)."""
-    if account.modality is Modality.PREPAID:
+    if account.modality is _PREPAID:
         return 0, True
-    if account.modality is Modality.POSTPAID:
+    if account.modality is _POSTPAID:
         return -account.credit_limit_micro, True
-    if when_exhausted is WhenExhausted.POSTPAID:
+    if when_exhausted is _POSTPAID_WHEN_EXHAUSTED:
         return -account.credit_limit_micro, True
-    return 0, when_exhausted is WhenExhausted.CREDIT
+    return 0, when_exhausted is _CREDIT_WHEN_EXHAUSTED

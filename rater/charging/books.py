@@ -14,9 +14,10 @@ from rater.charging.grants import Account as Account
 from rater.charging.grants import Line as Line
 from rater.charging.grants import drop_spent, quota_id, use
 from rater.charging.model import Reply
+from rater.charging.model import op_number as op_number
 from rater.charging.records import Piece
 from rater.charging.terms import Resource, SpendWindow, Terms, Threshold, ThresholdKind
-from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
+from rater.ids import AccountId, GrantId, LegId, Shard, SwitchId
 from rater.money import MAX_AMOUNT_MICRO, Cadence, Quote, cumulative_micro
 
 
@@ -102,14 +103,6 @@ def needs_funds(quote: Quote, terms: Terms, *, exempt: bool) -> bool:
     if exempt:
         return False
     return cumulative_micro(quote, quote.horizon_s) > 0 or bool(terms.allowances and not terms.use_money)
-
-
-def op_number(op: OpId) -> int:
-    """The n of ``<leg>:<n>``, at least 1. Raises ValueError."""
-    number = int(op.rpartition(":")[2])
-    if number < 1:
-        raise ValueError(f"operations of a leg are numbered from 1: {op!r}")
-    return number
 
 
 def levels(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rater.charging.model import Request
 from rater.charging.store import Done
+from rater.ids import LegId
 
 
 class Call:
@@ -19,18 +20,19 @@ class Call:
 
 
 class Operation(Call):
-    """A request to charging, until it is answered. `in_turn`: of a leg, whose operations go one after the other."""
+    """A request to charging, until it is answered. `leg`: whose operations go one after the other; None when it
+    is of none."""
 
     __slots__ = (
-        "alone", "as_function", "done", "in_turn", "needs", "refunded_micro", "request", "routed", "script",
-        "tries", "waits",
+        "alone", "as_function", "done", "leg", "needs", "refunded_micro", "request", "routed", "script", "tries",
+        "waits",
     )  # fmt: skip
 
-    def __init__(self, request: Request, done: Done, in_turn: bool) -> None:
+    def __init__(self, request: Request, done: Done, leg: LegId | None) -> None:
         self.data = b""
         self.shard = request.shard
         self.sent_s = 0.0
-        self.in_turn = in_turn
+        self.leg = leg
         self.request = request
         self.routed = request
         """As it is sent: to where the account lives."""

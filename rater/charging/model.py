@@ -226,6 +226,14 @@ LegRequest = Reserve | Answer | Extend | Settle
 """Those that belong to a leg: one after the other."""
 
 
+def op_number(op: OpId) -> int:
+    """The n of ``<leg>:<n>``, at least 1. Raises ValueError."""
+    number = int(op.rpartition(":")[2])
+    if number < 1:
+        raise ValueError(f"operations of a leg are numbered from 1: {op!r}")
+    return number
+
+
 OPERATION_KEPT_S = 30 * 86_400
 
 

@@ -14,9 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rater.charging.books import op_number
 from rater.charging.keys import Keys
-from rater.charging.model import LegRequest
+from rater.charging.model import LegRequest, op_number
 from rater.charging.wire import parse_sequence
 from rater.charging.wire_moves import to_away
 from rater.ids import Shard
@@ -32,9 +31,9 @@ class Newest:
     def __init__(self, keys: Callable[[Shard], Keys], monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._keys = keys
         self._monotonic_s = monotonic_s
-        self._of: dict[Shard, tuple[LegRequest, float]] = {}
+        self._of: dict[int, tuple[LegRequest, float]] = {}
 
-    def note(self, shard: Shard, request: LegRequest, sent_s: float) -> None:
+    def note(self, shard: int, request: LegRequest, sent_s: float) -> None:
         """It was carried out there."""
         self._of[shard] = (request, sent_s)
 
@@ -45,7 +44,7 @@ class Newest:
             del self._of[shard]
         asked: list[Command] = []
         for shard, (request, _) in self._of.items():
-            keys = self._keys(shard)
+            keys = self._keys(Shard(shard))
             asked += [("GET", keys.leg(request.leg)), ("GET", keys.account(request.account))]
         return asked
 
@@ -60,6 +59,6 @@ class Newest:
             stands = leg is not None and int(parse_sequence(leg)[1]) >= number
             has_left = leg is None and account is not None and to_away(account) is not None
             if not stands and not has_left:
-                found.append(shard)
+                found.append(Shard(shard))
                 del self._of[shard]
         return tuple(found)

@@ -23,13 +23,17 @@ OfAccount = Reserve | Answer | Extend | Settle | Post | PostGrant | ExpireGrant
 
 
 class Places:
+    """`any`: whether there is anything to remember. Most have nothing."""
+
     def __init__(self) -> None:
         self._known: dict[AccountId, tuple[int, Shard]] = {}
+        self.any = False
 
     def learn(self, account: AccountId, away: Away) -> None:
         known = self._known.get(account)
         if known is None or known[0] < away.number:
             self._known[account] = (away.number, away.to)
+            self.any = True
 
     def route(self, request: Request) -> Request:
         """The same request, to the shard where its account was last seen to be.

@@ -1,8 +1,6 @@
-"""The charging store in Redis. The scripts decide; here requests become calls and answers become replies.
+"""The charging store in Redis. The scripts decide; requests become calls and answers become replies (`turns`).
 
-The hot path is one pipelined `Link` for each node. Operations of one leg are sent one at a time, the next when the
-one before is answered, so that no failure can turn their order round; legs do not wait for each other. Whatever is
-not per call goes over redis-py.
+The hot path is one pipelined `Link` for each node. Whatever is not per call goes over redis-py.
 
 Requests follow accounts that have moved to another shard (`rater.charging.moves`); where one is found to live is
 remembered. One that is on its way is waited for, and when nobody seems to move it any more, moved from here.
@@ -12,56 +10,39 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
 import structlog
 from redis.exceptions import RedisError
 
-from rater import packing
 from rater.charging.call import Operation
 from rater.charging.cluster import ClusterLinks
 from rater.charging.connection import UNKNOWN, Address, Ask, Link
-from rater.charging.keys import Keys
 from rater.charging.model import (
-    Answer,
     ExpireGrant,
-    Extend,
-    FreeLeases,
-    LegRequest,
     Post,
     PostGrant,
     Reply,
     Request,
-    Reserve,
-    Settle,
     Status,
-    TakeLeases,
 )
 from rater.charging.moves import AwayState, Homes, Move, finish_move
-from rater.charging.newest import Newest
-from rater.charging.places import OfAccount, Places, is_within, without_group
+from rater.charging.places import OfAccount, is_within
 from rater.charging.records import LegState
 from rater.charging.redis_moves import RedisMoves
-from rater.charging.rules import validate
-from rater.charging.scripts import Forms, is_unknown
-from rater.charging.store import Done
+from rater.charging.scripts import is_unknown
+from rater.charging.turns import Turns
 from rater.charging.wire import (
-    OtherNeeds,
     contents_of,
     from_reply,
-    needs_after,
     needs_of,
     other_account,
     parse_sequence,
-    reserve_needs,
-    to_call,
 )
 from rater.charging.wire_moves import NotHere, OtherHomes
 from rater.errors import OutcomeUnknown, StoreError, StoreUnavailable
-from rater.ids import LegId, Shard
+from rater.ids import Shard
 from rater.verdict import Reason
 
 ASK_S = 10.0
@@ -78,10 +59,6 @@ _PASSING = re.compile(
 """Errors that say that nothing was done and may pass: the same operation is sent again until it is answered. Inside
 a script's error, as older servers give it, the code stands after a dash."""
 OOM = "OOM"
-_InTurn = LegRequest | TakeLeases | FreeLeases
-_OF_LEG = frozenset((Reserve, Answer, Extend, Settle))
-_IN_TURN = _OF_LEG | {TakeLeases, FreeLeases}
-"""What is sent one at a time for each leg; looked up by class, since many ask."""
 log = structlog.get_logger(__name__)
 
 
@@ -92,8 +69,8 @@ class _Told(TypedDict):
     inspect: Callable[[Ask], Awaitable[None]]
 
 
-class RedisStore(RedisMoves):
-    """See `ChargingStore`. `on_latency(script, seconds)` and `on_available(bool)` are called as things happen.
+class RedisStore(Turns, RedisMoves):
+    """See `ChargingStore`. `on_available(bool)` is called as things happen.
 
     `timeout_ms`: an answer later than that makes the connection anew, and the operation is repeated. `cluster`: the
     URL names a node of a Redis Cluster.
@@ -110,24 +87,11 @@ class RedisStore(RedisMoves):
         queue_max: int = QUEUE_MAX,
         cluster: bool = False,
     ) -> None:
-        super().__init__(url, password=password, prefix=prefix, shards=shards, cluster=cluster)
-        self.on_latency: Callable[[str, float], None] = lambda script, seconds: None
+        RedisMoves.__init__(self, url, password=password, prefix=prefix, shards=shards, cluster=cluster)
+        Turns.__init__(self, self._shard_keys, queue_max)
         self.on_available: Callable[[bool], None] = lambda up: None
         self.on_lost: Callable[[tuple[Shard, ...]], None] = lambda shards: None
         """Told of shards that lack writes which were acknowledged here, before anything more is asked of them."""
-        self.on_answered: Callable[[], None] = lambda: None
-        """Called when the answers of one read are handed out."""
-        self.refused = 0
-        """Requests turned away because the queue was full."""
-        self._forms = Forms()
-        self._queue_max = queue_max
-        self._open = 0
-        self._busy: dict[LegId, deque[Operation] | None] = {}
-        """Legs with an operation under way, with those that wait for it."""
-        self._needs: dict[LegId, bytes] = {}
-        self._reading = False
-        self._newest = Newest(self.keys)
-        self._places = Places()
         self._tasks: dict[object, asyncio.Task[None]] = {}
         address = Address.from_url(url, password)
         told: _Told = {
@@ -195,32 +159,6 @@ class RedisStore(RedisMoves):
 
     # -- the hot path --------------------------------------------------------------------------------------------
 
-    def submit(self, request: Request, done: Done) -> None:
-        """See `ChargingStore`. New work beyond the queue's bound is answered at once: denied, store unavailable."""
-        validate(request)
-        in_turn = type(request) in _IN_TURN
-        if self._open >= self._queue_max and (isinstance(request, Reserve) or not in_turn):
-            self.refused += 1
-            done(request, Reply(Status.DENIED, Reason.STORE_UNAVAILABLE))
-            return
-        self._open += 1
-        operation = Operation(request, done, in_turn)
-        if in_turn:
-            busy, leg = self._busy, self._leg(operation)
-            if leg in busy:
-                waiting = busy[leg]
-                if waiting is None:
-                    waiting = busy[leg] = deque()
-                waiting.append(operation)
-                return
-            busy[leg] = None
-        self._queue(operation)
-
-    def flush(self) -> None:
-        """Everything queued in one write; while answers are being handed out, after the last of them."""
-        if not self._reading:
-            self._link.flush()
-
     async def ask(self, request: Request) -> Reply:
         """One request, awaited. Raises StoreUnavailable when it could not be sent within ASK_S (it still will be),
         OutcomeUnknown when it was sent and no answer came: repeat the same operation id."""
@@ -239,77 +177,6 @@ class RedisStore(RedisMoves):
             if not self.reaches(Shard(request.shard)):
                 raise StoreUnavailable(f"Redis is away; {request.op} waits", hint=hint) from error
             raise OutcomeUnknown(f"no answer to {request.op} within {ASK_S:.0f} s", hint=hint) from error
-
-    def _queue(self, operation: Operation, *, as_script: bool = False) -> None:
-        request = operation.routed = self._places.route(operation.request)
-        if operation.alone and isinstance(request, OfAccount):
-            request = operation.routed = without_group(request)
-        operation.shard = request.shard
-        if isinstance(request, Reserve):
-            operation.needs = reserve_needs(request)
-        elif operation.in_turn:
-            operation.needs = self._needs.get(self._leg(operation), b"")
-        keys = self.keys(request.shard)
-        script, names, arguments = to_call(request, keys, operation.needs, operation.refunded_micro)
-        operation.script, operation.as_function = script, self._forms.functions and not as_script
-        words = self._forms.call(script, as_function=operation.as_function)
-        operation.data = packing.call(words, names, arguments)
-        self._link.queue(operation)
-
-    def _answered(self, operation: Operation, answer: Any) -> None:
-        self._reading = True
-        if isinstance(answer, Exception):
-            self._failed(operation, str(answer))
-            return
-        try:
-            reply = from_reply(answer)
-        except OtherNeeds as other:
-            self._needs[self._leg(operation)] = other.needs
-            self._queue(operation)
-            return
-        except NotHere as elsewhere:
-            self._not_here(operation, elsewhere)
-            return
-        except OtherHomes as known:
-            self._in_background(operation, self._ask_homes(operation, known.homes))
-            return
-        self.on_latency(operation.script, time.monotonic() - operation.sent_s)
-        self._finish(operation, reply)
-
-    def _finish(self, operation: Operation, reply: Reply) -> None:
-        self._open -= 1
-        request = operation.request
-        if operation.in_turn:
-            self._note_needs(operation, reply)
-            if reply.status is Status.OK and type(request) in _OF_LEG:
-                self._newest.note(Shard(operation.shard), cast(LegRequest, request), operation.sent_s)
-            leg = self._leg(operation)
-            waiting = self._busy[leg]
-            if waiting:
-                self._queue(waiting.popleft())
-            else:
-                del self._busy[leg]
-        try:
-            operation.done(request, reply)
-        except Exception:
-            log.exception("the answer to a charging operation was not handled", script=operation.script)
-
-    def _note_needs(self, operation: Operation, reply: Reply) -> None:
-        """Which leases a leg holds and which group it draws on must be known with each of its later operations."""
-        leg = self._leg(operation)
-        if isinstance(operation.request, Settle) or reply.status is not Status.OK:
-            self._needs.pop(leg, None)
-        elif operation.needs:
-            self._needs[leg] = needs_after(operation.routed, operation.needs)
-
-    def _after_read(self) -> None:
-        self._reading = False
-        self._link.flush()
-        self.on_answered()
-
-    @staticmethod
-    def _leg(operation: Operation) -> LegId:
-        return cast(_InTurn, operation.request).leg
 
     # -- accounts that move --------------------------------------------------------------------------------------
 
@@ -341,6 +208,9 @@ class RedisStore(RedisMoves):
             await finish_move(self, move)
         except (RedisError, OSError, StoreError) as error:
             log.warning("a move could not be finished", account=move.account, error=str(error))
+
+    def _elsewhere_before(self, operation: Operation, known: OtherHomes) -> None:
+        self._in_background(operation, self._ask_homes(operation, known.homes))
 
     async def _ask_homes(self, operation: Operation, homes: Homes) -> None:
         """Whether a posting was done in a shard that the account lived in before; if not, it is done now. Nothing
@@ -411,9 +281,6 @@ class RedisStore(RedisMoves):
         self.flush()
 
     # -- reading -------------------------------------------------------------------------------------------------
-
-    def keys(self, shard: Shard) -> Keys:
-        return self._shard_keys[shard] if shard < self.shards else Keys(self.prefix, shard)
 
     def know(self, legs: Iterable[LegState]) -> None:
         """What `legs` read spares their next operations a second try."""

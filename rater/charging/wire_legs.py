@@ -11,7 +11,6 @@ from typing import Any
 
 import msgpack
 
-from rater.charging.books import op_number
 from rater.charging.keys import Keys
 from rater.charging.model import (
     Answer,
@@ -24,6 +23,7 @@ from rater.charging.model import (
     Settle,
     Status,
     TakeLeases,
+    op_number,
 )
 from rater.charging.packed import parse_sequence
 from rater.charging.terms import Terms
@@ -74,7 +74,8 @@ def needs_of(owner: AccountId | None, scopes: Iterable[str]) -> bytes:
 
 
 def reserve_needs(request: Reserve) -> bytes:
-    share = request.terms.share
+    terms = request.terms
+    share = terms.share
     return needs_of(share.owner if share is not None else None, [lease.scope for lease in request.leases])
 
 
@@ -96,16 +97,17 @@ def other_account(request: Request, needs: bytes) -> AccountId:
 
 
 def _reserve(r: Reserve, keys: Keys, needs: bytes) -> Arguments:
-    terms, share = r.terms, r.terms.share
+    terms, slices = r.terms, r.slice
+    share = terms.share
     limits: list[int] = []
     rates: list[int] = []
     for lease in r.leases:
-        limits += (lease.limit, _signed(lease.reason, shadow=lease.shadow or terms.shadow))
+        limits += (lease.limit, _signed(lease.reason, lease.shadow or terms.shadow))
     for rate in r.rates:
-        rates += (rate.calls, _signed(rate.reason, shadow=rate.shadow or terms.shadow))
+        rates += (rate.calls, _signed(rate.reason, rate.shadow or terms.shadow))
     head = sequence((
-        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, int(r.exempt), r.slice.first_s,
-        r.slice.short_s, _signed(r.broken, shadow=terms.shadow),
+        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, int(r.exempt), slices.first_s,
+        slices.short_s, _signed(r.broken, terms.shadow),
     ))  # fmt: skip
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
@@ -118,7 +120,7 @@ def _reserve(r: Reserve, keys: Keys, needs: bytes) -> Arguments:
     )  # fmt: skip
 
 
-def _signed(reason: Reason, *, shadow: bool) -> int:
+def _signed(reason: Reason, shadow: bool) -> int:
     """As limits.lua tells rules in shadow from others."""
     return -reason if shadow else int(reason)
 
@@ -126,7 +128,7 @@ def _signed(reason: Reason, *, shadow: bool) -> int:
 def _take_leases(r: TakeLeases, keys: Keys) -> Arguments:
     values: list[Any] = [str(r.epoch), r.now_ms, r.leg, r.switch, r.until_ms, int(r.forced)]
     for lease in r.leases:
-        values += (lease.limit, _signed(lease.reason, shadow=lease.shadow))
+        values += (lease.limit, _signed(lease.reason, lease.shadow))
     return "lease", _outside(r, keys, [lease.scope for lease in r.leases]), (sequence(values),)
 
 
@@ -143,9 +145,10 @@ def _answer(r: Answer, keys: Keys, needs: bytes) -> Arguments:
 
 
 def _extend(r: Extend, keys: Keys, needs: bytes) -> Arguments:
+    slices = r.slice
     head = sequence((
-        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.elapsed_s, r.slice.long_s,
-        r.slice.short_s, r.seen_at_ms, needs,
+        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.elapsed_s, slices.long_s,
+        slices.short_s, r.seen_at_ms, needs,
     ))  # fmt: skip
     owner = other_account(r, needs)
     names = (
@@ -156,7 +159,8 @@ def _extend(r: Extend, keys: Keys, needs: bytes) -> Arguments:
 
 
 def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
-    share = r.terms.share
+    terms = r.terms
+    share = terms.share
     head = sequence((
         op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.duration_s or 0, int(r.emit),
         keys.wake, needs, share.owner if share is not None else "",
@@ -167,7 +171,7 @@ def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
         keys.ledger, keys.outbox, keys.account(owner), keys.spend(r.account), keys.spend(owner),
         *_leases(keys, needs),
     )  # fmt: skip
-    packed = _packed(r.terms)
+    packed = _packed(terms)
     return "settle", names, (
         head, r.facts, packed.thresholds, packed.share_thresholds, packed.counted, packed.share_counted,
     )  # fmt: skip

@@ -17,7 +17,7 @@ class TrunkSlots:
         self._legs: dict[TrunkId, set[LegId]] = {}
         self._trunk_of: dict[LegId, TrunkId] = {}
 
-    def take(self, trunk: TrunkId, leg: LegId, most: int | None, *, forced: bool) -> bool:
+    def take(self, trunk: TrunkId, leg: LegId, most: int | None, forced: bool) -> bool:
         """Whether the leg is within the trunk's limit. One that is not has no slot, unless it is `forced` (an
         emergency, shadow). A leg that has a slot of the trunk keeps it; one of another trunk is given up for it."""
         if self._trunk_of.get(leg) == trunk:

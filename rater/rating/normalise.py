@@ -24,7 +24,7 @@ EMERGENCY = "emergency"
 _ALLOWED = re.compile(r"\+?[0-9*#]{1,32}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Normalised:
     """A number that can be rated.
 
@@ -38,11 +38,15 @@ class Normalised:
     destination_class: str = ""
     class_is_final: bool = False
     emergency: bool = False
-    short: bool = False
+    is_short: bool = False
     steps: tuple[str, ...] = ()
 
+    @property
+    def short(self) -> bool:
+        return self.is_short
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class NumberRefused:
     """A number that is never rated. `number`: as far as it was understood. `detail` is for a person."""
 
@@ -55,7 +59,7 @@ class NumberRefused:
 Outcome = Normalised | NumberRefused
 
 
-@dataclass(slots=True)
+@dataclass
 class Reading:
     """A number half read: what the rules hand to one another. `area`: of the line that dials, may be empty."""
 
@@ -74,11 +78,11 @@ class Reading:
 
     def end(self, number: str, destination_class: str, *, short: bool = False) -> Normalised:
         """The number, of a class that the dial plan determines."""
-        return Normalised(number, destination_class, class_is_final=True, short=short, steps=tuple(self.steps))
+        return Normalised(number, destination_class, True, False, short, tuple(self.steps))
 
     def end_open(self, number: str, suggested_class: str = "") -> Normalised:
         """The number, of whatever class the deck says; the suggestion stands where the deck has no prefix."""
-        return Normalised(number, suggested_class, steps=tuple(self.steps))
+        return Normalised(number, suggested_class, False, False, False, tuple(self.steps))
 
     def refuse(self, reason: Reason, detail: str) -> NumberRefused:
         return NumberRefused(reason, self.number, detail, tuple(self.steps))
@@ -200,7 +204,7 @@ def checked_place(reading: Reading) -> Place | NumberRefused:
     return place
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DialPlan:
     """Ordered rules. `emergency`: the numbers that always pass, free, matched whole and before all else."""
 
@@ -211,9 +215,9 @@ class DialPlan:
     area: str = ""
     """For lines without one of their own."""
 
-    def read(self, dialled: str, *, area: str, at_ms: int) -> Outcome:
+    def read(self, dialled: str, area: str, at_ms: int) -> Outcome:
         """Normalise `dialled` for a line in `area` at a wall time. Never raises, whatever was dialled."""
-        if _ALLOWED.fullmatch(dialled) is None:
+        if not _is_allowed(dialled):
             return NumberRefused(Reason.MALFORMED_NUMBER, "", _fault_in(dialled))
         reading = Reading(dialled, dialled, area or self.area, at_ms)
         if dialled in self.emergency:
@@ -223,7 +227,7 @@ class DialPlan:
             if outcome is not None:
                 return outcome
         if reading.number != dialled:
-            if _ALLOWED.fullmatch(reading.number) is None:
+            if not _is_allowed(reading.number):
                 return reading.refuse(
                     Reason.MALFORMED_NUMBER, "the plan's own rules left no number that can be dialled"
                 )
@@ -238,6 +242,13 @@ class DialPlan:
     def _emergency(self, reading: Reading) -> Normalised:
         reading.note("emergency", f"{reading.number} is an emergency number: free, exempt from every limit")
         return Normalised(reading.number, EMERGENCY, True, True, True, tuple(reading.steps))
+
+
+def _is_allowed(number: str) -> bool:
+    """Most are digits and nothing else."""
+    if 0 < len(number) <= MAX_DIALLED and number.isdigit() and number.isascii():
+        return True
+    return _ALLOWED.fullmatch(number) is not None
 
 
 def _fault_in(dialled: str) -> str:

@@ -33,7 +33,7 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
     """Where an international number lies. `number`: E.164 digits, as the country writes them (a trunk zero after
     the country code is dropped). `kind`: fixed, mobile, …; empty when the range is not in the tables. `fault`: why

@@ -38,7 +38,7 @@ _QUOTES_KEPT = 20_000
 NUMBER = re.compile(r"[0-9*#]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Found:
     """A number's price. `row`: the deck row of the first second; `PlanTariff.rate(row)` gives it in full."""
 
@@ -49,7 +49,7 @@ class Found:
     row: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NoRate:
     """No prefix of the number has a rate in force then; `detail` says so for a person."""
 
@@ -114,7 +114,7 @@ class PlanTariff:
 
         Raises ValueError for a time outside 1970 to 2100.
         """
-        if not NUMBER.fullmatch(number):
+        if not (number.isdigit() and number.isascii()) and not NUMBER.fullmatch(number):
             return NoRate(f"{number!r} is not a number: only digits, * and # are")
         horizon = self.max_call_s if horizon_s is None else min(horizon_s, self.max_call_s)
         parts = self.pricer.parts(number, at_ms, horizon)

@@ -1,0 +1,3 @@
+from rater.charging.model cimport Post, PostGrant
+
+cpdef validate(request)

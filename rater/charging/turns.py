@@ -1,0 +1,178 @@
+"""The hot path of the store in Redis: a request becomes a call, an answer a reply. What seldom happens is
+`rater.charging.redis_store`'s, which this is the base of.
+
+Operations of one leg are sent one at a time, the next when the one before is answered, so that no failure can turn
+their order round; legs do not wait for each other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from rater import packing
+from rater.charging.call import Operation
+from rater.charging.keys import Keys
+from rater.charging.model import (
+    Answer,
+    Extend,
+    FreeLeases,
+    Reply,
+    Request,
+    Reserve,
+    Settle,
+    Status,
+    TakeLeases,
+)
+from rater.charging.newest import Newest
+from rater.charging.places import OfAccount, Places, without_group
+from rater.charging.rules import validate
+from rater.charging.scripts import Forms
+from rater.charging.store import Done
+from rater.charging.wire import to_call
+from rater.charging.wire_legs import OtherNeeds, from_reply, leg_call, needs_after, reserve_needs
+from rater.charging.wire_moves import NotHere, OtherHomes
+from rater.ids import LegId, Shard
+from rater.verdict import Reason
+
+_OK, _DENIED = Status.OK, Status.DENIED
+_UNAVAILABLE = Reason.STORE_UNAVAILABLE
+_write = packing.call
+log = structlog.get_logger(__name__)
+
+
+class Turns:
+    """`on_latency(script, seconds)` is called with each answer, `on_answered()` when those of one read are handed
+    out. `queue_max`: unanswered operations beyond which no new work is taken; what live legs need is always taken.
+    `refused`: requests turned away for that."""
+
+    def __init__(self, keys: list[Keys], queue_max: int) -> None:
+        self._link: Any = None
+        self._forms = Forms()
+        self._places = Places()
+        self._newest = Newest(self.keys)
+        self.on_latency: Callable[[str, float], None] = lambda script, seconds: None
+        self.on_answered: Callable[[], None] = lambda: None
+        self.refused = 0
+        self._queue_max = queue_max
+        self._open = 0
+        self._busy: dict[LegId, deque[Operation] | None] = {}
+        """Legs with an operation under way, with those that wait for it."""
+        self._needs: dict[LegId, bytes] = {}
+        self._reading = False
+        self._keys_of = keys
+
+    def submit(self, request: Request, done: Done) -> None:
+        """See `ChargingStore`. New work beyond the queue's bound is answered at once: denied, store unavailable."""
+        leg: LegId | None = None
+        if isinstance(request, Reserve | Answer | Extend | Settle | TakeLeases | FreeLeases):
+            leg = request.leg
+        validate(request)
+        if self._open >= self._queue_max and (leg is None or isinstance(request, Reserve)):
+            self.refused += 1
+            done(request, Reply(_DENIED, _UNAVAILABLE))
+            return
+        self._open += 1
+        operation = Operation(request, done, leg)
+        if leg is not None:
+            busy = self._busy
+            if leg in busy:
+                waiting = busy[leg]
+                if waiting is None:
+                    waiting = busy[leg] = deque()
+                waiting.append(operation)
+                return
+            busy[leg] = None
+        self._queue(operation)
+
+    def flush(self) -> None:
+        """Everything queued in one write; while answers are being handed out, after the last of them."""
+        if not self._reading:
+            self._link.flush()
+
+    def _queue(self, operation: Operation, as_script: bool = False) -> None:
+        request = operation.request
+        if self._places.any or operation.alone:
+            request = self._places.route(request)
+            if operation.alone and isinstance(request, OfAccount):
+                request = without_group(request)
+        operation.routed, operation.shard = request, request.shard
+        if isinstance(request, Reserve):
+            operation.needs = reserve_needs(request)
+        elif operation.leg is not None:
+            operation.needs = self._needs.get(operation.leg, b"")
+        keys, forms = self.keys(request.shard), self._forms
+        called = leg_call(request, keys, operation.needs)
+        if called is None:
+            called = to_call(request, keys, operation.needs, operation.refunded_micro)
+        script, names, arguments = called
+        operation.script, operation.as_function = script, forms.functions and not as_script
+        words = forms.call(script, as_function=False) if as_script else forms.call(script)
+        operation.data = _write(words, names, arguments)
+        self._link.queue(operation)
+
+    def _answered(self, operation: Operation, answer: Any) -> None:
+        self._reading = True
+        if not isinstance(answer, bytes):
+            self._failed(operation, str(answer))
+            return
+        try:
+            reply = from_reply(answer)
+        except OtherNeeds as other:
+            assert operation.leg is not None
+            self._needs[operation.leg] = other.needs
+            self._queue(operation)
+            return
+        except NotHere as elsewhere:
+            self._not_here(operation, elsewhere)
+            return
+        except OtherHomes as known:
+            self._elsewhere_before(operation, known)
+            return
+        self.on_latency(operation.script, time.monotonic() - operation.sent_s)
+        self._finish(operation, reply)
+
+    def _finish(self, operation: Operation, reply: Reply) -> None:
+        self._open -= 1
+        request, leg = operation.request, operation.leg
+        if leg is not None:
+            if reply.status is not _OK or isinstance(request, Settle):
+                self._needs.pop(leg, None)
+            elif operation.needs:
+                # Which leases a leg holds and which group it draws on must be known with each later operation.
+                self._needs[leg] = needs_after(operation.routed, operation.needs)
+            if reply.status is _OK and isinstance(request, Reserve | Answer | Extend | Settle):
+                self._newest.note(Shard(operation.shard), request, operation.sent_s)
+            waiting = self._busy[leg]
+            if waiting:
+                self._queue(waiting.popleft())
+            else:
+                del self._busy[leg]
+        try:
+            operation.done(request, reply)
+        except Exception:
+            log.exception("the answer to a charging operation was not handled", script=operation.script)
+
+    def _after_read(self) -> None:
+        self._reading = False
+        self._link.flush()
+        self.on_answered()
+
+    def keys(self, shard: Shard) -> Keys:
+        known = self._keys_of
+        return known[shard] if shard < len(known) else Keys(known[0].prefix, shard)
+
+    # -- what the whole store does -------------------------------------------------------------------------------
+
+    def _failed(self, operation: Operation, error: str) -> None:
+        raise NotImplementedError
+
+    def _not_here(self, operation: Operation, elsewhere: NotHere) -> None:
+        raise NotImplementedError
+
+    def _elsewhere_before(self, operation: Operation, known: OtherHomes) -> None:
+        raise NotImplementedError

@@ -1,0 +1,5 @@
+from rater.charging.terms cimport Share, Terms
+
+cdef class PackedTerms:
+    cdef readonly Terms terms
+    cdef readonly bytes counted, share_counted, share_thresholds, thresholds, walk
