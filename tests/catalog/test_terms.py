@@ -242,7 +242,7 @@ def test_what_travels_through_redis_is_the_same(tmp_path: Path) -> None:
     again = from_pieces(to_pieces(snapshot))
     at_ms = ms("2026-11-24")
     own = watching(tmp_path, '{ money_below = ["5"] }', 'thresholds = { money_above = ["9"], recurring = false }')
-    assert told(Snapshot.from_bytes(own.to_bytes()), "ann") == told(own, "ann")
+    assert told(from_pieces(to_pieces(own)), "ann") == told(own, "ann")
     assert again.terms(AccountId("cid"), "mobile", at_ms) == snapshot.terms(AccountId("cid"), "mobile", at_ms)
 
 

@@ -141,7 +141,7 @@ def test_the_hours_of_a_line_are_its_accounts_plans(tmp_path: Path) -> None:
 
 def test_the_rule_of_a_line_survives_publication(tmp_path: Path) -> None:
     snapshot = catalog(tmp_path, more=RULE + "both = 1", line="off_hours=night")
-    assert Snapshot.from_bytes(snapshot.to_bytes()).lines == snapshot.lines
+    assert from_pieces(to_pieces(snapshot)).lines == snapshot.lines
     assert snapshot.lines[LineId("1001")].off_hours is not None
 
 
