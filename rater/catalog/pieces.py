@@ -101,6 +101,8 @@ class _Reader:
         self._ended = False
 
     def take(self, kind: str, payload: bytes, check: bytes) -> None:
+        if not (isinstance(kind, str) and isinstance(payload, bytes)):
+            raise ValueError("a record of it is none")
         if self._ended:
             raise ValueError("something stands behind its end")
         if kind == "end":

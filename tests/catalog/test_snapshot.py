@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import io
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -345,3 +346,17 @@ def test_damaged_snapshot_is_refused(small: Snapshot, data: st.DataObject) -> No
         return
     with pytest.raises(CatalogError):
         from_pieces((bad,))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [(5, b"x", b"y"), (None, b"", b""), ("lines", 5, b"y"), ("lines", "x", b"y"), "abc", 5, {}, [], b"abc"],
+)
+def test_37_a_record_of_other_kinds_is_no_catalogue(small: Snapshot, record: object) -> None:
+    """Damage may fall on what says what a record is."""
+    for at in (0, 1, 3):
+        pieces = list(to_pieces(small))
+        whole = list(msgpack.Unpacker(io.BytesIO(b"".join(pieces)), max_bin_len=1 << 30))
+        whole.insert(at, record)
+        with pytest.raises(CatalogError):
+            from_pieces([b"".join(msgpack.packb(each) for each in whole)])
