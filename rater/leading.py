@@ -149,15 +149,17 @@ class SwitchLeader:
             return None
 
     async def _keep_leading(self, adapter: SwitchAdapter) -> None:
-        """Ends when another has it. While the store cannot be reached, only from here perhaps, go on listening, so
-        that each leg's end is known when it is back; but when the lease may have run out leave the switch alone."""
+        """Ends when another has it, or had it meanwhile. While the store cannot be reached, only from here perhaps,
+        go on listening, so that each leg's end is known when it is back; but when the lease may have run out leave
+        the switch alone."""
         while True:
             await asyncio.sleep(LEASE_MS / 3000 if adapter.may_act else LAPSED_S)
             asked_s = time.monotonic()
             try:
                 async with asyncio.timeout(LEASE_MS / 3000):
-                    if await self._store.lead(self.switch, self._holder, LEASE_MS) is None:
-                        return
+                    epoch = await self._store.lead(self.switch, self._holder, LEASE_MS, self._led_with - 1)
+                if epoch != self._led_with:
+                    return
                 acted, adapter.acts_until_s = adapter.may_act, asked_s + LEASE_MS / 1000
                 if not acted:
                     adapter.leads_again()  # after a pause (SIGSTOP, a machine that slept), or with Redis back

@@ -84,10 +84,12 @@ class MemoryStore(MemoryMoves):
         known = self._leaders.get(switch)
         if known is not None and known[0] != holder and known[2] > now_ms:
             return None
-        epoch = 1 if known is None else known[1] + (known[0] != holder)
+        renewed = known is not None and known[0] == holder
+        epoch = (known[1] if known is not None else 0) + (not renewed)
         shards = [where for where in self._epochs if where[1] == switch]
         written = max((self._epochs[where] for where in shards), default=0)
-        epoch = max(epoch if epoch >= written else written + 1, above + 1)
+        stale = epoch < written or (epoch == written and not renewed)
+        epoch = max(written + 1 if stale else epoch, above + 1)
         self._leaders[switch] = (holder, epoch, now_ms + ttl_ms)
         for where in shards:
             self._epochs[where] = epoch

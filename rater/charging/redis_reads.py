@@ -223,8 +223,9 @@ class RedisReads:
             renewed = self._led.get(switch) == (holder, epoch)
             shards = [shard for shard in map(Shard, range(self.shards)) if not renewed or self.reaches(shard)]
             written = [await self._write_epoch(shard, switch, epoch) for shard in shards]
-            least = max(written, default=epoch)
-            if least <= epoch:
+            least = max(written, default=0)
+            # Equal to what another leader has written it must not be: both would be believed.
+            if least < epoch or (renewed and least == epoch):
                 self._led[switch] = holder, epoch
                 return epoch
 
@@ -233,6 +234,7 @@ class RedisReads:
         return True
 
     async def _write_epoch(self, shard: Shard, switch: SwitchId, epoch: int) -> int:
+        """The epoch that stood there before."""
         keys = self.keys(shard)
         return int(await self._fence(keys=[keys.epoch(switch), keys.switches], args=[epoch, switch]))
 

@@ -340,7 +340,7 @@ def test_shards_travel_with_the_snapshot(server: EmbeddedRedis, small: Snapshot)
     asyncio.run(main())
 
 
-def test_damaged_version_is_refused_and_the_one_before_serves(server: EmbeddedRedis, small: Snapshot) -> None:
+def test_37_damaged_version_is_refused_and_the_one_before_serves(server: EmbeddedRedis, small: Snapshot) -> None:
     async def main() -> None:
         async with opened(server) as (redis, store):
             await load(redis, store, small)
@@ -392,7 +392,7 @@ def test_watcher_finds_a_version_whose_message_was_lost(server: EmbeddedRedis, s
     asyncio.run(main())
 
 
-def test_watcher_leaves_a_damaged_version_out(server: EmbeddedRedis, small: Snapshot) -> None:
+def test_37_watcher_leaves_a_damaged_version_out(server: EmbeddedRedis, small: Snapshot) -> None:
     async def main() -> None:
         async with opened(server) as (redis, store):
             snapshots = watch(redis, P, poll_s=0.05)
@@ -466,7 +466,7 @@ def test_load_publishes_and_says_what_it_did(server: EmbeddedRedis, tmp_path: Pa
     assert out.startswith("version 2: 2 plans")
 
 
-def test_load_of_a_bad_catalogue_changes_nothing(server: EmbeddedRedis, tmp_path: Path) -> None:
+def test_37_load_of_a_bad_catalogue_changes_nothing(server: EmbeddedRedis, tmp_path: Path) -> None:
     asyncio.run(clear(server))
     config, folder = settings_file(server, tmp_path), tmp_path / "c"
     assert run("catalog", "load", str(write(folder, FILES)), "--config", config)[0] == 0

@@ -23,7 +23,7 @@ def test_before_the_first_measurement_the_machines_clock_stands_for_it() -> None
     assert (clock.wall_ms(), clock.monotonic_ms()) == (5_007, 47)
 
 
-def test_once_measured_a_step_of_the_machines_clock_changes_nothing() -> None:
+def test_35_once_measured_a_step_of_the_machines_clock_changes_nothing() -> None:
     own = ManualClock(wall_ms=5_000, monotonic_ms=40)
     clock = StoreClock(own)
     asyncio.run(clock.measure(Store(9_000)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from rater.charging.model import Request, Status
 from rater.charging.terms import Lease
 from rater.ids import OpId, SwitchId
@@ -165,13 +167,16 @@ def test_leadership_fences_the_holder_before(desk: Desk) -> None:
     assert desk.settle("l", 5).status is Status.STALE
 
 
-def test_a_new_epoch_exceeds_every_one_that_was_written(desk: Desk) -> None:
+@pytest.mark.parametrize("written", [40, 1])
+def test_34_a_new_epoch_exceeds_every_one_that_was_written(desk: Desk, written: int) -> None:
+    """Were it the same, the leader before would be believed on, too."""
     store, run = desk.driver.store, desk.driver.run
     desk.credit("10.00")
-    desk.epoch = 40
+    desk.epoch = written
     desk.reserve("l")
     desk.epoch = run(store.lead(SWITCH, "one", 60_000))
-    assert desk.epoch == 41
+    assert desk.epoch == written + 1
+    assert run(store.lead(SWITCH, "one", 60_000, written)) == written + 1, "renewed"
     assert desk.settle("l", 5).status is Status.OK
 
 

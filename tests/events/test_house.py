@@ -89,7 +89,7 @@ def at(server: RedisServer, work: Callable[[Place], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-def test_trimming_spares_what_any_group_has_not_acknowledged(redis_server: RedisServer) -> None:
+def test_40_trimming_spares_what_any_group_has_not_acknowledged(redis_server: RedisServer) -> None:
     async def work(place: Place) -> None:
         fast, slow = await place.member("fast"), await place.member("slow", 700)
         await fast.ack((await fast.read(now_ms=0, block_ms=10)).entries)
@@ -144,7 +144,7 @@ def test_a_group_without_any_consumer_holds_everything_and_is_told(redis_server:
     at(redis_server, work)
 
 
-def test_an_outbox_that_nobody_reads_is_kept_and_told(redis_server: RedisServer) -> None:
+def test_40_an_outbox_that_nobody_reads_is_kept_and_told(redis_server: RedisServer) -> None:
     async def work(place: Place) -> None:
         await place.backdate(400)
         with capture_logs() as logs:

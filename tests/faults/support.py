@@ -157,6 +157,15 @@ class Site:
         with self.redis.client() as client:
             return (client.hget(LEASE_KEY, "holder") or b"").decode()
 
+    def epoch(self) -> int:
+        """The present leader's; 0: nobody leads."""
+        with self.redis.client() as client:
+            return int(client.hget(LEASE_KEY, "epoch") or 0)
+
+    def forget_leader(self) -> None:
+        with self.redis.client() as client:
+            assert client.delete(LEASE_KEY) == 1
+
     def events(self, kind: bytes = b"rated") -> list[dict[str, Any]]:
         with self.redis.client() as client:
             entries = client.xrange("rater:{0}:outbox")

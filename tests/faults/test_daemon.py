@@ -153,6 +153,28 @@ def test_33_a_standby_leads_within_five_seconds_of_the_leaders_death(tmp_path: P
     play(tmp_path, case)
 
 
+def test_34_the_leadership_is_forgotten_in_mid_call_and_one_leads_again(tmp_path: Path) -> None:
+    """By Redis, of a switch that two daemons stand ready for: whoever of them leads next, nothing is done twice."""
+
+    async def case(here: Site) -> None:
+        await here.ready()
+        await here.serve()
+        call = here.call(9)
+        await asyncio.sleep(1.2)
+        old, before = here.leader(), here.epoch()
+        start_s = time.monotonic()
+        here.forget_leader()
+        await until(lambda: asyncio.to_thread(here.leader), within_s=20, every_s=0.02)
+        measured("34 the leadership is forgotten: one leads", time.monotonic() - start_s)
+        assert here.leader() == old or here.epoch() > before, "another is told from it by its epoch"
+        await here.over(call)
+        assert abs(call.talked_s - 9) < 0.5
+        [event] = await here.settled(1)
+        assert event["amount_micro"] == 9 * CENT
+
+    play(tmp_path, case)
+
+
 def test_38_new_prices_in_mid_call_are_for_the_next_one(tmp_path: Path) -> None:
     async def case(here: Site) -> None:
         daemon = await here.ready()

@@ -53,5 +53,6 @@ def test_33_after_a_pause_the_dialplan_is_told_as_soon_as_it_leads_again(
     store: Any = Store(2)
     leader = SwitchLeader(SETTINGS, "", store, nothing, nothing, holder="me", is_ready=lambda: True)
     adapter: Any = Adapter(time.monotonic() + since_s)
+    leader._led_with = 7
     asyncio.run(asyncio.wait_for(leader._keep_leading(adapter), 10))
     assert adapter.beats == beats

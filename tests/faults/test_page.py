@@ -18,6 +18,11 @@ def test_every_row_is_there_once() -> None:
     assert [int(row) for row in re.findall(r"^\| (\d+) \|", PAGE, re.M)] == list(range(1, 46))
 
 
+def test_every_row_names_a_test_that_has_its_number() -> None:
+    rows = {int(n): row for n, row in re.findall(r"^\| (\d+) \|(.*)$", PAGE, re.M)}
+    assert [n for n, row in rows.items() if f"`test_{n}_" not in row] == []
+
+
 def test_every_test_that_is_named_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", PAGE))
     assert len(named) > 60

@@ -80,7 +80,7 @@ def fuzz(target: str, inputs: int, seed: int, *, for_s: float | None = None) -> 
                 watch.end()
             slowest_s = max(slowest_s, time.perf_counter() - before_s)
             done += 1
-            if number == WARM:
+            if done == WARM:
                 warm_mb = process.memory_info().rss / (1 << 20)
     grown_mb = process.memory_info().rss / (1 << 20) - warm_mb if warm_mb else 0.0
     assert grown_mb < GROWTH_MB, f"{target}: {grown_mb:.0f} MiB more than after {WARM} inputs"

@@ -46,6 +46,19 @@ def blind_transfer_by_the_callee(stage: Stage) -> list[Leg]:
     return [Leg(to(outside), a, outside)]
 
 
+def blind_transfer_by_the_callee_over_ami(stage: Stage) -> list[Leg]:
+    """The same by the switch's own word about the outside party's channel."""
+    a, b, *_ = stage.lines
+    outside, desk = stage.trunk(), stage.phone(b)
+    caller = stage.call(a, to(outside), talk_ms=4000)
+    stage.talk(caller, 1.0)
+    stage.act("BlindTransfer", Channel=stage.dialled(to(outside))["DestChannel"], Context="moves", Exten=b)
+    desk.until_answered()
+    stage.holds(**{f"l{a}": 0, f"l{b}": 0})
+    caller.wait(8)
+    return [Leg(to(outside), a, outside)]
+
+
 def blind_transfer_by_a_called_line(stage: Stage) -> list[Leg]:
     """A line that was called from outside sends the caller outside again: it pays for that."""
     a, *_ = stage.lines
@@ -220,6 +233,7 @@ MOVES = [
     blind_transfer_by_the_caller,
     blind_transfer_by_the_caller_over_ami,
     blind_transfer_by_the_callee,
+    blind_transfer_by_the_callee_over_ami,
     blind_transfer_by_a_called_line,
     transfer_to_another_outside_number,
     transfer_over_ami_to_the_second_trunk,

@@ -71,7 +71,11 @@ def played(
     """What eight at a time on two cores shook is played again, alone, and must do then; a warning names it."""
     mode = str(request.param)
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    wanted = {item.callspec.params["name"] for item in items if item.function is test_move}
+    wanted = {
+        item.callspec.params["name"]
+        for item in items
+        if item.function is test_18_each_leg_of_a_call_that_moves_is_charged_once_to_the_right_account
+    }
     moves = {index: move for index, move in enumerate(MOVES) if move.__name__ in wanted}
     folder = tmp_path_factory.mktemp(f"moves-{mode}")
     outcomes = play_all(the_asterisk, mode, folder, moves, AT_ONCE)
@@ -85,7 +89,9 @@ def played(
 
 
 @pytest.mark.parametrize("name", [move.__name__ for move in MOVES])
-def test_move(played: dict[str, Future[None]], name: str) -> None:
+def test_18_each_leg_of_a_call_that_moves_is_charged_once_to_the_right_account(
+    played: dict[str, Future[None]], name: str
+) -> None:
     played[name].result()
 
 

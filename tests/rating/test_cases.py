@@ -115,9 +115,43 @@ def test_the_table_agrees_with_itself(case: Case) -> None:
     assert sum(seconds for seconds, _ in split(case["split"])) in (int(case["billed"]), 0)
 
 
+def over_an_edge(case: Case) -> bool:
+    """Whether a day ends or a clock changes in the call, in its tariff's zone; also where a clock has just changed,
+    and what it shows comes twice."""
+    zone = plan_of(case["tariff"], KERNELS[0]).zone
+    start = dt.datetime.fromisoformat(case["start"])
+    start = (start if start.tzinfo else start.replace(tzinfo=zone)).astimezone(dt.UTC)
+    moments = (start, start + dt.timedelta(seconds=int(case["seconds"])), start - dt.timedelta(hours=1))
+    begin, end, before = (moment.astimezone(zone) for moment in moments)
+    return (
+        begin.date() != end.date() or begin.utcoffset() != end.utcoffset() or before.utcoffset() != end.utcoffset()
+    )
+
+
+OVER_AN_EDGE = [case for case in PRICED if over_an_edge(case)]
+
+
 @each_kernel
-@pytest.mark.parametrize("case", PRICED, ids=named)
+@pytest.mark.parametrize("case", OVER_AN_EDGE, ids=named)
+def test_36_a_call_over_midnight_or_a_changed_clock_is_split_in_the_tariffs_zone(
+    case: Case, kernel: Kernel
+) -> None:
+    check(case, kernel)
+
+
+def test_36_both_folds_of_the_hour_that_comes_twice_are_in_the_table() -> None:
+    assert len(OVER_AN_EDGE) >= 10
+    offsets = {case["start"][19:] for case in OVER_AN_EDGE if case["start"].startswith("2026-10-25T02")}
+    assert offsets >= {"+02:00", "+01:00"}
+
+
+@each_kernel
+@pytest.mark.parametrize("case", [case for case in PRICED if case not in OVER_AN_EDGE], ids=named)
 def test_case(case: Case, kernel: Kernel) -> None:
+    check(case, kernel)
+
+
+def check(case: Case, kernel: Kernel) -> None:
     version, at_ms, priced = answer(case, kernel)
     assert isinstance(priced, Priced), priced
     found, quote, seconds = priced.found, priced.quote, int(case["seconds"])

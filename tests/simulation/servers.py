@@ -290,7 +290,8 @@ class RedisServer:
             return None
         epoch = max(1 if known is None else known[1] + (known[0] != holder), above + 1)
         written = self._client.eval(self._fence, 2, self._keys.epoch(switch), self._keys.switches, epoch, switch)
-        if int(written) > epoch:
+        renewed = known is not None and known[0] == holder
+        if int(written) > epoch or (int(written) == epoch and not renewed):
             epoch = int(written) + 1
             self._client.eval(self._fence, 2, self._keys.epoch(switch), self._keys.switches, epoch, switch)
         self._leaders[switch] = (holder, epoch, now_ms + ttl_ms)
