@@ -111,12 +111,15 @@ def _reserve(r: Reserve, keys: Keys, needs: bytes) -> Arguments:
     ))  # fmt: skip
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
-        keys.accounts, keys.ledger, keys.outbox, keys.account(share.owner if share is not None else r.account),
-        keys.spend(r.account), keys.spend(share.owner if share is not None else r.account),
-        *[keys.lease(lease.scope) for lease in r.leases], *[keys.rate(rate.scope) for rate in r.rates],
+        keys.accounts, keys.ledger, keys.outbox, *[keys.lease(lease.scope) for lease in r.leases],
+        *[keys.rate(rate.scope) for rate in r.rates],
     )  # fmt: skip
+    packed = _packed(terms)
+    if not packed.alone:
+        owner = share.owner if share is not None else r.account
+        names += (keys.account(owner), keys.spend(r.account), keys.spend(owner))
     return "reserve", names, (
-        head, _quote(r.quote), r.facts, sequence(limits), _packed(terms).walk, needs, sequence(rates),
+        head, _quote(r.quote), r.facts, sequence(limits), packed.walk, needs, sequence(rates),
     )  # fmt: skip
 
 
@@ -145,33 +148,35 @@ def _answer(r: Answer, keys: Keys, needs: bytes) -> Arguments:
 
 
 def _extend(r: Extend, keys: Keys, needs: bytes) -> Arguments:
-    slices = r.slice
+    slices, leases, packed = r.slice, _leases(keys, needs), _packed(r.terms)
     head = sequence((
         op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.elapsed_s, slices.long_s,
-        slices.short_s, r.seen_at_ms, needs,
+        slices.short_s, r.seen_at_ms, needs, len(leases),
     ))  # fmt: skip
-    owner = other_account(r, needs)
     names = (
-        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger,
-        keys.account(owner), keys.accounts, keys.spend(r.account), keys.spend(owner), *_leases(keys, needs),
+        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger, *leases
     )  # fmt: skip
-    return "extend", names, (head, _packed(r.terms).walk)
+    if not packed.alone or _owner(needs):
+        owner = other_account(r, needs)
+        names += (keys.account(owner), keys.accounts, keys.spend(r.account), keys.spend(owner))
+    return "extend", names, (head, packed.walk)
 
 
 def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
-    terms = r.terms
-    share = terms.share
+    terms, leases = r.terms, _leases(keys, needs)
+    share, packed = terms.share, _packed(terms)
     head = sequence((
         op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.duration_s or 0, int(r.emit),
-        keys.wake, needs, share.owner if share is not None else "",
+        keys.wake, needs, share.owner if share is not None else "", len(leases),
     ))  # fmt: skip
-    owner = AccountId(_owner(needs) or r.account)
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
-        keys.ledger, keys.outbox, keys.account(owner), keys.spend(r.account), keys.spend(owner),
-        *_leases(keys, needs),
+        keys.ledger, keys.outbox, *leases,
     )  # fmt: skip
-    packed = _packed(terms)
+    owner = _owner(needs)
+    if not packed.alone or owner:
+        payer = AccountId(owner or r.account)
+        names += (keys.account(payer), keys.spend(r.account), keys.spend(payer))
     return "settle", names, (
         head, r.facts, packed.thresholds, packed.share_thresholds, packed.counted, packed.share_counted,
     )  # fmt: skip

@@ -20,11 +20,14 @@ class PackedTerms:
     """What the scripts are sent of terms."""
 
     __slots__ = (
-        "counted", "share_counted", "share_thresholds", "terms", "thresholds", "walk"
+        "alone", "counted", "share_counted", "share_thresholds", "terms", "thresholds", "walk"
     )  # fmt: skip
 
     def __init__(self, terms: Terms) -> None:
         share = terms.share
+        once = any(threshold.once_from_ms for threshold in terms.thresholds)
+        self.alone = share is None and not terms.spend and not once
+        """Whether nothing but account and leg is looked at: neither a group's owner nor what was spent."""
         self.terms = terms
         self.walk = _walk(terms)
         self.counted = _spend(terms, counted=True)

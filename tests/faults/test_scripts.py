@@ -24,7 +24,7 @@ from tests.charging.test_machine import play
 from tests.contract.desk import SHARD, SWITCH, Desk, Driver, RedisDriver, allowance, minutes
 from tests.servers import RedisServer, binaries
 
-READS = "GET MGET HGET HMGET EXISTS TIME XLEN ZCOUNT ZSCORE SISMEMBER HGETALL ZRANGE"
+READS = "GET MGET HGET HMGET EXISTS TIME XLEN ZCARD ZCOUNT ZSCORE SISMEMBER HGETALL ZRANGE"
 WATCHED = """
 local fails, calls, writes, reads, real = %d, 0, 0, {}, redis
 for name in string.gmatch('%s', '%%S+') do reads[name] = true end

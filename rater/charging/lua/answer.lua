@@ -18,7 +18,7 @@ if last and n > last and not away(held[3]) then
     local reply, lease = reply_of(0, granted, final, 0, 0), lease_of(leased, now, 0, granted)
     local head = leg_head(n, reply, granted, final, answered_at, lease, to, paid, count, answered_at, exempt, draws, facts_at)
     call('SET', KEYS[1], head .. sub(held[1], LEG_BYTES + 1, facts_at) .. text_head(ARGV[2]) .. ARGV[2])
-    if lease ~= leased then renew_leases(KEYS, 5, lease, leg_id) end
+    if lease ~= leased then renew_leases(KEYS, 5, #KEYS, lease, leg_id) end
     return reply .. '\0'
   end
 end
@@ -30,5 +30,5 @@ local reply, before = reply_of(0, leg.granted, leg.final, 0, 0), leg.leased
 leg.n, leg.reply, leg.answered, leg.seen, leg.facts = n, reply, answered_at, answered_at, ARGV[2]
 leg.leased = lease_of(before, now, 0, leg.granted)
 call('SET', KEYS[1], packed_again(leg))
-if leg.leased ~= before then renew_leases(KEYS, 5, leg.leased, leg_id) end
+if leg.leased ~= before then renew_leases(KEYS, 5, #KEYS, leg.leased, leg_id) end
 return reply .. '\0'

@@ -1,20 +1,22 @@
 -- Reserve the leg's next slice and renew its leases.
 --
--- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 ledger  6 account of the owner of the group that the leg
---       draws on or may now (any key without one)  7 accounts  8 spend  9 that owner's spend (as 6)
---       10… the leg's lease sets
+-- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 ledger  6… the leg's lease sets; then, where there is a
+--       group or a spend cap: account of the owner of the group that the leg draws on or may now (the account's own
+--       without one), accounts, spend, that owner's spend (as that)
 -- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, elapsed_s, long_s, short_s,
---         seen_at_ms, needs as the leg has them; packed one after the other   2 terms, see chain.lua; packed
+--         seen_at_ms, needs as the leg has them, how many lease sets; packed one after the other   2 terms, see chain.lua; packed
 -- Writes  leg, account, lease sets, spend, ledger (when a grant opens or closes), the owner's account; the epoch when newer.
 -- Returns a reply: ok (granted_s as before when nothing more could be had; reason: what a rule in shadow would have ended
 -- the leg for), stale, gone; or 5 and the needs, 6 and where an account is.
 -- A leg draws on one group in its life; it joins it here when its account has come to be in one since it began.
 -- uses: prelude legs quote grants chain walk spend limits quick plans
 
-local n, epoch, now, op, account_id, leg_id, switch, elapsed_s, long_s, short, seen, needs =
+local n, epoch, now, op, account_id, leg_id, switch, elapsed_s, long_s, short, seen, needs, leases =
   unpack_all(ARGV[1])
-local held = KEYS[6] == KEYS[4] and call('MGET', KEYS[1], KEYS[2], KEYS[4])
-  or call('MGET', KEYS[1], KEYS[2], KEYS[4], KEYS[6])
+local FIRST_LEASE, OWNER = 6, 6 + leases
+local owner_key = KEYS[OWNER]
+local held = (not owner_key or owner_key == KEYS[4]) and call('MGET', KEYS[1], KEYS[2], KEYS[4])
+  or call('MGET', KEYS[1], KEYS[2], KEYS[4], owner_key)
 if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
 if not held[1] then return away(held[3]) and '\6\0' .. held[3] or GONE end
 if KEPT then
@@ -23,7 +25,7 @@ if KEPT then
   if reply then
     write_reserved(KEYS[4], reserved, number, grant_reserved)
     call('SETRANGE', KEYS[1], '0', head)
-    if leased ~= before then renew_leases(KEYS, 10, leased, leg_id) end
+    if leased ~= before then renew_leases(KEYS, FIRST_LEASE, OWNER - 1, leased, leg_id) end
     return reply .. '\0'
   end
 end
@@ -55,9 +57,9 @@ end
 ours = view_of(account, lines, terms, floor, use_money, seconds_order, money_order, 2 * account[9])
 ours.bands = bands
 local money_before, shared_before = money_in(pieces)
-if leg.exempt == 0 and spend_caps ~= '' then use_spend(spend_caps, call('GET', KEYS[8])) end
+if leg.exempt == 0 and spend_caps ~= '' then use_spend(spend_caps, call('GET', KEYS[OWNER + 2])) end
 if theirs and leg.exempt == 0 and theirs.spend_caps ~= '' then
-  use_owner_spend(theirs.spend_caps, call('GET', KEYS[9]))
+  use_owner_spend(theirs.spend_caps, call('GET', KEYS[OWNER + 3]))
 end
 walk(increment_end(elapsed_s + long_s))
 if shadow == 1 and draws == 1 and final == 1 and granted < q_horizon and elapsed_s + 1 >= granted then
@@ -76,13 +78,13 @@ leg.leased = lease_of(leased, now, elapsed_s, granted)
 if seen > leg.seen then leg.seen = seen end
 if owner then
   owner[10] = owner[10] + waits - waited
-  call('MSET', KEYS[4], packed, KEYS[1], packed_again(leg), KEYS[6], packed_account(owner))
-  if not held[4] then call('SADD', KEYS[7], leg.owner) end
+  call('MSET', KEYS[4], packed, KEYS[1], packed_again(leg), owner_key, packed_account(owner))
+  if not held[4] then call('SADD', KEYS[OWNER + 1], leg.owner) end
 else
   call('MSET', KEYS[4], packed, KEYS[1], packed_again(leg))
 end
-if leg.leased ~= leased then renew_leases(KEYS, 10, leg.leased, leg_id) end
-if caps or owner_caps then keep_held(KEYS[8], KEYS[9]) end
+if leg.leased ~= leased then renew_leases(KEYS, FIRST_LEASE, OWNER - 1, leg.leased, leg_id) end
+if caps or owner_caps then keep_held(KEYS[OWNER + 2], KEYS[OWNER + 3]) end
 if #lines > 0 then call('XADD', KEYS[5], '*', 'account', account_id, 'e', pack(op, now, '', unpack(lines))) end
 if #owner_lines > 0 then call('XADD', KEYS[5], '*', 'account', leg.owner, 'e', pack(op, now, '', unpack(owner_lines))) end
 if KEPT then note_plan(ARGV[2], packed, now) end

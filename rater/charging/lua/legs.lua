@@ -98,10 +98,10 @@ local function lease_of(leased, now, elapsed_s, granted)
   return now + granted * 1000 + LEASE_MARGIN_MS
 end
 
--- The lease sets are the keys from `first` on.
-local function renew_leases(keys, first, leased, leg_id)
+-- The lease sets are the keys from `first` to `last`.
+local function renew_leases(keys, first, last, leased, leg_id)
   local expiry = digits(leased)
-  for i = first, #keys do call('ZADD', keys[i], expiry, leg_id) end
+  for i = first, last do call('ZADD', keys[i], expiry, leg_id) end
 end
 
 -- The leg's numbers: n, reply, granted, final, seen, leased, to, amount, count of pieces, answered, exempt, draws, where its

@@ -165,7 +165,7 @@ end
 -- Whether each limit has a slot left.
 local function are_free(limits, keys, now)
   for i = 1, #limits, 2 do
-    if legs_under(keys[12 + (i - 1) / 2], limits[i], now) >= limits[i] then return false end
+    if legs_under(keys[9 + (i - 1) / 2], limits[i], now) >= limits[i] then return false end
   end
   return true
 end

@@ -1,8 +1,8 @@
 -- Check limits, take leases, reserve the first slice and write the leg: or deny, and record the denial.
 --
 -- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 legs of the switch  6 accounts  7 ledger  8 outbox
---       9 account of the group's owner (any key without one)  10 spend  11 that owner's spend (as 9)
---       12… one lease set for each limit, then one rate for each call rate
+--       9… one lease set for each limit, then one rate for each call rate; then, where there is a group or a spend
+--       cap: account of the group's owner (any key without one), spend, that owner's spend (as that)
 -- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, exempt (0, 1),
 --         first_s, short_s, reason of a limit kept elsewhere that is reached or 0 (see limits.lua); packed one after
 --         the other
@@ -19,8 +19,11 @@ local n, epoch, now, op, account_id, leg_id, switch, exempt, first_s, short, bro
   unpack_all(ARGV[1])
 local floor, use_money, seconds_order, money_order, shadow, owner_id, allowances, share, spend_caps, of_money,
   of_allowance, of_spend, bands = unpack(known(ARGV[5]))
+local limits, rates = known(ARGV[4]), known(ARGV[7])
+local FIRST_LEASE, FIRST_RATE = 9, 9 + #limits / 2
+local OWNER = FIRST_RATE + #rates / 2
 local held = owner_id == '' and call('MGET', KEYS[1], KEYS[2], KEYS[4])
-  or call('MGET', KEYS[1], KEYS[2], KEYS[4], KEYS[9])
+  or call('MGET', KEYS[1], KEYS[2], KEYS[4], KEYS[OWNER])
 if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
 if held[1] then
   local stored = {unpack_all(held[1])}
@@ -36,7 +39,6 @@ end
 
 if away(held[3]) then return '\6\0' .. held[3] end
 if owner_id ~= '' and away(held[4]) then return '\6\1' .. held[4] end
-local limits = known(ARGV[4])
 if KEPT and not held[1] and exempt == 0 and broken == 0 and ARGV[7] == '' then
   local reply, goal, amount, grant, cycle, free, first, following, balance, reserved, charges, legs, number, used, grant_reserved =
     reserve_quickly(held[3], now, first_s, ARGV[5], ARGV[2])
@@ -47,7 +49,7 @@ if KEPT and not held[1] and exempt == 0 and broken == 0 and ARGV[7] == '' then
     write_numbers(KEYS[4], held[3], balance, reserved, charges, legs, number, used, grant_reserved)
     call('SET', KEYS[1], leg)
     call('SADD', KEYS[5], leg_id)
-    renew_leases(KEYS, 12, leased, leg_id)
+    renew_leases(KEYS, FIRST_LEASE, FIRST_RATE - 1, leased, leg_id)
     return reply .. '\0'
   end
 end
@@ -63,11 +65,10 @@ if owner_id ~= '' then
   renew(owner, owner_lines, theirs.terms, now)
 end
 
-local rates, passed = known(ARGV[7]), {}
-local FIRST_LEASE, FIRST_RATE = 12, 12 + #limits / 2
+local passed = {}
 if exempt == 0 then
-  if spend_caps ~= '' then use_spend(spend_caps, call('GET', KEYS[10])) end
-  if theirs and theirs.spend_caps ~= '' then use_owner_spend(theirs.spend_caps, call('GET', KEYS[11])) end
+  if spend_caps ~= '' then use_spend(spend_caps, call('GET', KEYS[OWNER + 1])) end
+  if theirs and theirs.spend_caps ~= '' then use_owner_spend(theirs.spend_caps, call('GET', KEYS[OWNER + 2])) end
   breaks(broken)
   for i = 1, #limits, 2 do
     if legs_under(KEYS[FIRST_LEASE + (i - 1) / 2], limits[i], now) >= limits[i] then breaks(limits[i + 1]) end
@@ -118,7 +119,7 @@ if reason ~= 0 then
   local owner_packed = #owner_lines > 0 and packed_account(owner)
   call('SET', KEYS[1], pack(0, n, reply, 1), 'PX', DENIAL_KEPT_MS)
   if packed then call('SET', KEYS[4], packed) end
-  if owner_packed then call('SET', KEYS[9], owner_packed) end
+  if owner_packed then call('SET', KEYS[OWNER], owner_packed) end
   call('XADD', KEYS[8], '*', 'k', 'denied', 'f', ARGV[3],
     'r', '\131' .. pack('reason', reason, 'balance_micro', account[2], 'reserved_micro', account[3]))
   for i = FIRST_LEASE, FIRST_RATE - 1 do call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now) end
@@ -135,14 +136,13 @@ local leg = packed_leg(n, reply, granted, final, 0, leased, -1, exempt, draws, o
   now, ARGV[3], pieces)
 if owner then
   owner[9], owner[10] = owner[9] + draws, owner[10] + waits
-  call('MSET', KEYS[4], packed, KEYS[1], leg, KEYS[9], packed_account(owner))
+  call('MSET', KEYS[4], packed, KEYS[1], leg, KEYS[OWNER], packed_account(owner))
   if not held[4] and #owner_lines == 0 then call('SADD', KEYS[6], owner_id) end
 else
   call('MSET', KEYS[4], packed, KEYS[1], leg)
 end
 call('SADD', KEYS[5], leg_id)
-local expiry = digits(leased)
-for i = FIRST_LEASE, FIRST_RATE - 1 do call('ZADD', KEYS[i], expiry, leg_id) end
+renew_leases(KEYS, FIRST_LEASE, FIRST_RATE - 1, leased, leg_id)
 for k = 1, #passed do
   local times = passed[k]
   if #times >= rates[2 * k - 1] then table.remove(times, 1) end
@@ -150,7 +150,7 @@ for k = 1, #passed do
   call('SET', KEYS[FIRST_RATE + k - 1], pack(unpack(times)), 'PX', RATE_KEPT_MS)
 end
 if not held[3] and #lines == 0 then call('SADD', KEYS[6], account_id) end
-if caps or owner_caps then keep_held(KEYS[10], KEYS[11]) end
+if caps or owner_caps then keep_held(KEYS[OWNER + 1], KEYS[OWNER + 2]) end
 note_renewal()
 if KEPT then note_plan(ARGV[5], packed, now) end
 return reply .. '\0'

@@ -1,11 +1,11 @@
 -- Charge what was talked, give back the rest, free the leases, append the rated event.
 --
 -- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 legs of the switch  6 ledger  7 outbox
---       8 account of the owner of the group that the leg draws on (the account's own without one)
---       9 spend  10 that owner's spend (as 8)  11… the leg's lease sets
+--       8… the leg's lease sets; then, where there is a group or what is spent counts: account of the owner of the
+--       group that the leg draws on (the account's own without one), spend, that owner's spend (as that)
 -- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, duration_s (0 when
 --         unanswered), emit (0, 1), channel to wake other legs by, needs as the leg has them, owner of the group that
---         the account is in now or ""; packed one after the other
+--         the account is in now or "", how many lease sets; packed one after the other
 --       2 facts, a msgpack map   3 thresholds, see thresholds.lua; packed   4 those of that owner; packed
 --       5 spend caps, see spend.lua; packed   6 those of that owner; packed
 -- Writes  account, the owner's, the leg's tombstone, legs, lease sets, spend, ledger, outbox `rated` and `threshold`; the epoch
@@ -16,10 +16,12 @@
 -- A leg never heard of is marked as gone, so that a reservation still under way cannot come after its end.
 -- uses: prelude legs quote grants spend thresholds charge quick
 
-local n, epoch, now, op, account_id, leg_id, switch, duration_s, emit, wake, needs, group_owner =
+local n, epoch, now, op, account_id, leg_id, switch, duration_s, emit, wake, needs, group_owner, leases =
   unpack_all(ARGV[1])
-local held = KEYS[8] == KEYS[4] and call('MGET', KEYS[1], KEYS[2], KEYS[4])
-  or call('MGET', KEYS[1], KEYS[2], KEYS[4], KEYS[8])
+local FIRST_LEASE, OWNER = 8, 8 + leases
+local owner_key = KEYS[OWNER]
+local held = (not owner_key or owner_key == KEYS[4]) and call('MGET', KEYS[1], KEYS[2], KEYS[4])
+  or call('MGET', KEYS[1], KEYS[2], KEYS[4], owner_key)
 if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
 if not held[1] then
   if away(held[3]) then return '\6\0' .. held[3] end
@@ -35,7 +37,7 @@ if KEPT and ARGV[5] == '' then
     write_numbers(KEYS[4], held[3], after, reserved, charges, legs, number, used, grant_reserved)
     call('SET', KEYS[1], pack(0, n, reply, 0), 'PX', LEG_KEPT_MS)
     call('SREM', KEYS[5], leg_id)
-    for i = 11, #KEYS do call('ZREM', KEYS[i], leg_id) end
+    for i = FIRST_LEASE, OWNER - 1 do call('ZREM', KEYS[i], leg_id) end
     if to < from then
       call('XADD', KEYS[6], '*', 'account', account_id, 'e', pack(op, now, '', 'call', grant, cycle, from, to))
     end
@@ -58,7 +60,7 @@ local thresholds, owner_thresholds = known(ARGV[3]), {}
 local caps, spend, owner_caps, owner_spend
 if leg.exempt == 0 and (ARGV[5] ~= '' or tells_once(thresholds)) then
   caps = known(ARGV[5])
-  spend = spent(caps, call('GET', KEYS[9]))
+  spend = spent(caps, call('GET', KEYS[OWNER + 1]))
 end
 local before, levels_before, owner_levels = account[2], levels(account, thresholds, now, spend), nil
 if owner_id ~= '' then
@@ -67,7 +69,7 @@ if owner_id ~= '' then
     owner_thresholds = known(ARGV[4])
     if leg.exempt == 0 and (ARGV[6] ~= '' or tells_once(owner_thresholds)) then
       owner_caps = known(ARGV[6])
-      owner_spend = spent(owner_caps, call('GET', KEYS[10]))
+      owner_spend = spent(owner_caps, call('GET', KEYS[OWNER + 2]))
     end
   end
   owner_levels = levels(owner, owner_thresholds, now, owner_spend)
@@ -98,13 +100,13 @@ local packed, owner_packed = packed_account(account), owner and packed_account(o
 call('SREM', KEYS[5], leg_id)
 call('SET', KEYS[1], pack(0, n, reply, 0), 'PX', LEG_KEPT_MS)
 if owner then
-  call('MSET', KEYS[4], packed, KEYS[8], owner_packed)
+  call('MSET', KEYS[4], packed, owner_key, owner_packed)
 else
   call('SET', KEYS[4], packed)
 end
-for i = 11, #KEYS do call('ZREM', KEYS[i], leg_id) end
-if told or ARGV[5] ~= '' and spend then keep_spend(spend, KEYS[9]) end
-if owner_told or ARGV[6] ~= '' and owner_spend then keep_spend(owner_spend, KEYS[10]) end
+for i = FIRST_LEASE, OWNER - 1 do call('ZREM', KEYS[i], leg_id) end
+if told or ARGV[5] ~= '' and spend then keep_spend(spend, KEYS[OWNER + 1]) end
+if owner_told or ARGV[6] ~= '' and owner_spend then keep_spend(owner_spend, KEYS[OWNER + 2]) end
 if #lines > 0 then call('XADD', KEYS[6], '*', 'account', account_id, 'e', pack(op, now, '', unpack(lines))) end
 if #owner_lines > 0 then
   call('XADD', KEYS[6], '*', 'account', owner_id, 'e', pack(op, now, '', unpack(owner_lines)))
