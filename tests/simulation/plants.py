@@ -12,11 +12,12 @@ import rater.catalog.cycles as cycles
 import rater.charging.operations as operations
 import rater.notify.deliver as deliver
 import rater.switch.simulator.dialplan as dialplan
-from rater.calls.commands import ArmTimer, Party
 from rater.charging.caps import Broken, LimitBooks
 from rater.charging.model import Extend, Settle, Status
 from rater.charging.walk import Walk
 from rater.events.consumer import OutboxConsumer
+from rater.switch.simulator.channel import Channel
+from rater.switch.simulator.world import World
 
 from . import daemons, publishing, site
 from .servers import SHARD, MemoryServer
@@ -49,13 +50,13 @@ def _price() -> None:
 
 def _timer() -> None:
     """The switch's timer is set ten seconds late, and nobody hangs up in its stead."""
-    true = session.ArmTimer
+    true = World.set_timeout
 
-    def late(leg: Any, party: Party, after_ms: int) -> ArmTimer:
-        return true(leg, party, after_ms + 10_000)
+    def late(self: World, channel: Channel, seconds: float) -> None:
+        true(self, channel, seconds + 10 if seconds else 0)
 
     session.OVERDUE_MS = 3_600_000
-    session.ArmTimer = late  # type: ignore[assignment,misc]
+    World.set_timeout = late  # type: ignore[method-assign]
 
 
 def _lease() -> None:
