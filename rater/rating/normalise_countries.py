@@ -158,7 +158,7 @@ def _possible(code: str, length: int) -> int:
     return int(phonenumbers.is_possible_number_with_reason(number))
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8192)
 def place_of(digits: str) -> Place:
     """The place of an international number given as digits without plus. Never raises."""
     code = country_code(digits)
