@@ -20,7 +20,7 @@ from rater.charging.redis_store import RedisStore
 from rater.errors import StoreUnavailable
 from tests.contract.desk import Desk
 from tests.faults.support import CENT, COMMAND, Site, measured, play, test_server, until
-from tests.servers import free_port
+from tests.servers import free_port, needs_debians_redis
 
 
 def test_22_packets_to_redis_vanish_for_two_seconds_and_the_call_goes_on(tmp_path: Path) -> None:
@@ -45,6 +45,33 @@ def test_22_packets_to_redis_vanish_for_two_seconds_and_the_call_goes_on(tmp_pat
         assert event["amount_micro"] == 8 * CENT
 
     play(tmp_path, case)
+
+
+@needs_debians_redis
+def test_22_redis_sleeps_for_two_seconds_under_load_and_each_call_is_charged_once(tmp_path: Path) -> None:
+    """DEBUG SLEEP: what was asked meanwhile is asked again, and then carried out twice were it not known again."""
+
+    async def case(here: Site) -> None:
+        await here.ready(first_slice_s=6)
+        calls = [here.call(5 + number / 10) for number in range(10)]
+        await asyncio.sleep(1)
+        with here.redis.client() as client:
+            start_s = time.monotonic()
+            asleep = asyncio.create_task(asyncio.to_thread(client.execute_command, "DEBUG", "SLEEP", "2"))
+            await asyncio.sleep(0.5)
+            late = here.call(1)
+            await asleep
+            assert time.monotonic() - start_s >= 2
+        await here.over(*calls, late)
+        await until(lambda: asyncio.to_thread(lambda: here.live_legs() == 0), within_s=20)
+        measured("22 Redis sleeps for 2 s under 11 calls: all settled", time.monotonic() - start_s)
+        for number, call in enumerate(calls):
+            assert abs(call.talked_s - (5 + number / 10)) < 0.3, "nobody was cut"
+        events = await here.settled(len(here.events()))
+        assert len(events) >= 10
+        assert len({event["id"] for event in events}) == len(events)
+
+    play(tmp_path, case, **{"enable-debug-command": "local"})
 
 
 @pytest.mark.parametrize("fail", ["closed", "open"])
