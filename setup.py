@@ -14,11 +14,19 @@ NATIVE = sorted(Path("native/rater_native").glob("*.pyx"))
 TWINS = sorted(pxd.with_suffix(".py") for pxd in Path("rater").rglob("*.pxd"))
 
 
+WITHOUT_DEBUG_INFO = ["-g0"]
+"""It would take the compiler a third more time, and names of functions stay in the modules without it."""
+
+
 def module_of(source: Path) -> str:
     return ".".join(source.with_suffix("").parts)
 
 
 class BuildAndNote(build_ext):
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
     def run(self) -> None:
         super().run()
         notes = {
@@ -35,14 +43,20 @@ setup(
     cmdclass={"build_ext": BuildAndNote},
     ext_modules=[
         *cythonize(
-            [Extension(f"rater_native.{source.stem}", [str(source)]) for source in NATIVE],
+            [
+                Extension(f"rater_native.{source.stem}", [str(source)], extra_compile_args=WITHOUT_DEBUG_INFO)
+                for source in NATIVE
+            ],
             language_level=3,
             include_path=["native"],  # what depends on what is looked up once, with the paths of the first call
         ),
         # In the package types are what the .pxd says; annotations are for people and mypy. None where an object is
         # declared raises, as it does in the source, instead of ending the process.
         *cythonize(
-            [Extension(module_of(source), [str(source)]) for source in TWINS],
+            [
+                Extension(module_of(source), [str(source)], extra_compile_args=WITHOUT_DEBUG_INFO)
+                for source in TWINS
+            ],
             language_level=3,
             include_path=["native"],
             nthreads=os.cpu_count() or 1,
