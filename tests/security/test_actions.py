@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rater.errors import SwitchUnavailable
-from rater.switch.frames import Action, serialize
+from rater.switch.frames import Action, serialize, serialize_all
 from tests.switch.peer import Peer, connected, run
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +78,27 @@ def test_bytes_for_a_switch_come_from_the_one_serializer() -> None:
     assert sorted(writes) == [
         "ami.py: self._transport.write(data)",
         'ami.py: self._transport.write(serialize({"Action": "Logoff"}))',
-        'ami.py: transport.write(b"".join(parts))',
+        "exchange.py: transport.write(data)",
         'manager.py: self._writer.write(serialize({"Action": name, "ActionID": action_id, **headers}))',
     ]
+    exchange = (ROOT / "rater/switch/exchange.py").read_text()
+    made = [
+        line.strip() for line in exchange.splitlines() if re.search(r"\bdata = |parts\.append|return fit", line)
+    ]
+    assert made == [
+        "data = serialize_all(actions)",
+        "actions, data = self._fit(actions)",
+        "parts.append(serialize(action))",
+        'return fit, b"".join(parts)',
+    ]
+
+
+@pytest.mark.parametrize("bad", ["a\rb", "a\nb", "a\x00b", "a\x7fb"])
+def test_many_actions_at_once_are_held_to_the_same(bad: str) -> None:
+    """None: each of them is looked at by itself, and the bad one left out."""
+    good: Action = {"Action": "Setvar", "ActionID": "1", "Value": "x"}
+    assert serialize_all([good, {**good, "Value": bad}]) is None
+    assert serialize_all([good, {**good, "Variable": "a", "Value": "b"}]) in (
+        None,  # from its sources every action is looked at by itself
+        b"".join(serialize(action) for action in (good, {**good, "Variable": "a", "Value": "b"})),
+    )
