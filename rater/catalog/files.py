@@ -23,13 +23,14 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from rater.catalog.classes import NEVER_IN_A_DECK
+from rater.catalog.content import Content
 from rater.catalog.model import Line, SwitchRules, Trunk
 from rater.catalog.plan import Plan
 from rater.catalog.pricing import ClassRowError, PricedPlan
 from rater.catalog.read_accounts import Payers, read_accounts, read_switches, read_trunks
 from rater.catalog.read_lines import read_lines
 from rater.catalog.read_plans import read_plans
-from rater.catalog.snapshot import Content, Snapshot
+from rater.catalog.snapshot import Snapshot
 from rater.catalog.table import Table
 from rater.catalog.toml_places import TomlFile, read_toml
 from rater.errors import CatalogError, InputError, Problem

@@ -25,7 +25,8 @@ from typing import Any, get_type_hints
 import msgpack
 from pydantic import TypeAdapter, ValidationError
 
-from rater.catalog.snapshot import Content, Snapshot
+from rater.catalog.content import Content
+from rater.catalog.snapshot import Snapshot
 from rater.errors import CatalogError, InputError, Problem
 from rater.rating.compiled import CompiledDeck, DeckArrays
 

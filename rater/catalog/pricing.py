@@ -85,6 +85,11 @@ class PricedPlan:
                 return version
         return self
 
+    def bands_from(self, at_ms: int) -> set[str]:
+        """Names of the bands of the version in force at a moment, and of those to come."""
+        later = [version for version in self.versions if (version.plan.valid_from_ms or 0) > at_ms]
+        return {band.name for version in (self.at(at_ms), *later) for band in version.plan.bands}
+
     def rate(self, number: str, area: str, at_ms: int, version: int) -> Rated | Refused:
         priced = self.price(number, area, at_ms)
         if isinstance(priced, Refused):

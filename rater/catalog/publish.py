@@ -188,9 +188,7 @@ async def _hours_gone(redis: Redis, prefix: str, snapshot: Snapshot, now_ms: int
     old, new, notes = before.accounts, snapshot.accounts, []
     for was, now in sorted({(old[name].plan, new[name].plan) for name in old.keys() & new.keys()}):
         bands = {band.name for band in before.plans[was].at(now_ms).plan.bands}
-        plan = snapshot.plans[now]
-        later = [each for each in plan.versions if (each.plan.valid_from_ms or 0) > now_ms]
-        kept = {band.name for version in (plan.at(now_ms), *later) for band in version.plan.bands}
+        kept = snapshot.plans[now].bands_from(now_ms)
         whose = f"the plan {now}" if was == now else f"the plan {now}, in which accounts are that were in {was},"
         notes += [
             f"{whose} has no band {name!r} (any more): grants given by hand for these hours are closed"

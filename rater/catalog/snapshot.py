@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from rater.catalog.content import Content as Content
 from rater.catalog.lookups import Lookups
 from rater.ids import AccountId, ResellerId, Shard
 

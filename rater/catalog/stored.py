@@ -37,7 +37,7 @@ async def write_version(client: Redis, prefix: str, snapshot: Snapshot) -> None:
     it cannot, RedisError."""
     redis: Any = client
     pieces = await asyncio.to_thread(lambda: list(to_pieces(snapshot)))
-    await asyncio.to_thread(from_pieces, pieces)
+    await asyncio.to_thread(_uncollected, from_pieces, pieces)
     key = version_key(prefix, snapshot.version)
     await redis.unlink(key)
     for piece in pieces:

@@ -73,9 +73,7 @@ def _closed(catalog: Snapshot, state: AccountState, now_ms: int) -> list[str]:
     account = catalog.accounts.get(state.account)
     if account is None:
         return []
-    plan = catalog.plans[account.plan]
-    versions = (plan.at(now_ms), *(each for each in plan.versions if (each.plan.valid_from_ms or 0) > now_ms))
-    bands = {band.name for version in versions for band in version.plan.bands}
+    bands = catalog.plans[account.plan].bands_from(now_ms)
     grants: list[GrantState | MoneyGrantState] = [*state.grants, *state.money_grants]
     return [
         f"{state.account}: {grant.grant} (hours {', '.join(grant.hours)}; plan {account.plan})"

@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from rater.catalog.content import Content
 from rater.catalog.files import read_catalog
 from rater.catalog.model import CallLimits, Modality, PayerSource, Rated, Refused
 from rater.catalog.pieces import PIECE_BYTES, ROWS, from_pieces, from_text, to_pieces
-from rater.catalog.snapshot import Content, Snapshot
+from rater.catalog.snapshot import Snapshot
 from rater.charging.terms import Terms, ThresholdKind
 from rater.errors import CatalogError
 from rater.ids import AccountId, LineId, PlanId, Shard, SwitchId, TrunkId
