@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -36,14 +36,11 @@ from rater.errors import RaterError, StoreError
 from rater.events.backlog import report_outbox
 from rater.events.house import House
 from rater.ids import AccountId, LegId, Shard, SwitchId
+from rater.interpreter import Collector, share_the_interpreter, spare_the_collector
 from rater.leading import SwitchLeader
 from rater.metrics import Metrics
 
 TICK_S = 0.02
-COLLECT_AFTER = (20_000, 20, 50)
-"""When the collector of cycles looks at what is young, at what survived that, and at all the rest: seldom, since
-hardly anything here is in a cycle."""
-SWITCH_S = 0.0005
 GAUGES_S = 1.0
 HOUSE_S = 60.0
 MEASURE_WITHIN_S = 5.0
@@ -104,19 +101,6 @@ async def _keep_alive(server: EmbeddedRedis) -> None:
                 )  # fmt: skip
         except RaterError as error:
             log.error("the embedded Redis has ended and does not start", error=str(error))
-
-
-def share_the_interpreter() -> None:
-    """A thread that reads a catalogue or answers a scrape hands the interpreter over soon: calls wait for it.
-    Python's own 5 ms, twice or three times on a call's way, would be its whole latency."""
-    sys.setswitchinterval(SWITCH_S)
-
-
-def spare_the_collector() -> None:
-    """Let the collector of cycles pass over all that lives now: a catalogue has millions of objects and no cycles,
-    and looking through it would hold up calls for seconds. What is replaced is freed as ever, by its count."""
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
 
 
 def wire_flushes(engine: Engine, store: RedisStore, call_soon: Callable[[Callable[[], None]], object]) -> None:
@@ -321,9 +305,11 @@ class Daemon:
     async def _keep_house(self) -> None:
         """Here too, not only in the publisher: an outbox that only others read has none."""
         house = House(self.redis, self.metrics, self.settings.publish, self.settings.redis)
+        collector = Collector(time.monotonic())
         while True:
             with contextlib.suppress(RedisError, OSError):
                 await house.step()
+            collector.step(time.monotonic(), self.engine.live_legs)
             await asyncio.sleep(HOUSE_S)
 
     async def _sum_reserved(self) -> None:

@@ -235,6 +235,10 @@ class Engine:
         for switch in self._switches.values():
             switch.port.flush()
 
+    @property
+    def live_legs(self) -> int:
+        return len(self._legs)
+
     def live_accounts(self) -> dict[tuple[Shard, AccountId], str]:
         """The accounts that have live legs, with their currency."""
         return self._legs.accounts()

@@ -24,6 +24,9 @@ class LiveLegs:
     def __contains__(self, leg: LegId) -> bool:
         return leg in self._legs
 
+    def __len__(self) -> int:
+        return len(self._legs)
+
     def get(self, leg: LegId) -> LiveLeg | None:
         return self._legs.get(leg)
 

@@ -26,6 +26,8 @@ cdef class Channel:
     cdef public object forwarder, leg, gate, gate_in, asked
     cdef public int legs_named
 
+    cpdef let_go_of_legs(self)
+
 cdef class ChannelTable:
     cdef public Trunks trunks
     cdef readonly dict live

@@ -171,6 +171,16 @@ class Channel:
     def endpoint(self) -> str:
         return endpoint_of(self.name)
 
+    def let_go_of_legs(self) -> None:
+        """It is forgotten, and its legs name it as it names them: without this both would wait for the collector
+        of cycles, whose looks at them hold up calls."""
+        if self.leg is not None and self.leg.ended:
+            self.leg = None
+        if self.gate is not None and self.gate.ended:
+            self.gate = None
+        if self.gate_in is not None and self.gate_in.ended:
+            self.gate_in = None
+
 
 class ChannelTable:
     def __init__(self, trunks: Trunks) -> None:
@@ -217,7 +227,7 @@ class ChannelTable:
         self._unname(channel)
         self.gone[channel.uniqueid] = channel
         if len(self.gone) > GONE_KEPT:
-            self.gone.popitem(last=False)
+            self.gone.popitem(last=False)[1].let_go_of_legs()
 
     def set_trunks(self, trunks: Trunks) -> None:
         self.trunks = trunks
