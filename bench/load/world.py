@@ -186,6 +186,7 @@ class World:
         self._rate = 0.0
         self._next_ns: int | None = None
         self._until_ns = 0
+        self._all_hang_up = False
         self._wall_us = (time.time_ns() - time.monotonic_ns()) // 1000
 
     # -- time ----------------------------------------------------------------------------------------------------
@@ -320,6 +321,8 @@ class World:
             call.timer_due_ns = due_ns
             call.end_ns = due_ns + call.talk_ns + SOON_NS
             self.unarmed += 1
+            if self._all_hang_up:  # it rang when the others were told to
+                self._later(due_ns + SOON_NS, call, HANG_UP)
         self._next_step(call, due_ns, step + 1)
 
     def _next_step(self, call: Call, due_ns: int, step: int) -> None:
@@ -389,6 +392,7 @@ class World:
         """Every party that talks puts the receiver down, so many a second. How many do."""
         talking = [c for s in self.switches for c in set(s.channels.values()) if c.state == TALKING]
         now_ns = time.monotonic_ns()
+        self._all_hang_up = True
         for place, call in enumerate(talking):
             self._later(now_ns + int(place / per_s * SECOND_NS), call, HANG_UP)
         return len(talking)
