@@ -11,4 +11,5 @@ cdef class Pipeline:
     cpdef queue(self, Call call)
     @cython.locals(call=Call, queue=list)
     cpdef flush(self)
+    @cython.locals(handed=int)
     cpdef answers(self, reader)
