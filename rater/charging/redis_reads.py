@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -21,6 +22,21 @@ from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
 
 PAGE = 500
 """Values fetched in one command."""
+Page = list[tuple[AccountId, bytes | None]]
+
+
+async def account_pages(redis: Any, keys: Keys) -> AsyncIterator[Page]:
+    """A shard's accounts as they are stored, each once; one that is elsewhere by now has none. One that is made
+    meanwhile may be missing."""
+    cursor, seen = 0, set()
+    while True:
+        cursor, names = await redis.sscan(keys.accounts, cursor, count=PAGE)
+        new = [AccountId(name.decode()) for name in names if name not in seen]
+        seen.update(names)
+        held = await redis.mget([keys.account(account) for account in new]) if new else []
+        yield list(zip(new, map(at_home, held), strict=True))
+        if not cursor:
+            return
 
 
 class RedisReads:
@@ -121,28 +137,15 @@ class RedisReads:
                 states.append(to_account(account, data))
         return states
 
-    async def _living_in(self, shard: Shard, accounts: Sequence[AccountId]) -> Sequence[AccountState]:
-        """Those that are in the shard, if only for a moment more."""
-        keys = self.keys(shard)
-        found = await self.redis.mget([keys.account(account) for account in accounts]) if accounts else []
-        known = zip(accounts, map(at_home, found), strict=True)
-        return [to_account(account, data) for account, data in known if data is not None]
-
     async def accounts(self, shard: Shard) -> Sequence[AccountState]:
         return [state async for state in self.each_account(shard)]
 
     async def each_account(self, shard: Shard) -> AsyncIterator[AccountState]:
         """Every account of a shard, page by page; one that is made meanwhile may be missing."""
-        keys = self.keys(shard)
-        cursor, seen = 0, set()
-        while True:
-            cursor, names = await self.redis.sscan(keys.accounts, cursor, count=PAGE)
-            new = [AccountId(name.decode()) for name in names if name not in seen]
-            seen.update(names)
-            for state in await self._living_in(shard, new):
-                yield state
-            if not cursor:
-                return
+        async for page in account_pages(self.redis, self.keys(shard)):
+            for account, data in page:
+                if data is not None:
+                    yield to_account(account, data)
 
     async def leg(self, shard: Shard, leg: LegId) -> LegState | None:
         data = await self.redis.get(self.keys(shard).leg(leg))

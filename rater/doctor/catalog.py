@@ -7,6 +7,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from rater.catalog.model import Catalog
+from rater.catalog.snapshot import Snapshot
 from rater.catalog.stored import current_key, read_version
 from rater.config import SwitchSettings
 from rater.doctor.findings import Finding, error, ok, warning
@@ -16,27 +17,27 @@ from rater.ids import SwitchId
 _LOAD = "Publish one: rater catalog load DIR --config FILE."
 
 
-async def check_catalog(client: Redis, prefix: str, switches: list[SwitchSettings]) -> list[Finding]:
-    """Raises RedisError."""
+async def read_in_force(client: Redis, prefix: str) -> Snapshot | Finding:
+    """The catalogue that is in force, or why there is none. Raises RedisError."""
     redis: Any = client
     current = await redis.get(current_key(prefix))
     check, expected = "catalog.published", "a version is in force"
     if not current:
-        return [error(check, "", "none is published: every call is refused or passed unseen", expected, _LOAD)]
+        return error(check, "", "none is published: every call is refused or passed unseen", expected, _LOAD)
     if not current.isdigit():
-        return [error(check, "", f"the key {current_key(prefix)} holds {current[:40]!r}", "a number", _LOAD)]
+        return error(check, "", f"the key {current_key(prefix)} holds {current[:40]!r}", "a number", _LOAD)
     version = int(current)
     try:
         snapshot = await read_version(redis, prefix, version)
     except CatalogError as problem:
         seen = f"version {version} cannot be read: {problem.message}"
-        return [error("catalog.sound", "", seen, "readable by this version of rater", _LOAD)]
+        return error("catalog.sound", "", seen, "readable by this version of rater", _LOAD)
     if snapshot is None:
-        return [error(check, "", f"version {version} is in force, and is missing", expected, _LOAD)]
-    return judge(snapshot, switches)
+        return error(check, "", f"version {version} is in force, and is missing", expected, _LOAD)
+    return snapshot
 
 
-def judge(catalog: Catalog, switches: list[SwitchSettings]) -> list[Finding]:
+def check_catalog(catalog: Catalog, switches: list[SwitchSettings]) -> list[Finding]:
     found = [
         ok("catalog.published", "", f"version {catalog.version}", "a version is in force"),
         _sound(catalog),

@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
-from rater.catalog.publish import load_current
 from rater.catalog.snapshot import Snapshot
 from rater.charging.keys import Keys
 from rater.charging.records import AccountState, GrantState, MoneyGrantState
-from rater.charging.wire_moves import at_home
+from rater.charging.redis_reads import Page, account_pages
 from rater.charging.wire_states import to_account
 from rater.doctor.findings import Finding, not_checked, ok, warning
-from rater.errors import CatalogError
-from rater.ids import AccountId, Shard
+from rater.ids import Shard
 
-PAGE = 500
 LOOK_S = 10.0
 NAMED_MOST = 5
 _CHECK, _EXPECTED = "grants.hours", "hours that the account's plan has as bands"
 
 
-async def check_grants(client: Redis, prefix: str, shards: int, *, look_s: float = LOOK_S) -> list[Finding]:
+async def check_grants(
+    client: Redis, prefix: str, shards: int, catalog: Snapshot, *, look_s: float = LOOK_S
+) -> list[Finding]:
     """Looks at the accounts of all shards, for `look_s` at most. Raises RedisError."""
-    try:
-        catalog = await load_current(client, prefix)
-    except CatalogError:
-        catalog = None
-    if catalog is None:
-        return [not_checked(_CHECK, "", "there is no catalogue to compare them with")]
     redis: Any = client
+    every = [Keys(prefix, Shard(shard)) for shard in range(shards)]
     seconds, _ = await redis.time()
     until_s, looked, closed = time.monotonic() + look_s, 0, list[str]()
     try:
-        async for page in _pages(redis, prefix, shards):
+        async for page in _pages(redis, every):
             for account, data in page:
                 if data is not None and b"," in data:  # hours and classes are stored between commas
                     closed += _closed(catalog, to_account(account, data), int(seconds) * 1000)
@@ -46,7 +40,7 @@ async def check_grants(client: Redis, prefix: str, shards: int, *, look_s: float
                 break
     except NoPermissionError as refusal:
         return [not_checked(_CHECK, "", f"its user may not look at accounts: {refusal}")]
-    of = sum([int(await redis.scard(Keys(prefix, Shard(shard)).accounts)) for shard in range(shards)])
+    of = sum([int(await redis.scard(keys.accounts)) for keys in every])
     seen = f"{looked} of {of} accounts looked at" if looked < of else f"{looked} accounts looked at"
     if not closed:
         return [ok(_CHECK, "", seen, _EXPECTED)]
@@ -55,17 +49,10 @@ async def check_grants(client: Redis, prefix: str, shards: int, *, look_s: float
     return [warning(_CHECK, "", f"{len(closed)} grants that are never open: {named} ({seen})", _EXPECTED, mend)]
 
 
-async def _pages(redis: Any, prefix: str, shards: int) -> AsyncIterator[list[tuple[AccountId, bytes | None]]]:
-    """Accounts as they are stored; one that is elsewhere has none."""
-    for shard in range(shards):
-        keys, cursor = Keys(prefix, Shard(shard)), 0
-        while True:
-            cursor, names = await redis.sscan(keys.accounts, cursor, count=PAGE)
-            accounts = [AccountId(name.decode()) for name in names]
-            held = await redis.mget([keys.account(account) for account in accounts]) if accounts else []
-            yield [(account, at_home(data)) for account, data in zip(accounts, held, strict=True)]
-            if not cursor:
-                break
+async def _pages(redis: Any, every: Sequence[Keys]) -> AsyncIterator[Page]:
+    for keys in every:
+        async for page in account_pages(redis, keys):
+            yield page
 
 
 def _closed(catalog: Snapshot, state: AccountState, now_ms: int) -> list[str]:

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from rater.catalog.snapshot import Snapshot
 from rater.charging.connection import Address
 from rater.charging.embedded import EmbeddedRedis
 from rater.config import Settings, SwitchSettings, WebhookSettings
-from rater.doctor.catalog import check_catalog
+from rater.doctor.catalog import check_catalog, read_in_force
 from rater.doctor.embedded import check_folder
 from rater.doctor.findings import Examination, Finding, error, examine, not_checked, ok, warning
 from rater.doctor.grants import check_grants
@@ -146,17 +147,35 @@ class Doctor:
         if settings.redis.cluster:
             found += await check_nodes(client, self._redis_url, settings.redis.password.read() or None)
         prefix, shards = settings.redis.prefix, settings.redis.shards
-        found += await examine(
-            [
-                Examination("catalog.published", "", partial(check_catalog, client, prefix, settings.switch)),
-                Examination("grants.hours", "", partial(check_grants, client, prefix, shards), DEADLINE_S),
-                *(
-                    Examination(
-                        "leader.present", each.id, partial(check_leader, client, prefix, shards, SwitchId(each.id))
-                    )
-                    for each in settings.switch
-                ),
-                Examination("outbox.backlog", "", partial(check_outbox, client, settings)),
-            ]
-        )
+        reading = asyncio.ensure_future(read_in_force(client, prefix))
+        try:
+            found += await examine(
+                [
+                    Examination("catalog.published", "", partial(self._catalogue, reading)),
+                    Examination("grants.hours", "", partial(self._grants, client, reading), DEADLINE_S),
+                    *(
+                        Examination(
+                            "leader.present",
+                            each.id,
+                            partial(check_leader, client, prefix, shards, SwitchId(each.id)),
+                        )
+                        for each in settings.switch
+                    ),
+                    Examination("outbox.backlog", "", partial(check_outbox, client, settings)),
+                ]
+            )
+        finally:
+            reading.cancel()
         return found
+
+    async def _catalogue(self, reading: asyncio.Future[Snapshot | Finding]) -> Sequence[Finding]:
+        """`reading`: of one for all who look at it; whoever gives up waiting does not end it for the others."""
+        read = await asyncio.shield(reading)
+        return [read] if isinstance(read, Finding) else check_catalog(read, self._settings.switch)
+
+    async def _grants(self, client: Redis, reading: asyncio.Future[Snapshot | Finding]) -> Sequence[Finding]:
+        read = await asyncio.shield(reading)
+        if isinstance(read, Finding):
+            return [not_checked("grants.hours", "", "there is no catalogue to compare them with")]
+        redis = self._settings.redis
+        return await check_grants(client, redis.prefix, redis.shards, read)

@@ -12,9 +12,10 @@ import pytest
 from catalog.support import FILES, PLANS, catalog, run_json, write
 from servers import RedisServer, binaries, free_port
 
+from rater.catalog.stored import version_key
 from rater.config import Settings, SwitchSettings, is_loopback
 from rater.doctor import machine
-from rater.doctor.catalog import judge
+from rater.doctor.catalog import check_catalog
 from rater.doctor.outbox import wanted_groups
 from rater.metrics import Metrics
 
@@ -139,7 +140,9 @@ def test_no_catalogue_is_an_error(tmp_path: Path) -> None:
         with server.client() as client:
             client.set("rater:catalog:current", 3)
             client.set("rater:catalog:v:3", b"rubbish")
-        assert status(findings_of(redis={"url": server.url}), "catalog.sound") == "error"
+        findings = findings_of(redis={"url": server.url})
+        assert status(findings, "catalog.sound") == "error"
+        assert status(findings, "grants.hours") == "not_checked"
     finally:
         server.destroy()
 
@@ -148,7 +151,7 @@ def test_no_catalogue_is_an_error(tmp_path: Path) -> None:
 def test_switch_without_a_trunk_would_charge_nothing(tmp_path: Path, of: str, expected: str) -> None:
     trunks = f'[trunk.carrier]\n{of}\npattern = "PJSIP/trunk-*"\n'
     switches = "[switch.pbx1]\n[switch.pbx2]\n" if "pbx2" in of else "[switch.pbx1]\n"
-    findings = judge(catalog(tmp_path, trunks=trunks, switches=switches), [SwitchSettings(id="pbx1")])
+    findings = check_catalog(catalog(tmp_path, trunks=trunks, switches=switches), [SwitchSettings(id="pbx1")])
     assert status(findings, "catalog.trunks", "pbx1") == expected
     assert ("pbx2" in [f.subject for f in findings if f.check == "catalog.switches"]) is (expected == "error")
 
@@ -180,5 +183,23 @@ def test_grant_for_hours_that_the_plan_has_not_is_named(tmp_path: Path) -> None:
         assert found.status == "warning"
         assert found.seen.startswith("1 grants that are never open: ann: ")
         assert "(hours peak; plan basic)" in found.seen
+    finally:
+        server.destroy()
+
+
+def test_the_catalogue_is_read_once_for_all_who_look_at_it(tmp_path: Path) -> None:
+    server = RedisServer(next(iter(binaries().values())), tmp_path / "redis").start()
+    settings = write_settings(tmp_path, f'[redis]\nurl = "{server.url}"\n[[switch]]\nid = "pbx1"\nport = 9\n')
+    try:
+        folder = write(tmp_path / "catalog", FILES)
+        assert run_json("catalog", "load", str(folder), "--config", str(settings))[0] == 0
+        with server.client() as client:
+            pieces = client.llen(version_key("rater", 1))
+            client.config_resetstat()
+            findings = findings_of(redis={"url": server.url})
+            commands = client.info("commandstats")
+        assert (status(findings, "catalog.published"), status(findings, "grants.hours")) == ("ok", "ok")
+        assert commands["cmdstat_lindex"]["calls"] == pieces
+        assert commands["cmdstat_llen"]["calls"] == 1
     finally:
         server.destroy()
