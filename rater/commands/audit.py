@@ -59,7 +59,7 @@ def audit(
         print_json({"accounts": count, "moving": moving, "balanced": not faults, "faults": faults})
     else:
         for fault in faults:
-            console.print(fault, highlight=False)
+            console.print(fault, highlight=False, markup=False, soft_wrap=True)
         on_their_way = f", {moving} on their way to another shard" if moving else ""
         console.print(f"{count} accounts{on_their_way}, {len(faults)} differences", highlight=False)
     if faults:
