@@ -102,14 +102,13 @@ class Publishing:
     @contextmanager
     def patched(self) -> Iterator[None]:
         """Wherever the senders reach for the world, it is this one."""
-        random, clock = self.world.random, self.world.clock
+        random = self.world.random
         with (
             mock.patch.object(rater.notify.mqtt, "make_client", self.broker.make_client),
             mock.patch.object(rater.notify.deliver, "BLOCK_MS", BLOCK_MS),
             mock.patch.dict(os.environ, {SECRET: "a secret"}),
             mock.patch.object(rater.notify.mqtt, "random", random),
             mock.patch.object(rater.notify.webhook, "random", random),
-            mock.patch.object(rater.notify.webhook, "time", clock),
             mock.patch.object(rater.notify.webhook, "aiohttp", self.endpoint.library()),
             mock.patch.object(rater.notify.webhook, "_tls", lambda settings: None),
         ):

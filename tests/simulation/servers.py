@@ -7,7 +7,6 @@ earlier self (a replica that was behind takes over).
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -279,8 +278,8 @@ class RedisServer:
 
     def lacks(self, request: LegRequest) -> bool:
         """Asked and judged by the product."""
-        newest = Newest(lambda shard: self._keys)
-        newest.note(SHARD, request, time.monotonic())
+        newest = Newest(lambda shard: self._keys, self.clock.monotonic)
+        newest.note(SHARD, request, self.clock.monotonic())
         return bool(newest.missing([self._client.get(key) for _, key in newest.questions()]))
 
     def lead(self, switch: SwitchId, holder: str, ttl_ms: int, above: int = 0) -> int | None:

@@ -72,8 +72,8 @@ class VirtualTime(SimpleNamespace):
     def __init__(self, loop: VirtualLoop, epoch_s: int) -> None:
         super().__init__(**{name: getattr(real_time, name) for name in dir(real_time) if not name.startswith("_")})
         self.loop, self.epoch_s, self.wall_step_s = loop, epoch_s, 0
-        self.monotonic = loop.time
-        self.monotonic_ns = lambda: round(loop.time() * 1e9)
+        self.monotonic = self.perf_counter = loop.time
+        self.monotonic_ns = self.perf_counter_ns = lambda: round(loop.time() * 1e9)
         self.time_ns = lambda: round((epoch_s + loop.time() + self.wall_step_s) * 1e9)
         self.time = lambda: self.time_ns() / 1e9
 

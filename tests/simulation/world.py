@@ -13,18 +13,14 @@ from dataclasses import dataclass, field
 from random import Random
 from unittest import mock
 
-import rater.engine
-import rater.leading
-import rater.switch.adapter
 import rater.switch.ami
-import rater.switch.exchange
-import rater.switch.port
 import rater.switch.simulator.protocol
 from rater.charging.model import PostKind, Reply, Request
 from rater.ids import AccountId
 
 from . import site
 from .auditor import Auditor, Finding
+from .clocks import replaced
 from .daemons import Daemon
 from .deliveries import judge
 from .life import Life
@@ -204,12 +200,7 @@ class World:
 def _product_clocks(clock: VirtualTime, random: Random) -> Iterator[None]:
     """Wherever the product reads a clock or draws a number, it is this world's."""
     with (
-        mock.patch.object(rater.switch.ami, "time", clock),
-        mock.patch.object(rater.switch.adapter, "time", clock),
-        mock.patch.object(rater.switch.exchange, "time", clock),
-        mock.patch.object(rater.switch.port, "time", clock),
-        mock.patch.object(rater.engine, "time", clock),
-        mock.patch.object(rater.leading, "time", clock),
+        replaced(clock),
         mock.patch.object(rater.switch.ami, "random", random),
         mock.patch.object(rater.switch.simulator.protocol, "secrets", random),
         mock.patch.object(random, "randbelow", random.randrange, create=True),
