@@ -1,7 +1,8 @@
 """One process that charges calls as fast as it can, until nothing is left: arguments URL, prefix, number, legs, and
 how many shards a cluster has (0: one server).
 
-Each leg is reserved, extended and settled on the one account, several at a time. It may be killed at any point.
+Each leg is reserved, extended and settled on the one account, several at a time. It may be killed at any point. It
+says when the first is over.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+from functools import cache
 
 import msgpack
 
-from rater.charging.model import Extend, Reply, Reserve, Settle, Status
+from rater.charging.model import Extend, Reply, Request, Reserve, Settle, Status
 from rater.charging.redis_store import RedisStore
 from rater.charging.terms import Lease, SlicePolicy, SpendCap, SpendWindow, Terms, Threshold, ThresholdKind
 from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
@@ -22,6 +24,7 @@ from rater.verdict import Reason
 NOW_MS = 1_790_000_000_000
 QUOTE = Quote((Segment(0, 1, 1234, 7),), "EUR", "fixed")
 AT_ONCE = 20
+LOST_S = 100.0
 LEASES = (Lease("line:1001", 1000, Reason.LINE_LIMIT),)
 WATCHED = range(50_000, 2_400_000, 50_000)
 """Micro-units: told when the balance falls below each, and when so much was spent in the day."""
@@ -35,17 +38,34 @@ TERMS = Terms(
 )
 
 
+@cache
+def at_work() -> None:
+    """Tell whoever started this process, once."""
+    print("at work", flush=True)
+
+
+async def ask(store: RedisStore, request: Request) -> Reply:
+    """As a daemon asks, without giving up: while others move the account without a pause it may take long until the
+    operation finds it standing still. AssertionError when it is lost."""
+    answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    store.submit(request, lambda _, reply: answered.done() or answered.set_result(reply))
+    store.flush()
+    done, _ = await asyncio.wait([answered], timeout=LOST_S)
+    assert done, f"{request.op} is lost"
+    return answered.result()
+
+
 async def call(store: RedisStore, leg: str, chance: random.Random) -> None:
     facts = msgpack.packb({"id": leg})
     head = (Shard(0), AccountId("ACME"), LegId(leg), SwitchId("pbx1"), 1, NOW_MS)
     reserve = Reserve(OpId(f"{leg}:1"), *head, QUOTE, TERMS, LEASES, SlicePolicy(30, 60, 2), False, facts)
-    reply: Reply = await store.ask(reserve)
+    reply = await ask(store, reserve)
     if reply.status is not Status.OK:
         return
     if chance.random() < 0.5:
-        reply = await store.ask(Extend(OpId(f"{leg}:2"), *head, reply.granted_s, TERMS, SlicePolicy()))
+        reply = await ask(store, Extend(OpId(f"{leg}:2"), *head, reply.granted_s, TERMS, SlicePolicy()))
     talked_s = chance.randint(0, reply.granted_s + 5)
-    await store.ask(Settle(OpId(f"{leg}:3"), *head, talked_s or None, TERMS, True, facts))
+    await ask(store, Settle(OpId(f"{leg}:3"), *head, talked_s or None, TERMS, True, facts))
 
 
 async def work(url: str, prefix: str, number: int, legs: int, shards: int = 0) -> None:
@@ -57,6 +77,7 @@ async def work(url: str, prefix: str, number: int, legs: int, shards: int = 0) -
     async def one() -> None:
         for leg in names:
             await call(store, leg, chance)
+            at_work()
 
     await asyncio.gather(*(one() for _ in range(AT_ONCE)))
     await store.close()

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from rater.errors import ConfigError, StoreUnavailable
 from rater.events.stream import decode_entry, outbox_key
 from rater.ids import AccountId, LegId, OpId, Shard, SwitchId
 from rater.money import Quote, Segment
-from tests.cluster import Cluster
+from tests.cluster import Cluster, wait_until
 from tests.contract.desk import facts
 from tests.integration.test_daemon import NUMBER, Site, site_on
 from tests.servers import RedisServer, needs_debians_redis
@@ -65,6 +65,8 @@ class Traffic:
         self.answers: Counter[str] = Counter()
         self.settlements: list[Settle] = []
         self.over: dict[LegId, Reply] = {}
+        self.enough = False
+        self._begun = 0
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def ask(self, request: Request) -> Reply:
@@ -113,9 +115,15 @@ class Traffic:
             self.settlements.append(settlement)
             self.over[leg] = await self.ask(settlement)
 
-    async def has_settled(self, many: int) -> None:
+    async def legs_without_end(self) -> None:
+        """One after the other until there are enough, however fast they are."""
+        while not self.enough:
+            self._begun += 1
+            await self.leg(self._begun)
+
+    async def has_settled(self, many: int, count: Callable[[], int] | None = None) -> None:
         async with asyncio.timeout(WITHIN_S):
-            while len(self.over) < many:  # noqa: ASYNC110  # the traffic tells nobody
+            while (len(self.over) if count is None else count()) < many:  # noqa: ASYNC110  # the traffic tells nobody
                 await asyncio.sleep(0.005)
 
     async def check(self, charged: dict[LegId, int]) -> None:
@@ -150,11 +158,15 @@ def test_a_master_dies_in_mid_traffic_and_its_replica_goes_on(cluster: Cluster) 
         store.on_available = ups.append
         traffic = Traffic(store)
         await traffic.open_accounts()
-        running = asyncio.gather(*(traffic.leg(number) for number in range(LEGS)))
+        running = asyncio.gather(*(traffic.legs_without_end() for _ in range(AT_ONCE)))
         await traffic.has_settled(LEGS // 4)
         dead = cluster.master_of(0)
         await asyncio.to_thread(cluster.kill, dead)
         before = set(traffic.over)
+        await asyncio.to_thread(wait_until, lambda: cluster.master_of(0) is not dead, "a replica took over")
+        after = sum(settle.shard == 0 for settle in traffic.settlements)
+        await traffic.has_settled(LEGS // 8, lambda: sum(s.shard == 0 for s in traffic.settlements) - after)
+        traffic.enough = True
         await running
         assert cluster.master_of(0) is not dead
         assert set(traffic.answers.values()) == {1}, "each operation was answered once"

@@ -24,27 +24,27 @@ from rater.ids import AccountId, OpId, Shard, SwitchId
 from tests.charging.hasty import LEASES, NOW_MS
 from tests.charging.restless import SHARDS
 from tests.charging.test_many_processes import ROOT
-from tests.cluster import Cluster
+from tests.cluster import Cluster, wait_until
 from tests.servers import DEBIAN_WANTED, RedisServer, binaries
 
 ACME, PBX = AccountId("ACME"), SwitchId("pbx1")
 CREDIT_MICRO = 2_345_678_901
 CALLERS, MOVERS = 3, 2
-KILLS, WITHIN_S = 12, 90.0
+KILLS, WITHIN_S = 12, 240.0
 _PREFIXES = count(1)
 
 
 @pytest.fixture(params=["one server", *(["cluster"] if DEBIAN_WANTED else [])])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, int]]:
-    """URL, and how many shards of a cluster (0: one server)."""
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[list[RedisServer], int]]:
+    """Servers, and how many shards of a cluster (0: one server)."""
     if request.param == "one server":
         server = RedisServer([*binaries().values()][-1], tmp_path / "server").start()
-        yield server.url, 0
+        yield [server], 0
         server.stop()
         return
     cluster = Cluster(tmp_path / "cluster")
     try:
-        yield cluster.start().url, SHARDS
+        yield cluster.start().nodes, SHARDS
     finally:
         cluster.stop()
 
@@ -52,21 +52,31 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str,
 class Processes:
     """Those that run; `kills`: how many did not end by themselves."""
 
-    def __init__(self, url: str, prefix: str, shards: int) -> None:
-        self._url, self._prefix, self._shards = url, prefix, shards
+    def __init__(self, folder: Path, url: str, prefix: str, shards: int) -> None:
+        self._folder, self._url, self._prefix, self._shards = folder, url, prefix, shards
         self._numbers = count()
-        self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._running: list[tuple[str, Path, subprocess.Popen[bytes]]] = []
         self.kills = {"hasty": 0, "restless": 0}
 
     def start(self, module: str) -> None:
-        more = ["100000"] if module == "hasty" else []
-        words = [self._url, self._prefix, str(next(self._numbers)), *more, str(self._shards)]
+        number = next(self._numbers)
+        more, told = ["100000"] if module == "hasty" else [], self._folder / f"{module}-{number}.log"
+        words = [self._url, self._prefix, str(number), *more, str(self._shards)]
         command = [sys.executable, "-m", f"tests.charging.{module}", *words]
-        self._running.append((module, subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)))
+        with told.open("wb") as log:
+            self._running.append((module, told, subprocess.Popen(command, cwd=ROOT, stdout=log)))
 
-    def kill(self, at: int) -> str:
-        module, process = self._running.pop(at)
+    def kill(self, at: int, after_s: float) -> str:
+        """So long after it has begun to work, at the earliest."""
+        module, told, process = self._running[at]
+        deadline_s = time.monotonic() + WITHIN_S
+        while "at work" not in told.read_text():
+            assert process.poll() is None, f"{module} ended before it worked"
+            assert time.monotonic() < deadline_s, f"{module} does not come to work"
+            time.sleep(0.02)
+        time.sleep(after_s)
         assert process.poll() is None, f"{module} ended by itself"
+        del self._running[at]
         process.kill()
         process.wait()
         self.kills[module] += 1
@@ -74,8 +84,15 @@ class Processes:
 
     def stop(self) -> None:
         while self._running:
-            self._running[0][1].kill()
-            self._running.pop(0)[1].wait()
+            _, _, process = self._running.pop(0)
+            process.kill()
+            process.wait()
+
+
+def is_quiet(servers: list[RedisServer]) -> bool:
+    """Nobody is connected any more but replicas and whoever asks: all that was sent is carried out."""
+    clients = [client for server in servers for client in server.client().client_list()]
+    return sum(not {"S", "M"} & set(client["flags"]) for client in clients) == len(servers)
 
 
 async def credited(store: RedisStore) -> None:
@@ -126,26 +143,27 @@ async def closed(store: RedisStore) -> tuple[int, dict[str, int]]:
     return state.balance_micro, charged
 
 
-def test_charged_and_moved_by_processes_that_are_killed(place: tuple[str, int]) -> None:
-    url, shards = place
-    prefix = f"mp{next(_PREFIXES)}"
+def test_charged_and_moved_by_processes_that_are_killed(
+    place: tuple[list[RedisServer], int], tmp_path: Path
+) -> None:
+    servers, shards = place
+    url, prefix = servers[0].url, f"mp{next(_PREFIXES)}"
 
     def store() -> RedisStore:
         return RedisStore(url, prefix=prefix, shards=SHARDS, cluster=shards > 0)
 
     asyncio.run(credited(store()))
-    processes, chance = Processes(url, prefix, shards), random.Random(11)
+    processes, chance = Processes(tmp_path, url, prefix, shards), random.Random(11)
     try:
         for module in ["hasty"] * CALLERS + ["restless"] * MOVERS:
             processes.start(module)
         deadline_s = time.monotonic() + WITHIN_S
         while sum(processes.kills.values()) < KILLS or not asyncio.run(has_moved(store())):
             assert time.monotonic() < deadline_s, "neither charged nor moved"
-            time.sleep(chance.uniform(0.5, 3))
-            processes.start(processes.kill(chance.randrange(CALLERS + MOVERS)))
+            processes.start(processes.kill(chance.randrange(CALLERS + MOVERS), chance.uniform(0, 2)))
     finally:
         processes.stop()
-    time.sleep(1)  # what they had sent is still carried out
+    wait_until(lambda: is_quiet(servers), "all that was sent is carried out")
     left_micro, charged = asyncio.run(closed(store()))
     assert sum(charged.values()) == CREDIT_MICRO - left_micro
     assert left_micro >= 0
