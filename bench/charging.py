@@ -79,7 +79,7 @@ def measure(size: int) -> dict[str, Any]:
         found: dict[str, Any] = {"redis": version}
         for kind in kinds:
             each = [one[kind] for one in rounds]
-            found[kind] = {"bare_us": _spread([one["bare"]["us"] for one in each])} | {
+            found[kind] = {"bare_us": spread([one["bare"]["us"] for one in each])} | {
                 phase: _figures([one[phase] for one in each], [one["bare"] for one in each]) for phase in PHASES
             }
         return found | {
@@ -139,16 +139,16 @@ def legs(phase: str, size: int) -> Iterator[Request]:
         if phase in ("first", "reserve"):
             limits = (f"line:{n}", f"account:A{n}", f"account:A{n}:out")
             leases = tuple(Lease(scope, 10, Reason.LINE_LIMIT) for scope in limits)
-            yield Reserve(OpId(f"{leg}:1"), *head, QUOTE, TERMS, leases, SLICES, False, _facts(n))
+            yield Reserve(OpId(f"{leg}:1"), *head, QUOTE, TERMS, leases, SLICES, False, facts_of(n))
         elif phase == "extend":
             yield Extend(OpId(f"{leg}:2"), *head, 25, TERMS, SLICES)
         elif phase == "ended":
-            yield Settle(OpId(f"{leg}:2"), *head, 0, TERMS, False, _facts(n))
+            yield Settle(OpId(f"{leg}:2"), *head, 0, TERMS, False, facts_of(n))
         else:
-            yield Settle(OpId(f"{leg}:3"), *head, 70, TERMS, True, _facts(n))
+            yield Settle(OpId(f"{leg}:3"), *head, 70, TERMS, True, facts_of(n))
 
 
-def _facts(n: int) -> bytes:
+def facts_of(n: int) -> bytes:
     """Of the size that a daemon's have."""
     packed: bytes = msgpack.packb(
         {
@@ -210,7 +210,7 @@ def _round(client: redis.Redis, size: int, forms: Forms) -> dict[str, dict[str, 
     for phase in PHASES:
         client.config_resetstat()
         caller.send(legs(phase, size))
-        stats = _stats(client)
+        stats = stats_of(client)
         calls_us = sum(stats.pop(name)[1] for name in ("evalsha", "fcall") if name in stats)
         found[phase] = {"us": calls_us / size, "commands": sum(calls for calls, _ in stats.values()) / size}
         _between(caller, phase, size)
@@ -246,11 +246,11 @@ def _bare(client: redis.Redis, size: int) -> dict[str, float]:
         for _ in range(BATCH):
             pipe.evalsha(name, 0)
         pipe.execute()
-    calls, used_us = _stats(client)["evalsha"]
+    calls, used_us = stats_of(client)["evalsha"]
     return {"us": used_us / calls}
 
 
-def _stats(client: redis.Redis) -> dict[str, tuple[int, int]]:
+def stats_of(client: redis.Redis) -> dict[str, tuple[int, int]]:
     """Calls and µs of each command since they were last set to zero."""
     raw = client.info("commandstats")
     found = {name.removeprefix("cmdstat_"): (each["calls"], each["usec"]) for name, each in raw.items()}
@@ -288,7 +288,7 @@ def _apart(client: redis.Redis, commands: Sequence[Sequence[bytes]]) -> int:
         for words in commands[start : start + BATCH]:
             pipe.execute_command(*words)
         pipe.execute()
-    return sum(used_us for _, used_us in _stats(client).values())
+    return sum(used_us for _, used_us in stats_of(client).values())
 
 
 def _floor(
@@ -303,7 +303,7 @@ def _floor(
         instead = ("EVALSHA", client.script_load(f"local call = redis.call\n{body}return 1"))
     client.config_resetstat()
     caller.send(legs(phase, size), instead)
-    return _stats(client)[instead[0].lower()][1] / size
+    return stats_of(client)[instead[0].lower()][1] / size
 
 
 def _quoted(word: bytes) -> str:
@@ -313,17 +313,17 @@ def _quoted(word: bytes) -> str:
 
 def _figures(rounds: Sequence[dict[str, float]], bare: Sequence[dict[str, float]]) -> dict[str, Any]:
     return {
-        "us": _spread([each["us"] for each in rounds]),
-        "apart_us": _spread([each["apart_us"] for each in rounds]),
-        "floor_us": _spread([each["floor_us"] for each in rounds]),
+        "us": spread([each["us"] for each in rounds]),
+        "apart_us": spread([each["apart_us"] for each in rounds]),
+        "floor_us": spread([each["floor_us"] for each in rounds]),
         "commands": round(rounds[0]["commands"], 2),
-        "over_apart": _spread([each["us"] / each["apart_us"] for each in rounds]) | {"aim": AIM_APART},
-        "over_bare": _spread([each["us"] / one["us"] for each, one in zip(rounds, bare, strict=True)])
+        "over_apart": spread([each["us"] / each["apart_us"] for each in rounds]) | {"aim": AIM_APART},
+        "over_bare": spread([each["us"] / one["us"] for each, one in zip(rounds, bare, strict=True)])
         | {"aim": AIM_BARE},
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> dict[str, float]:
     return {
         "low": round(min(values), 2), "median": round(statistics.median(values), 2), "high": round(max(values), 2)
     }  # fmt: skip
@@ -339,19 +339,19 @@ def _memory(client: redis.Redis, size: int, forms: Forms) -> dict[str, float]:
     client.flushall()
     client.connection_pool.disconnect()  # whose buffer has held the library
     time.sleep(0.2)
-    before = _used(client)
+    before = used_memory(client)
     caller.send(accounts(size))
-    posted = _used(client)
+    posted = used_memory(client)
     client.delete(KEYS.ledger)
     for start in range(0, size, BATCH):
         names = [name for n in range(start, min(start + BATCH, size)) for name in _operations(n)]
         client.delete(*names)
-    idle = _used(client)
+    idle = used_memory(client)
     caller.send(legs("reserve", size))
     return {
         "idle_account": round((idle - before) / size),
         "account_with_its_postings": round((posted - before) / size),
-        "live_leg": round((_used(client) - idle) / size),
+        "live_leg": round((used_memory(client) - idle) / size),
     }
 
 
@@ -359,7 +359,7 @@ def _operations(n: int) -> list[str]:
     return [KEYS.operation(op) for op in (f"o{n}", *(f"g{n}:{g}" for g in range(3)))]
 
 
-def _used(client: redis.Redis) -> int:
+def used_memory(client: redis.Redis) -> int:
     """Without the connections' own buffers, which grow with what was sent last and shrink when the server likes."""
     memory = client.info("memory")
     return int(memory["used_memory"]) - int(memory["mem_clients_normal"])
