@@ -40,6 +40,8 @@ class SentOn:
         begin = ami.wait("DialBegin", timeout_s=PATIENCE_S)
         caller.until_answered()
         self.channel = begin["DestChannel"]
+        ami.wait("BridgeEnter", timeout_s=PATIENCE_S, where=lambda e: e["Channel"] == self.channel)
+        ami.wait("BridgeEnter", timeout_s=PATIENCE_S, where=lambda e: e["Channel"] == begin["Channel"])
         asked_s = time.time()
         ami.action("AbsoluteTimeout", Channel=self.channel, Timeout=paid_s)
         self._armed_s = (asked_s, time.time())
