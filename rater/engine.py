@@ -11,7 +11,7 @@ that estimate to the sessions; wake-ups are kept on the monotonic clock.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
 from rater.admission import Admitted, Rejected, admit, first, reseller_leases
@@ -163,10 +163,15 @@ class Engine:
             switch.slots.take(TrunkId(facts.trunk), session.leg, None, forced=True)
         self._legs.add(record)
 
-    def known_legs(self, switch: SwitchId) -> list[KnownLeg]:
-        """What a resync has to compare with the switch's own list."""
-        legs = self._legs.of_switch(switch)
-        return [known_leg(record.session) for record in legs if record.session.state < _SETTLING]
+    def known_legs(self, switch: SwitchId, but: Container[LegId] = ()) -> list[KnownLeg]:
+        """What a resync has to compare with the switch's own list, without those named."""
+        sessions = [r.session for r in self._legs.of_switch(switch) if r.session.leg not in but]
+        return [known_leg(session) for session in sessions if session.state < _SETTLING]
+
+    def known_leg(self, leg: LegId) -> KnownLeg | None:
+        """The same of one leg; None when it does not live here."""
+        record = self._legs.get(leg)
+        return known_leg(record.session) if record is not None and record.session.state < _SETTLING else None
 
     # -- signals -------------------------------------------------------------------------------------------------
 

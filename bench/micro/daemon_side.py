@@ -92,6 +92,7 @@ class Site:
         wire_flushes(self.engine, self.store, self.soon.append)
         self.wires = [Wire() for _ in range(SWITCHES)]
         self.received: list[Callable[[bytes], object]] = []
+        self.adapters: list[SwitchAdapter] = []
         for number, wire in enumerate(self.wires, 1):
             switch = SwitchId(f"pbx{number}")
             adapter = SwitchAdapter(
@@ -102,6 +103,7 @@ class Site:
             adapter.tracker.connected(0)
             adapter._actions = Actions(f"bench{number}")
             adapter.synced = True
+            self.adapters.append(adapter)
             self.received.append(connect(adapter.connection, wire))
 
     def feed(self, read: Read) -> None:

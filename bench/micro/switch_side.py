@@ -4,6 +4,7 @@ in, signals go to somebody who answers each with the commands that a call has, a
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from bench.load.captures import COMMAND, LINE, NUMBER, OTHER, SERIAL, SLOTS, STAMP, UNIQUE, Values
@@ -13,7 +14,7 @@ from rater.calls.commands import AnswerGate, ArmTimer, Forget, Party, SwitchComm
 from rater.calls.signals import Answered, Attempted, Ended, KnownLeg, Signal
 from rater.catalog.model import Catalog, SwitchRules, Trunk
 from rater.config import SwitchSettings
-from rater.ids import SwitchId, TrunkId
+from rater.ids import LegId, SwitchId, TrunkId
 from rater.metrics import Metrics
 from rater.switch.actions import Actions
 from rater.switch.adapter import SwitchAdapter
@@ -54,8 +55,11 @@ class Core:
     def collect(self) -> None:
         pass
 
-    def known_legs(self, switch: SwitchId) -> list[KnownLeg]:
+    def known_legs(self, switch: SwitchId, but: Container[LegId] = ()) -> list[KnownLeg]:
         return []
+
+    def known_leg(self, leg: LegId) -> KnownLeg | None:
+        return None
 
 
 def attached() -> tuple[SwitchAdapter, Core, Wire]:

@@ -15,12 +15,13 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import structlog
 
-from rater.calls.signals import Mode
+from rater.calls.signals import Mode, Signal
 from rater.catalog.model import Catalog, SwitchRules
 from rater.config import SwitchSettings
 from rater.errors import SwitchError, SwitchUnavailable
@@ -31,13 +32,17 @@ from rater.switch.ami import ConnectionState, SwitchConnection, Timing
 from rater.switch.ami_parse import Frame
 from rater.switch.exchange import Recorder
 from rater.switch.port import Port, SwitchEngine
-from rater.switch.resync import resync
+from rater.switch.resync import first, later, parts
 from rater.switch.tracker import Tracker
 
 EVENT_MASK = "call,agi,system"
 HELD_LIMIT = 50_000
 """Frames that may arrive while the channels are listed."""
 RESYNC_EVERY_S = 60.0
+PAUSE_S = 0.005
+"""Between two parts of a list, so that events and answers have most of the time while it is gone through."""
+SETTLE_S = 1.0
+"""After which an event that was on its way when a list came is taken to have come."""
 log = structlog.get_logger(__name__)
 
 
@@ -68,6 +73,7 @@ class SwitchAdapter(Port):
         self._is_ready = is_ready
         self._mode = mode
         self._resync_every_s = resync_every_s
+        self._settle_s = min(SETTLE_S, resync_every_s)
         self._held: list[tuple[list[Frame], int]] = []
         self._held_frames = 0
         self._coming_up: asyncio.Task[None] | None = None
@@ -139,7 +145,7 @@ class SwitchAdapter(Port):
             answer = await self.connection.request("Events", EventMask=EVENT_MASK)
             if answer.get("Response") == "Error":
                 raise SwitchUnavailable(f"the switch sends no events: {answer.get('Message', '')}")
-            await self._resync(initial=True)
+            await self._take_up(self.tracker)
         except SwitchError as error:
             log.error("cannot take up the switch", switch=self.id, error=str(error))
             self.connection.abort("it could not be taken up")
@@ -154,10 +160,8 @@ class SwitchAdapter(Port):
         self._gates.clear()
         self._hang_ups.clear()
 
-    async def _resync(self, *, initial: bool) -> None:
-        tracker = self.tracker
-        assert tracker is not None
-        asked_ns = time.monotonic_ns()
+    async def _list(self) -> list[Frame]:
+        """The switch's channels. Raises SwitchUnavailable when it does not tell all."""
         frames = await self.connection.request_list("CoreShowChannels")
         if frames[0].get("Response") != "Success":
             raise SwitchUnavailable(
@@ -168,45 +172,94 @@ class SwitchAdapter(Port):
         if frames[-1].get("ListItems") != str(len(listing)):
             # Whatever is missing in it would be taken for over.
             raise SwitchUnavailable(f"the switch's list of channels is incomplete: {len(listing)} came")
-        for signal in resync(
-            tracker,
-            listing,
-            self._engine.known_legs(self.id),
-            self.connection.switch_now_ms(),
-            asked_ns=asked_ns,
-            arrived_ns=time.monotonic_ns(),
-            initial=initial,
-        ):
-            self._engine.on_signal(signal)
-        self._look_at_lost()
-        if initial:
-            # In shadow nobody answers a gate that is left in the dialplan: it must let calls pass by itself.
-            shadow = self._settings.mode == "shadow"
-            self._outgoing.append(self._actions.fail_policy("open" if shadow else self._settings.fail))
-            self.synced = True
-            self._send_beat()
-            log.info("synchronised", switch=self.id, channels=len(listing), boot=tracker.boot)
-            held, self._held, self._held_frames = self._held, [], 0
-            for late, arrived_ns in held:
-                self.on_frames(late, arrived_ns)
+        return listing
+
+    def _hand_on(self, signals: Sequence[Signal]) -> None:
+        """What a part of a list led to."""
+        if signals:
+            self._engine.collect()
+            try:
+                for signal in signals:
+                    self._engine.on_signal(signal)
+            finally:
+                self._engine.flush()
+        self.flush()
+
+    async def _take_up(self, tracker: Tracker) -> None:
+        """Compare the first list with the known legs; only then the events are let in."""
+        asked_ns = time.monotonic_ns()
+        listing = await self._list()
+        known, now_ms = self._engine.known_legs(self.id), self.connection.switch_now_ms()
+        for _ in first(tracker, listing, known, now_ms, asked_ns, time.monotonic_ns()):
+            await asyncio.sleep(0)
+        for signals in parts(tracker.take_signals()):
+            self._hand_on(signals)
+            await asyncio.sleep(0)
+        for _ in self._look_at_lost():
+            await asyncio.sleep(0)
+        # In shadow nobody answers a gate that is left in the dialplan: it must let calls pass by itself.
+        shadow = self._settings.mode == "shadow"
+        self._outgoing.append(self._actions.fail_policy("open" if shadow else self._settings.fail))
+        self.synced = True
+        self._send_beat()
+        log.info("synchronised", switch=self.id, channels=len(listing), boot=tracker.boot)
+        held, self._held, self._held_frames = self._held, [], 0
+        for late, arrived_ns in held:
+            self.on_frames(late, arrived_ns)
         self._engine.flush()
         self.flush()
 
-    def _look_at_lost(self) -> None:
-        """Verdicts and hang-ups that the switch evidently never got."""
+    async def _resync(self) -> None:
+        """Compare a later list, a part at a time; given up when the connection is lost meanwhile."""
+        tracker, connects = self.tracker, self.connection.connects
+        assert tracker is not None
+        asked_ns = time.monotonic_ns()
+        listed = await self._list()
+        steps = later(tracker, listed, self._engine, self.connection.switch_now_ms(), asked_ns)
+        del listed  # so that its rows can be let go of a few at a time
+        for comes_to_rest in steps:
+            self._hand_on(tracker.take_signals())
+            if comes_to_rest:
+                for _ in self._look_at_lost():
+                    self.flush()
+                    await asyncio.sleep(PAUSE_S)
+                    if not self.synced:
+                        return
+                await self._let_events_come()
+            else:
+                await asyncio.sleep(PAUSE_S)
+            if not self.synced or self.connection.connects != connects:
+                return
+        self._hand_on(tracker.take_signals())
+
+    async def _let_events_come(self) -> None:
+        """Those that were on their way, and those that came and wait to be handled."""
+        due_ns = time.monotonic_ns() + int(self._settle_s * 1e9)
+        await asyncio.sleep(self._settle_s)
+        while self.synced and self.connection.waits_since_ns() < due_ns:  # noqa: ASYNC110  # once a minute
+            await asyncio.sleep(PAUSE_S)
+
+    def _look_at_lost(self) -> Iterator[None]:
+        """Verdicts and hang-ups that the switch evidently never got; a part at a time."""
         assert self.tracker is not None
-        for gate in list(self._gates.values()):
-            channels = self.tracker.channels_of(gate.leg)
-            if channels is not None and channels.asking:
-                self.execute(gate)
-            else:
-                del self._gates[gate.leg]
-        for hang_up in list(self._hang_ups.values()):
-            channels = self.tracker.channels_of(hang_up.leg)
-            if channels is not None and (channels.billed or channels.caller):
-                self.execute(hang_up)
-            else:
-                del self._hang_ups[hang_up.leg]
+        for gates in parts(list(self._gates.values())):
+            for gate in gates:
+                if self._gates.get(gate.leg) is gate:
+                    channels = self.tracker.channels_of(gate.leg)
+                    if channels is not None and channels.asking:
+                        self.execute(gate)
+                    else:
+                        del self._gates[gate.leg]
+            yield
+        for hang_ups in parts(list(self._hang_ups.values())):
+            for hang_up in hang_ups:
+                if self._hang_ups.get(hang_up.leg) is hang_up:
+                    channels = self.tracker.channels_of(hang_up.leg)
+                    if channels is not None and (channels.billed or channels.caller):
+                        self.execute(hang_up)
+                    else:
+                        del self._hang_ups[hang_up.leg]
+            yield
 
     def hold(self, frames: list[Frame], arrived_ns: int) -> None:
         self._held.append((frames, arrived_ns))
@@ -254,20 +307,29 @@ class SwitchAdapter(Port):
             self._outgoing.append(self._actions.beat(self.connection.switch_now_ms() // 1000))
 
     async def _look_again(self) -> None:
-        """A resync every minute, and whenever something may have been missed."""
+        """A resync every minute, and whenever something may have been missed. Each switch has a moment of its own
+        in the minute, so that lists do not come all at once."""
+        every_s, now_s = self._resync_every_s, asyncio.get_running_loop().time
+        due_s = now_s() + every_s * moment_of(self.id)
         while True:
             try:
-                async with asyncio.timeout(self._resync_every_s):
+                async with asyncio.timeout_at(due_s):
                     await self._look.wait()
             except TimeoutError:
-                pass
+                due_s += every_s * (1 + max(0, now_s() - due_s) // every_s)
             self._look.clear()
             if self.synced:
                 try:
-                    await self._resync(initial=False)
+                    await self._resync()
                 except SwitchError as error:
                     log.warning("the channels could not be listed", switch=self.id, error=str(error))
                 await asyncio.sleep(min(1.0, self._resync_every_s))
+
+
+def moment_of(switch: SwitchId) -> float:
+    """When in each period a switch's channels are listed, from 0 to 1: always the same, and hardly ever that of
+    another one."""
+    return zlib.crc32(switch.encode()) / 2**32
 
 
 def boot_of(status: Frame) -> str:

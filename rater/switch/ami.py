@@ -238,7 +238,9 @@ class SwitchConnection(Exchange):
         action = Awaited({"Action": name, **headers})
         data = serialize(dict(action.items()))
         future: asyncio.Future[list[Frame]] = asyncio.get_running_loop().create_future()
-        self._waiting[action.id] = (action, [], future)
+        frames: list[Frame] = []
+        self._waiting[action.id] = (action, frames, future)
+        self._lists[action.id] = frames
         self._transport.write(data)
         try:
             async with asyncio.timeout(self._timing.answer_s):
@@ -247,6 +249,7 @@ class SwitchConnection(Exchange):
             raise SwitchUnavailable(f"{self._settings.id} did not answer {name} in time") from error
         finally:
             self._waiting.pop(action.id, None)
+            self._lists.pop(action.id, None)
 
     def answered(self, frame: Frame) -> bool:
         """Also by what is awaited."""

@@ -87,9 +87,7 @@ _CHANNEL = (
     "ChanVariable",
 )
 _DEST = ("DestChannel", "DestChannelState", "DestAccountCode", "DestUniqueid", "DestLinkedid", "DestChanVariable")
-_ROW = (
-    *_CHANNEL, "BridgeId", "Application", "ApplicationData", "Duration", "ChannelStateDesc",
-)  # fmt: skip
+_ROW = (*_CHANNEL, "Application", "ApplicationData")
 
 SELECTION: Mapping[str, tuple[str, ...]] = {
     name: (*_HEAD, *headers)

@@ -15,7 +15,7 @@ cdef class Channel:
     cdef public object trunk
     cdef public bint is_local
     cdef public str linkedid, account_code, own_account_code, born_state, exten, caller, variable, variables
-    cdef public long long seen_ns
+    cdef public long long told_ns
     cdef public object up_at_ms, let_go_at_ms, hung_at_ms
     cdef public int cause
     cdef public bint dialled
@@ -37,7 +37,7 @@ cdef class ChannelTable:
     cpdef Channel find(self, str uniqueid)
     cpdef Channel named(self, str name)
     cpdef Channel once_named(self, str name)
-    cpdef Channel add(self, str uniqueid, str name, long long seen_ns)
+    cpdef Channel add(self, str uniqueid, str name, long long told_ns)
     cpdef rename(self, Channel channel, str name)
     cpdef bury(self, Channel channel)
     cpdef Channel other_half(self, Channel channel)

@@ -99,7 +99,8 @@ def _beginning(pattern: str) -> str | None:
 @dataclass(eq=False)
 class Channel:
     """`account_code` is as it stands now, `own_account_code` as the channel was born with: `Dial` overwrites the
-    former on the channels it calls. Times are switch times; `seen_ns` is when we first read of it."""
+    former on the channels it calls. Times are switch times; `told_ns` is when we last read
+    an event that tells of it, monotonic."""
 
     uniqueid: str
     name: str
@@ -118,7 +119,7 @@ class Channel:
     """The payer variable's value, where the switch sends it."""
     variables: str | None = None
     """The variables of its last event, as they came."""
-    seen_ns: int = 0
+    told_ns: int = 0
     up_at_ms: int | None = None
     let_go_at_ms: int | None = None
     """The far end hung up; the channel itself may last until its application has cleaned up behind it."""
@@ -206,9 +207,9 @@ class ChannelTable:
                     return channel
         return found
 
-    def add(self, uniqueid: str, name: str, seen_ns: int) -> Channel:
+    def add(self, uniqueid: str, name: str, told_ns: int) -> Channel:
         channel = Channel(uniqueid, name, self.trunks.of(name), name.startswith("Local/"))
-        channel.seen_ns = seen_ns
+        channel.told_ns = told_ns
         self.live[uniqueid] = channel
         self._by_name[name] = channel
         return channel
@@ -246,8 +247,9 @@ class ChannelTable:
         other = self.other_half(channel)
         if other is None or other.dialler is not None:
             return other.dialler if other is not None else None
-        mates = [mate for mate in self.live.values() if other.bridge and mate.bridge == other.bridge]
-        real = [mate for mate in mates if not mate.is_local]
+        if not other.bridge:
+            return None
+        real = [mate for mate in self.live.values() if mate.bridge == other.bridge and not mate.is_local]
         return real[0] if len(real) == 1 else None
 
     def origin(self, channel: Channel) -> Channel:

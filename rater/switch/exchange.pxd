@@ -1,10 +1,10 @@
 cimport cython
 
-from rater_native.amiframe cimport FrameParser
+from rater_native.amiframe cimport EventFrame, FrameParser
 
 cdef class Exchange:
     cdef public object _switch, _on_frames, _recorder, _transport, _backlog
-    cdef public dict _sent
+    cdef public dict _sent, _lists
     cdef public FrameParser _parser
     cdef public bint _recording, _working, up
     cdef public long long backlog_frames, refused_actions
@@ -13,6 +13,7 @@ cdef class Exchange:
     cpdef bint send(self, actions) except -1
     @cython.locals(arrived_ns=cython.longlong, parser=FrameParser, answers=cython.longlong, frames=list)
     cpdef received(self, bytes data)
+    @cython.locals(event=EventFrame, rows=list)
     cdef bint _is_answer(self, frame) except -1
     cdef _put_by(self, list frames, long long arrived_ns)
     cdef _handle(self, list frames, long long arrived_ns)

@@ -8,15 +8,18 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 
+from rater.switch.ami_parse import EventFrame as Event
 from rater.switch.ami_parse import Frame
 from rater.switch.frames import Action, frame_parser, serialize, serialize_all
 
 BATCH = 64
 """Frames handled before the socket is looked at again."""
+ROW = "CoreShowChannel"
+"""The event of which lists are made."""
 BACKLOG_LIMIT = 100_000
 WRITE_LIMIT = 1 << 20
 """Bytes that may wait for a switch that does not read."""
@@ -42,6 +45,8 @@ class Exchange:
         self._sent: dict[str, tuple[int, str]] = {}
         """When each action of the hot path was sent that is not answered, and which one it is."""
         self._parser = frame_parser(sent=self._sent)
+        self._lists: dict[str, list[Frame]] = {}
+        """What came of lists that were asked for, by the action's id."""
         self._backlog: deque[tuple[list[Frame], int]] = deque()
         self._working = False
         self.up = False
@@ -116,7 +121,17 @@ class Exchange:
             self._put_by(frames, arrived_ns)
 
     def _is_answer(self, frame: Frame) -> bool:
-        return (isinstance(frame, dict) or "ActionID" in frame) and self.answered(frame)
+        """Rows of a list are only put by: there are thousands."""
+        if isinstance(frame, dict):
+            return self.answered(frame)
+        event = cast(Event, frame)
+        if event.action_id is None:
+            return False
+        rows = self._lists.get(event.action_id)
+        if rows is not None and event.event == ROW:
+            rows.append(frame)
+            return True
+        return self.answered(frame)
 
     def _put_by(self, frames: list[Frame], arrived_ns: int) -> None:
         """More than one batch is there, or one is being handled."""
@@ -150,6 +165,10 @@ class Exchange:
             self._working = False
         if self._backlog:
             asyncio.get_running_loop().call_soon(self._work)
+
+    def waits_since_ns(self) -> int:
+        """When the oldest of the frames came that wait to be handled; now, when none does."""
+        return self._backlog[0][1] if self._backlog else time.monotonic_ns()
 
     def forget(self) -> None:
         """What was under way is lost with the connection; nothing of it is ever sent again."""

@@ -10,7 +10,7 @@ cdef class LegTable:
     cdef readonly dict legs
     cdef readonly object _dial_mode
     cdef readonly list _out
-    cdef readonly set _put_off
+    cdef readonly dict _put_off
 
     cpdef Leg attempt(
         self, Channel named_after, Channel caller, object payer, object direction, str number, object trunk,

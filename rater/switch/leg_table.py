@@ -22,8 +22,8 @@ class LegTable:
         self.legs: dict[LegId, Leg] = {}
         self._dial_mode = dial_mode
         self._out: list[Signal] = []
-        self._put_off: set[LegId] = set()
-        """Those whose timer waits until a channel has passed the gate."""
+        self._put_off: dict[LegId, None] = {}
+        """Those whose timer waits until a channel has passed the gate, in the order in which they will be told."""
 
     def attempt(
         self,
@@ -125,7 +125,7 @@ class LegTable:
         channel = self.channels.named(name)
         if channel is None or not channel.asks:
             return False
-        self._put_off.add(leg)
+        self._put_off[leg] = None
         return True
 
     def gate_passed(self, channel: Channel, at_ms: int) -> None:
@@ -135,13 +135,13 @@ class LegTable:
         channel.gate.asking = False
         for leg in [self.legs[leg] for leg in self._put_off]:
             if leg.caller is channel or leg.billed is channel:
-                self._put_off.discard(leg.id)
+                self._put_off.pop(leg.id, None)
                 if not leg.ended:
                     self.emit(leg, Seen(leg.id, at_ms))
 
     def forget(self, leg: LegId) -> None:
         """The core is done with it. Its channel stays marked, so that no late event makes it a leg again."""
-        self._put_off.discard(leg)
+        self._put_off.pop(leg, None)
         found = self.legs.pop(leg, None)
         if found is not None:
             found.open = False

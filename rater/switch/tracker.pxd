@@ -32,7 +32,7 @@ cdef class Tracker(LegTable):
     cdef _bridge_enter(self, EventFrame frame, long long at_ms, long long arrived_ns)
     cdef _let_go(self, EventFrame frame, long long at_ms, long long arrived_ns)
     @cython.locals(channel=Channel)
-    cdef _rename(self, EventFrame frame)
+    cdef _rename(self, EventFrame frame, long long arrived_ns)
     @cython.locals(leg=Leg)
     cdef _up(self, Channel channel, long long at_ms, object grade)
     @cython.locals(channel=Channel, leg=Leg, gate=Leg, cause=str)

@@ -157,7 +157,7 @@ class Tracker(LegTable):
             self._channel(frame, at_ms, arrived_ns)
             self._destination(frame, at_ms, arrived_ns)
         elif event == "Rename":
-            self._rename(frame)
+            self._rename(frame, arrived_ns)
         elif event == "BlindTransfer":
             self._blind_transfer(frame)
 
@@ -175,6 +175,7 @@ class Tracker(LegTable):
                 channel.born_state = frame.channel_state or ""
         elif channel.hung_at_ms is not None:
             return channel
+        channel.told_ns = arrived_ns
         self._keep(channel, frame.linkedid, frame.account_code, frame.variables, frame)
         caller = frame.caller
         if caller is not None and caller != channel.caller:
@@ -192,6 +193,7 @@ class Tracker(LegTable):
             channel = self._begin(frame.dest_uniqueid, frame.dest_channel, frame.dest_account_code, arrived_ns)
         elif channel.hung_at_ms is not None:
             return channel
+        channel.told_ns = arrived_ns
         self._keep(channel, frame.dest_linkedid, frame.dest_account_code, frame.dest_variables, frame)
         if frame.dest_channel_state == STATE_UP:
             self._show_up(channel, frame, at_ms)
@@ -250,13 +252,14 @@ class Tracker(LegTable):
         if channel is not None and channel.let_go_at_ms is None:
             channel.let_go_at_ms = at_ms
 
-    def _rename(self, frame: Event) -> None:
+    def _rename(self, frame: Event, arrived_ns: int) -> None:
         """A masquerade swapped names; the uniqueid says which channel is meant."""
         channel = self.channels.live.get(frame.uniqueid or "")
         if channel is not None and frame.newname:
             self.channels.rename(channel, frame.newname)
             channel.variables = None  # a Local channel's are read in another way
             channel.let_go_at_ms = None
+            channel.told_ns = arrived_ns
 
     def _up(self, channel: Channel, at_ms: int, grade: Grade) -> None:
         if channel.up_at_ms is None:

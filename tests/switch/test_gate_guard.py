@@ -4,7 +4,7 @@ would let the caller go should no verdict come. So it waits until the gate is pa
 from __future__ import annotations
 
 from rater.calls.commands import AnswerGate, ArmTimer, Party
-from rater.calls.signals import Seen
+from rater.calls.signals import Direction, Payer, Seen
 from rater.ids import LegId
 from rater.switch.actions import Actions
 from rater.switch.ami_parse import Frame
@@ -116,3 +116,15 @@ def test_of_a_call_that_is_over_or_forgotten_nothing_is_told() -> None:
     arm(tracker, ASKED, Party.CALLER)
     hung = event("Hangup", 2, **channel("line", "1.1", state=4), Cause="16")
     assert [type(signal).__name__ for signal in feed(tracker, [hung, goes_on("line", "1.1")])] == ["Ended"]
+
+
+def test_timers_put_off_are_set_in_the_order_in_which_they_were_put_off() -> None:
+    """And so in the same order in every process."""
+    tracker = asking()
+    caller = tracker.channels.live["1.1"]
+    legs = [tracker.attempt(caller, caller, Payer(), Direction.OUT, "", None, 1, 1).id for _ in range(9)]
+    tracker.take_signals()
+    for leg in reversed(legs):
+        assert arm(tracker, leg, Party.CALLER) == []
+    told = feed(tracker, [goes_on("line", "1.1")])
+    assert [signal.leg for signal in told if isinstance(signal, Seen)] == legs[::-1]

@@ -60,7 +60,7 @@ def test_a_verdict_held_back_is_told_if_the_channel_still_waits(asking: bool) ->
     adapter.acts_until_s = math.inf
     adapter.leads_again()
     assert adapter._look.is_set(), "the switch is to be looked at"
-    adapter._look_at_lost()
+    list(adapter._look_at_lost())
     assert adapter._outgoing == ([verdict] if asking else [])
 
 
@@ -71,5 +71,5 @@ def test_what_is_over_is_not_made_good() -> None:
     adapter.execute(HangUp(LEG, 34))
     adapter.execute(Forget(LEG))
     adapter.acts_until_s = math.inf
-    adapter._look_at_lost()
+    list(adapter._look_at_lost())
     assert not adapter._outgoing
