@@ -106,8 +106,8 @@ def _reserve(r: Reserve, keys: Keys, needs: bytes) -> Arguments:
     for rate in r.rates:
         rates += (rate.calls, _signed(rate.reason, rate.shadow or terms.shadow))
     head = sequence((
-        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, int(r.exempt), slices.first_s,
-        slices.short_s, _signed(r.broken, terms.shadow),
+        op_number(r.op), str(r.epoch), r.now_ms, r.account, r.leg, r.switch, int(r.exempt), slices.first_s,
+        _signed(r.broken, terms.shadow), sequence(limits), needs, r.op, slices.short_s,
     ))  # fmt: skip
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
@@ -118,9 +118,8 @@ def _reserve(r: Reserve, keys: Keys, needs: bytes) -> Arguments:
     if not packed.alone:
         owner = share.owner if share is not None else r.account
         names += (keys.account(owner), keys.spend(r.account), keys.spend(owner))
-    return "reserve", names, (
-        head, _quote(r.quote), r.facts, sequence(limits), packed.walk, needs, sequence(rates),
-    )  # fmt: skip
+    arguments = (head, _quote(r.quote), r.facts, packed.walk)
+    return "reserve", names, (*arguments, sequence(rates)) if rates else arguments
 
 
 def _signed(reason: Reason, shadow: bool) -> int:
@@ -150,8 +149,8 @@ def _answer(r: Answer, keys: Keys, needs: bytes) -> Arguments:
 def _extend(r: Extend, keys: Keys, needs: bytes) -> Arguments:
     slices, leases, packed = r.slice, _leases(keys, needs), _packed(r.terms)
     head = sequence((
-        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.elapsed_s, slices.long_s,
-        slices.short_s, r.seen_at_ms, needs, len(leases),
+        op_number(r.op), str(r.epoch), r.now_ms, len(leases), r.elapsed_s, slices.long_s, r.seen_at_ms, needs,
+        r.leg, r.switch, r.op, r.account, slices.short_s,
     ))  # fmt: skip
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger, *leases
@@ -166,8 +165,8 @@ def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
     terms, leases = r.terms, _leases(keys, needs)
     share, packed = terms.share, _packed(terms)
     head = sequence((
-        op_number(r.op), str(r.epoch), r.now_ms, r.op, r.account, r.leg, r.switch, r.duration_s or 0, int(r.emit),
-        keys.wake, needs, share.owner if share is not None else "", len(leases),
+        op_number(r.op), str(r.epoch), r.now_ms, len(leases), r.op, r.account, r.leg, r.duration_s or 0,
+        int(r.emit), needs, r.switch, keys.wake, share.owner if share is not None else "",
     ))  # fmt: skip
     names = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
@@ -177,9 +176,7 @@ def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
     if not packed.alone or owner:
         payer = AccountId(owner or r.account)
         names += (keys.account(payer), keys.spend(r.account), keys.spend(payer))
-    return "settle", names, (
-        head, r.facts, packed.thresholds, packed.share_thresholds, packed.counted, packed.share_counted,
-    )  # fmt: skip
+    return "settle", names, (head, r.facts, *packed.settling)
 
 
 def _quote(quote: Quote) -> bytes:

@@ -19,9 +19,7 @@ _THRESHOLDS = {kind: number for number, kind in enumerate(ThresholdKind)}
 class PackedTerms:
     """What the scripts are sent of terms."""
 
-    __slots__ = (
-        "alone", "counted", "share_counted", "share_thresholds", "terms", "thresholds", "walk"
-    )  # fmt: skip
+    __slots__ = ("alone", "settling", "terms", "walk")
 
     def __init__(self, terms: Terms) -> None:
         share = terms.share
@@ -30,10 +28,17 @@ class PackedTerms:
         """Whether nothing but account and leg is looked at: neither a group's owner nor what was spent."""
         self.terms = terms
         self.walk = _walk(terms)
-        self.counted = _spend(terms, counted=True)
-        self.thresholds = pack_thresholds(terms, spending=True)
-        self.share_counted = _spend(share.terms, counted=True) if share is not None else b""
-        self.share_thresholds = pack_thresholds(share.terms, spending=True) if share is not None else b""
+        others: tuple[bytes, ...] = (
+            pack_thresholds(terms, spending=True),
+            pack_thresholds(share.terms, spending=True) if share is not None else b"",
+            _spend(terms, counted=True),
+            _spend(share.terms, counted=True) if share is not None else b"",
+        )
+        while others and not others[-1]:
+            others = others[:-1]
+        self.settling = others
+        """What a settlement is sent, without what is empty at the end: thresholds, those of the group's owner, what
+        is counted as spent, the same of that owner."""
 
 
 def _walk(terms: Terms) -> bytes:

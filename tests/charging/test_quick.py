@@ -229,3 +229,29 @@ def test_the_short_way_stores_and_answers_the_same(client: Redis) -> None:
 
     same()
     assert taken[0] > 100, "the short way was hardly taken"
+
+
+def _reserve(leg: str, leases: tuple[Lease, ...], *, exempt: bool = False) -> Reserve:
+    head = (OpId(f"{leg}:1"), SHARD, AccountId("ACME"), LegId(leg), SWITCH, 1, NOON_MS)
+    return Reserve(*head, QUOTES[0], Terms(currency="EUR"), leases, SlicePolicy(30, 60, 2), exempt, b"\x80")
+
+
+def test_limits_hold_by_the_short_way_when_no_other_leg_draws_on_the_account(client: Redis) -> None:
+    """Then all lease sets are asked for at once: one may be there all the same; a limit of none needs none."""
+    pair = Pair(client)
+    pair.ask(Post(OpId("o"), SHARD, AccountId("ACME"), PostKind.OPENING, 10**8, NOON_MS, Terms()))
+    one, two = (Lease(scope, 1, Reason.LINE_LIMIT) for scope in ("line:1", "line:2"))
+    none = Lease("account:ACME", 0, Reason.ACCOUNT_LIMIT)
+    assert from_reply(pair.ask(_reserve("a", (one, two)))).status is Status.OK
+    head = (OpId("a:2"), SHARD, AccountId("ACME"), LegId("a"), SWITCH, 1, NOON_MS)
+    settle = Settle(*head, 0, Terms(), False, b"\x80")
+    assert from_reply(pair.ask(settle)).status is Status.OK
+
+    before = int(client.execute_command("FCALL", "short_taken", 0))
+    assert from_reply(pair.ask(_reserve("b", (one, none)))).reason is Reason.ACCOUNT_LIMIT
+    assert from_reply(pair.ask(_reserve("c", (one,), exempt=True))).status is Status.OK
+    assert from_reply(pair.ask(_reserve("d", (two, one)))).reason is Reason.LINE_LIMIT
+    assert int(client.execute_command("FCALL", "short_taken", 0)) == before
+    free = Lease("line:3", 1, Reason.LINE_LIMIT)
+    assert from_reply(pair.ask(_reserve("e", (two, free)))).status is Status.OK
+    assert int(client.execute_command("FCALL", "short_taken", 0)) == before + 1

@@ -38,7 +38,7 @@ end
 
 local LEG_NUMBERS, LEG_BYTES = '>BBI4Bc27BI4BBi8Bi8BI4Bi8BBi8BBBI4', 89
 
--- What a leg begins with: its numbers.
+-- What a leg begins with: its numbers. Of the reply the first 27 bytes.
 local function leg_head(n, reply, granted, final, seen, leased, to, amount, count, answered, exempt, draws, facts_at)
   return to_bytes(LEG_NUMBERS, 2, 206, n, 187, reply, 206, granted, final, 211, seen, 211, leased, 206, to, 211, amount,
     count, 211, answered, exempt, draws, 206, facts_at)
@@ -63,22 +63,39 @@ end
 
 local SOURCE_NUMBERS, SOURCE_BYTES = '>Bi8BI4BI4BI4BI4BBi8', 39
 
--- A leg with the numbers that it begins with, but for where its facts begin; `p`: its pieces.
-local function packed_leg(n, reply, granted, final, seen, leased, answered, exempt, draws, owner, needs, quote, account, switch,
-    reserved, facts, p)
-  local k, others = #p, ''
-  local grant = p[k - 9]
-  local source = to_bytes(SOURCE_NUMBERS, 211, p[k - 8], 206, p[k - 7], 206, p[k - 6], 206, p[k - 5], 206, p[k - 4],
-    p[k - 1], 211, p[k])
-  local taken_up = to_bytes('>Bi8', 211, reserved)
-  if k > PIECE then others = pack(unpack(p, 1, k - PIECE)) end
+-- Of the last piece: start of its grant's cycle, its cadence, from when, whether shared, its quota's cycle.
+local function source_numbers(cycle, free, first, following, from, shared, quota)
+  return to_bytes(SOURCE_NUMBERS, 211, cycle, 206, free, 206, first, 206, following, 206, from, shared, 211, quota)
+end
+
+-- A leg with the numbers that it begins with, but for where its facts begin; `grant` and `source`: of its last piece, `others`: the
+-- other pieces, packed.
+local function leg_text(n, reply, granted, final, seen, leased, to, amount, count, answered, exempt, draws, owner, needs, quote,
+    grant, source, account, switch, reserved, others, facts)
   local of_owner, of_needs, of_quote, of_grant = text_head(owner), text_head(needs), text_head(quote), text_head(grant)
-  local of_account, of_switch, count = text_head(account), text_head(switch), k / PIECE
+  local of_account, of_switch = text_head(account), text_head(switch)
   local facts_at = LEG_BYTES + #of_owner + #owner + #of_needs + #needs + #of_quote + #quote + #of_grant + #grant + SOURCE_BYTES
     + #of_account + #account + #of_switch + #switch + 9 + #others
-  return leg_head(n, reply, granted, final, seen, leased, p[k - 3], p[k - 2], count < 127 and count or 127, answered, exempt,
-    draws, facts_at) .. of_owner .. owner .. of_needs .. needs .. of_quote .. quote .. of_grant .. grant .. source
-    .. of_account .. account .. of_switch .. switch .. taken_up .. others .. text_head(facts) .. facts
+  return leg_head(n, reply, granted, final, seen, leased, to, amount, count, answered, exempt, draws, facts_at)
+    .. of_owner .. owner .. of_needs .. needs .. of_quote .. quote .. of_grant .. grant .. source .. of_account .. account
+    .. of_switch .. switch .. to_bytes('>Bi8', 211, reserved) .. others .. text_head(facts) .. facts
+end
+
+-- The same; `p`: its pieces.
+local function packed_leg(n, reply, granted, final, seen, leased, answered, exempt, draws, owner, needs, quote, account, switch,
+    reserved, facts, p)
+  local k = #p
+  local others, count = k > PIECE and pack(unpack(p, 1, k - PIECE)) or '', k / PIECE
+  return leg_text(n, reply, granted, final, seen, leased, p[k - 3], p[k - 2], count < 127 and count or 127, answered, exempt, draws,
+    owner, needs, quote, p[k - 9], source_numbers(p[k - 8], p[k - 7], p[k - 6], p[k - 5], p[k - 4], p[k - 1], p[k]), account, switch,
+    reserved, others, facts)
+end
+
+-- The same of a new leg that one source alone pays for.
+local function leg_of_one_source(n, reply, granted, leased, amount, needs, quote, grant, cycle, free, first, following, account,
+    switch, now, facts)
+  return leg_text(n, reply, granted, 0, 0, leased, granted, amount, 1, -1, 0, 1, '', needs, quote, grant,
+    source_numbers(cycle, free, first, following, 0, 0, -1), account, switch, now, '', facts)
 end
 
 local function packed_again(leg)
@@ -86,9 +103,15 @@ local function packed_again(leg)
     leg.needs, leg.quote, leg.account, leg.switch, leg.reserved, leg.facts, leg.pieces)
 end
 
--- The reply of a live leg, in 27 bytes.
-local function reply_of(reason, granted, final, balance, reserved)
-  return to_bytes('>BBBI4BBBi8Bi8', 0, reason, 206, granted, final, 0, 211, balance, 211, reserved)
+-- What the operation of a live leg is answered: its reply, in 27 bytes, and that it is no repeat.
+local function answer_of(reason, granted, final, balance, reserved)
+  return to_bytes('>BBBI4BBBi8Bi8B', 0, reason, 206, granted, final, 0, 211, balance, 211, reserved, 0)
+end
+
+-- What a leg begins with up to its last piece's amount: what an extension changes.
+local function extended_head(n, reply, granted, final, seen, leased, to, amount)
+  return to_bytes('>BBI4Bc27BI4BBi8Bi8BI4Bi8', 2, 206, n, 187, reply, 206, granted, final, 211, seen, 211, leased, 206, to, 211,
+    amount)
 end
 
 -- Until when the leg's leases are to be taken: as they are while they outlast by a good while what is paid ahead.
@@ -104,15 +127,12 @@ local function renew_leases(keys, first, last, leased, leg_id)
   for i = first, last do call('ZADD', keys[i], expiry, leg_id) end
 end
 
--- The leg's numbers: n, reply, granted, final, seen, leased, to, amount, count of pieces, answered, exempt, draws, where its
--- facts begin. Nothing when the leg is not live, or not in the form in which it can be changed in place.
+-- The leg's numbers: n, granted, final, seen, leased, to, amount, count of pieces, answered, exempt, draws, where its facts
+-- begin. Nothing when the leg is not live, or not in the form in which it can be changed in place.
 local function leg_numbers(text)
   if byte(text) ~= 2 or #text <= LEG_BYTES then return end
-  local _, a, n, b, reply, c, granted, final, d, seen, e, leased, f, to, g, amount, count, h, answered, exempt, draws, i, facts =
-    of_bytes(LEG_NUMBERS, text)
-  if a ~= 206 or b ~= 187 or c ~= 206 or d ~= 211 or e ~= 211 or f ~= 206 or g ~= 211 or h ~= 211 or i ~= 206
-    or count > 126 then
-    return
-  end
-  return n, reply, granted, final, seen, leased, to, amount, count, answered, exempt, draws, facts
+  local first, granted, final, seen, leased, to, amount, count, answered, exempt, draws, last, facts =
+    of_bytes('>BI4Bxi8xi8xI4xi8Bxi8BBBI4', text, 35)
+  if first ~= 206 or last ~= 206 or count > 126 then return end
+  return of_bytes('>I4', text, 3), granted, final, seen, leased, to, amount, count, answered, exempt, draws, facts
 end

@@ -19,9 +19,9 @@ local KEPT_MOST, LAST = 10000, 1
 -- form in which it can be changed in place.
 local function account_numbers(held)
   if not held or byte(held) ~= 2 or #held < ACCOUNT_BYTES then return end
-  local _, a, balance, b, reserved, c, charges, d, legs, e, waiting = of_bytes('>BBi8Bi8Bi8Bi8Bi8', held)
+  local first, balance, reserved, charges, legs, last, waiting = of_bytes('>Bi8xi8xi8xi8Bi8', held, 2)
   local count = byte(held, ACCOUNT_BYTES)
-  if a ~= 211 or b ~= 211 or c ~= 211 or d ~= 211 or e ~= 211 or count > 126 then return end
+  if first ~= 211 or last ~= 211 or count > 126 then return end
   if #held < ACCOUNT_BYTES + count * GRANT_BYTES then return end
   return balance, reserved, charges, legs, waiting, count
 end
@@ -37,8 +37,8 @@ end
 
 -- Used, reserved, granted of a grant by its number.
 local function grant_numbers(held, number)
-  local a, used, b, reserved, c, given = of_bytes('>Bi8Bi8Bi8', held, ACCOUNT_BYTES + number * GRANT_BYTES + 1)
-  if a == 211 and b == 211 and c == 211 then return used, reserved, given end
+  local used, reserved, last, given = of_bytes('>i8xi8Bi8', held, ACCOUNT_BYTES + number * GRANT_BYTES + 2)
+  if last == 211 then return used, reserved, given end
 end
 
 -- Writes an account's numbers where they stand; `number`: of the grant whose numbers change, or false.
@@ -51,10 +51,19 @@ local function write_numbers(key, held, balance, reserved, charges, legs, number
   call('SETRANGE', key, '1', numbers)
 end
 
+-- Where in an account a grant has what is reserved of it, by its number, as Redis takes it.
+local reserved_at = {}
+
+local function place_of(number)
+  local place = digits(ACCOUNT_BYTES + number * GRANT_BYTES + 9)
+  reserved_at[number] = place
+  return place
+end
+
 -- The same when only what is reserved changes, of the balance or of a grant.
 local function write_reserved(key, reserved, number, grant_reserved)
   if number then
-    call('SETRANGE', key, digits(ACCOUNT_BYTES + number * GRANT_BYTES + 9), to_bytes('>Bi8', 211, grant_reserved))
+    call('SETRANGE', key, reserved_at[number] or place_of(number), to_bytes('>Bi8', 211, grant_reserved))
   else
     call('SETRANGE', key, '10', to_bytes('>Bi8', 211, reserved))
   end
@@ -113,7 +122,7 @@ end
 -- Answers: reply, the leg's numbers, until when its leases are to be taken, until when they were, what the balance has
 -- reserved, the grant's number or false, what that has reserved.
 local function extend_quickly(text, held, n, now, elapsed_s, long_s, seen, needs, terms_text)
-  local last, _, granted, final, seen_before, leased, to, paid, count, answered, exempt, draws, facts = leg_numbers(text)
+  local last, granted, final, seen_before, leased, to, paid, _, _, exempt, draws = leg_numbers(text)
   if not last or n <= last or final ~= 0 or draws ~= 1 or exempt ~= 0 then return end
   local balance, reserved, _, legs, _, grants = account_numbers(held)
   if not balance or legs < 1 then return end
@@ -136,10 +145,10 @@ local function extend_quickly(text, held, n, now, elapsed_s, long_s, seen, needs
   end
   local number = list[k]
   if not number then reserved = reserved + amount end
-  local reply = reply_of(0, goal, 0, balance, reserved)
+  local reply = answer_of(0, goal, 0, balance, reserved)
   local lease = lease_of(leased, now, elapsed_s, goal)
-  return reply, leg_head(n, reply, goal, 0, seen > seen_before and seen or seen_before, lease, goal, paid + amount, count,
-    answered, exempt, draws, facts), lease, leased, reserved, number, taken + amount
+  return reply, extended_head(n, reply, goal, 0, seen > seen_before and seen or seen_before, lease, goal, paid + amount), lease,
+    leased, reserved, number, taken + amount
 end
 
 -- Answers: reply, granted_s, amount, the source: grant or "", cycle, free_s, first_s, next_s; then what the account is to have,
@@ -158,16 +167,42 @@ local function reserve_quickly(held, now, first_s, terms_text, quote)
   if not list then return end
   local number = list[k]
   if not number then reserved = reserved + amount end
-  return reply_of(0, goal, 0, balance, reserved), goal, amount, list[k + 1], list[k + 2], list[k + 3], list[k + 4], list[k + 5],
+  return answer_of(0, goal, 0, balance, reserved), goal, amount, list[k + 1], list[k + 2], list[k + 3], list[k + 4], list[k + 5],
     balance, reserved, charges, legs + 1, number, used, taken + amount
 end
 
--- Whether each limit has a slot left.
-local function are_free(limits, keys, now)
-  for i = 1, #limits, 2 do
-    if legs_under(keys[9 + (i - 1) / 2], limits[i], now) >= limits[i] then return false end
+-- Whether each limit has a slot left; its lease sets are the keys from `first` to `last`. `alone`: no other leg draws on the account,
+-- so that most likely none of these sets is there, which is asked at once.
+local function are_free(limits, keys, first, last, now, alone)
+  local count = #limits
+  if alone and count > 2 then
+    local least = 1
+    for i = 1, count, 2 do
+      if limits[i] < least then least = limits[i] end
+    end
+    if least == 1 and call('EXISTS', unpack(keys, first, last)) == 0 then return true end
+  end
+  for i = 1, count, 2 do
+    if legs_under(keys[first + (i - 1) / 2], limits[i], now) >= limits[i] then return false end
   end
   return true
+end
+
+-- A whole reservation: its answer, once everything is written; nothing when this is not its way.
+local function carry_out_quickly(keys, arguments, held, first_lease, limits, needs, n, now, first_s, account_id, leg_id,
+    switch)
+  local reply, goal, amount, grant, cycle, free, first, following, balance, reserved, charges, legs, number, used, grant_reserved =
+    reserve_quickly(held, now, first_s, arguments[4], arguments[2])
+  local last_lease = first_lease + #limits / 2 - 1
+  if not reply or not are_free(limits, keys, first_lease, last_lease, now, legs == 1) then return end
+  local leased = lease_of(0, now, 0, goal)
+  local leg = leg_of_one_source(n, reply, goal, leased, amount, needs, arguments[2], grant, cycle, free, first, following,
+    account_id, switch, now, arguments[3])
+  write_numbers(keys[4], held, balance, reserved, charges, legs, number, used, grant_reserved)
+  call('SET', keys[1], leg)
+  call('SADD', keys[5], leg_id)
+  renew_leases(keys, first_lease, last_lease, leased, leg_id)
+  return reply
 end
 
 -- An account's grants, 6 values each: id, valid_from_ms, valid_until_ms, closed, kind, spec; and whether all are open.
@@ -208,7 +243,7 @@ end
 -- grant or "" with its cycle, its balance before and after; then what the account is to have beside its balance, as
 -- `write_numbers` takes it.
 local function settle_quickly(text, held, n, now, duration_s, needs, thresholds_text)
-  local last, _, granted, final, _, _, to, paid, count, _, exempt, draws = leg_numbers(text)
+  local last, granted, final, _, _, to, paid, count, _, exempt, draws = leg_numbers(text)
   if not last or n <= last or count ~= 1 or draws ~= 1 or final ~= 0 or exempt ~= 0 then return end
   local balance, reserved, charges, legs, waiting, grant_count = account_numbers(held)
   if not balance or waiting ~= 0 then return end

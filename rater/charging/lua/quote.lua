@@ -6,8 +6,10 @@ local UNAFFORDABLE = math.huge
 
 -- `wire`: Quote.to_wire, packed: a list within a list of one.
 local function use_quote(wire)
-  q_known = known(wire)
-  local q = q_known[1]
+  local found = known(wire)
+  if found == q_known then return end
+  q_known = found
+  local q = found[1]
   q_horizon, q_free, q_connect, q_min, q_max, q_unit = q[2], q[3], q[4], q[5], q[6], q[7]
   q_rounding, q_den, q_class, q_segments = q[8], q[9], q[11], q[12]
 end

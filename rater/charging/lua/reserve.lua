@@ -3,28 +3,25 @@
 -- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 legs of the switch  6 accounts  7 ledger  8 outbox
 --       9… one lease set for each limit, then one rate for each call rate; then, where there is a group or a spend
 --       cap: account of the group's owner (any key without one), spend, that owner's spend (as that)
--- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, exempt (0, 1),
---         first_s, short_s, reason of a limit kept elsewhere that is reached or 0 (see limits.lua); packed one after
---         the other
---       2 quote, packed   3 facts, a msgpack map   4 for each lease: most legs, reason (see limits.lua); packed
---       5 terms, see chain.lua; packed   6 the leg's needs, packed, as they are kept with it
---       7 for each call rate: most attempts a second, reason; packed
+-- ARGV  1 number of the operation, epoch (text), now_ms, account, leg, switch, exempt (0, 1), first_s, reason of a limit kept
+--         elsewhere that is reached or 0 (see limits.lua), for each lease: most legs, reason; packed; the leg's needs, packed,
+--         as they are kept with it; operation id, short_s; packed one after the other
+--       2 quote, packed   3 facts, a msgpack map   4 terms, see chain.lua; packed
+--       5 for each call rate: most attempts a second, reason; packed; left off without one
 -- Writes  account, leg, legs, lease sets, rates, spend, ledger (when a grant opens or closes), the owner's account; when
 --         denied: the leg's tombstone, outbox `denied`; the epoch when it is newer.
 -- Returns a reply: ok (reason: what a rule in shadow would have denied it for), denied (reason), stale, gone (the leg was
 -- settled); or 6 and where an account is. A repeat gets the first answer.
 -- uses: prelude legs quote grants chain walk spend limits quick plans
 
-local n, epoch, now, op, account_id, leg_id, switch, exempt, first_s, short, broken =
-  unpack_all(ARGV[1])
-local floor, use_money, seconds_order, money_order, shadow, owner_id, allowances, share, spend_caps, of_money,
-  of_allowance, of_spend, bands = unpack(known(ARGV[5]))
-local limits, rates = known(ARGV[4]), known(ARGV[7])
+local rest, n, epoch, now, account_id, leg_id, switch, exempt, first_s, broken, limits, needs = unpack_some(ARGV[1], 11)
+local owner_id, rates = known(ARGV[4])[6], known(ARGV[5] or '')
+limits = known(limits)
 local FIRST_LEASE, FIRST_RATE = 9, 9 + #limits / 2
 local OWNER = FIRST_RATE + #rates / 2
 local held = owner_id == '' and call('MGET', KEYS[1], KEYS[2], KEYS[4])
   or call('MGET', KEYS[1], KEYS[2], KEYS[4], KEYS[OWNER])
-if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
+if held[2] ~= epoch and is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
 if held[1] then
   local stored = {unpack_all(held[1])}
   local last, reply = stored[2], stored[3]
@@ -39,20 +36,13 @@ end
 
 if away(held[3]) then return '\6\0' .. held[3] end
 if owner_id ~= '' and away(held[4]) then return '\6\1' .. held[4] end
-if KEPT and not held[1] and exempt == 0 and broken == 0 and ARGV[7] == '' then
-  local reply, goal, amount, grant, cycle, free, first, following, balance, reserved, charges, legs, number, used, grant_reserved =
-    reserve_quickly(held[3], now, first_s, ARGV[5], ARGV[2])
-  if reply and are_free(limits, KEYS, now) then
-    local leased = lease_of(0, now, 0, goal)
-    local leg = packed_leg(n, reply, goal, 0, 0, leased, -1, 0, 1, '', ARGV[6], ARGV[2], account_id, switch, now, ARGV[3],
-      {grant, cycle, free, first, following, 0, goal, amount, 0, -1})
-    write_numbers(KEYS[4], held[3], balance, reserved, charges, legs, number, used, grant_reserved)
-    call('SET', KEYS[1], leg)
-    call('SADD', KEYS[5], leg_id)
-    renew_leases(KEYS, FIRST_LEASE, FIRST_RATE - 1, leased, leg_id)
-    return reply .. '\0'
-  end
+if KEPT and not held[1] and exempt == 0 and broken == 0 and not ARGV[5] then
+  local reply = carry_out_quickly(KEYS, ARGV, held[3], FIRST_LEASE, limits, needs, n, now, first_s, account_id, leg_id, switch)
+  if reply then return reply end
 end
+local _, op, short = unpack_some(ARGV[1], 2, rest)
+local floor, use_money, seconds_order, money_order, shadow, _, allowances, share, spend_caps, of_money, of_allowance, of_spend,
+  bands = unpack(known(ARGV[4]))
 begin_limits()
 short_s, account = short, account_of(held[3])
 local terms = terms_of(allowances)
@@ -130,9 +120,9 @@ end
 if caps or owner_caps then hold_more(0, 0, of_spend) end
 local waits = draws == 1 and final == 1 and granted < q_horizon and 1 or 0
 account[9], account[10] = account[9] + draws, account[10] + waits
-local packed, reply = packed_account(account), reply_of(would, granted, final_told(#terms > 0), account[2], account[3])
+local packed, reply = packed_account(account), answer_of(would, granted, final_told(#terms > 0), account[2], account[3])
 local leased = lease_of(0, now, 0, granted)
-local leg = packed_leg(n, reply, granted, final, 0, leased, -1, exempt, draws, owner_id, ARGV[6], ARGV[2], account_id, switch,
+local leg = packed_leg(n, reply, granted, final, 0, leased, -1, exempt, draws, owner_id, needs, ARGV[2], account_id, switch,
   now, ARGV[3], pieces)
 if owner then
   owner[9], owner[10] = owner[9] + draws, owner[10] + waits
@@ -152,5 +142,5 @@ end
 if not held[3] and #lines == 0 then call('SADD', KEYS[6], account_id) end
 if caps or owner_caps then keep_held(KEYS[OWNER + 1], KEYS[OWNER + 2]) end
 note_renewal()
-if KEPT then note_plan(ARGV[5], packed, now) end
-return reply .. '\0'
+if KEPT then note_plan(ARGV[4], packed, now) end
+return reply

@@ -3,10 +3,11 @@
 -- KEYS  1 leg  2 epoch of the switch  3 switches  4 account  5 legs of the switch  6 ledger  7 outbox
 --       8… the leg's lease sets; then, where there is a group or what is spent counts: account of the owner of the
 --       group that the leg draws on (the account's own without one), spend, that owner's spend (as that)
--- ARGV  1 number of the operation, epoch (text), now_ms, operation id, account, leg, switch, duration_s (0 when
---         unanswered), emit (0, 1), channel to wake other legs by, needs as the leg has them, owner of the group that
---         the account is in now or "", how many lease sets; packed one after the other
---       2 facts, a msgpack map   3 thresholds, see thresholds.lua; packed   4 those of that owner; packed
+-- ARGV  1 number of the operation, epoch (text), now_ms, how many lease sets, operation id, account, leg, duration_s (0 when
+--         unanswered), emit (0, 1), needs as the leg has them; switch, channel to wake other legs by, owner of the group that
+--         the account is in now or ""; packed one after the other
+--       2 facts, a msgpack map; then, each left off when it and all after it are empty:
+--       3 thresholds, see thresholds.lua; packed   4 those of that owner; packed
 --       5 spend caps, see spend.lua; packed   6 those of that owner; packed
 -- Writes  account, the owner's, the leg's tombstone, legs, lease sets, spend, ledger, outbox `rated` and `threshold`; the epoch
 --         when newer.
@@ -16,23 +17,26 @@
 -- A leg never heard of is marked as gone, so that a reservation still under way cannot come after its end.
 -- uses: prelude legs quote grants spend thresholds charge quick
 
-local n, epoch, now, op, account_id, leg_id, switch, duration_s, emit, wake, needs, group_owner, leases =
-  unpack_all(ARGV[1])
+local rest, n, epoch, now, leases, op, account_id, leg_id, duration_s, emit, needs = unpack_some(ARGV[1], 10)
+local thresholds_text, caps_text, owner_caps_text = ARGV[3] or '', ARGV[5] or '', ARGV[6] or ''
 local FIRST_LEASE, OWNER = 8, 8 + leases
 local owner_key = KEYS[OWNER]
 local held = (not owner_key or owner_key == KEYS[4]) and call('MGET', KEYS[1], KEYS[2], KEYS[4])
   or call('MGET', KEYS[1], KEYS[2], KEYS[4], owner_key)
-if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
+if held[2] ~= epoch then
+  local _, switch = unpack_some(ARGV[1], 1, rest)
+  if is_stale(held[2], epoch, KEYS[2], KEYS[3], switch) then return STALE end
+end
 if not held[1] then
   if away(held[3]) then return '\6\0' .. held[3] end
   call('SREM', KEYS[5], leg_id)
   call('SET', KEYS[1], pack(0, n, '\2\0\0\0\0\0\0', 0), 'PX', LEG_KEPT_MS)
   return GONE
 end
-if KEPT and ARGV[5] == '' then
+if KEPT and caps_text == '' then
   local reply, granted, charged_s, money, before, after, quote, listed, grant, cycle, from, to, reserved, charges, legs,
     number, used, grant_reserved = settle_quickly(held[1], held[3], n, now, duration_s, needs,
-      ARGV[3])
+      thresholds_text)
   if reply then
     write_numbers(KEYS[4], held[3], after, reserved, charges, legs, number, used, grant_reserved)
     call('SET', KEYS[1], pack(0, n, reply, 0), 'PX', LEG_KEPT_MS)
@@ -49,6 +53,7 @@ if KEPT and ARGV[5] == '' then
     return reply .. '\0'
   end
 end
+local _, _, wake, group_owner = unpack_some(ARGV[1], 3, rest)
 begin_charge()
 local leg, told = leg_for(held[1], n, needs)
 if told then return told end
@@ -56,19 +61,19 @@ if told then return told end
 if away(held[3]) then return '\6\0' .. held[3] end
 if away(held[4]) then return '\6\1' .. held[4] end
 local account, owner_id, owner = account_of(held[3]), leg.owner, nil
-local thresholds, owner_thresholds = known(ARGV[3]), {}
+local thresholds, owner_thresholds = known(thresholds_text), {}
 local caps, spend, owner_caps, owner_spend
-if leg.exempt == 0 and (ARGV[5] ~= '' or tells_once(thresholds)) then
-  caps = known(ARGV[5])
+if leg.exempt == 0 and (caps_text ~= '' or tells_once(thresholds)) then
+  caps = known(caps_text)
   spend = spent(caps, call('GET', KEYS[OWNER + 1]))
 end
 local before, levels_before, owner_levels = account[2], levels(account, thresholds, now, spend), nil
 if owner_id ~= '' then
   owner = account_of(held[4])
   if owner_id == group_owner then
-    owner_thresholds = known(ARGV[4])
-    if leg.exempt == 0 and (ARGV[6] ~= '' or tells_once(owner_thresholds)) then
-      owner_caps = known(ARGV[6])
+    owner_thresholds = known(ARGV[4] or '')
+    if leg.exempt == 0 and (owner_caps_text ~= '' or tells_once(owner_thresholds)) then
+      owner_caps = known(owner_caps_text)
       owner_spend = spent(owner_caps, call('GET', KEYS[OWNER + 2]))
     end
   end
@@ -105,8 +110,8 @@ else
   call('SET', KEYS[4], packed)
 end
 for i = FIRST_LEASE, OWNER - 1 do call('ZREM', KEYS[i], leg_id) end
-if told or ARGV[5] ~= '' and spend then keep_spend(spend, KEYS[OWNER + 1]) end
-if owner_told or ARGV[6] ~= '' and owner_spend then keep_spend(owner_spend, KEYS[OWNER + 2]) end
+if told or caps_text ~= '' and spend then keep_spend(spend, KEYS[OWNER + 1]) end
+if owner_told or owner_caps_text ~= '' and owner_spend then keep_spend(owner_spend, KEYS[OWNER + 2]) end
 if #lines > 0 then call('XADD', KEYS[6], '*', 'account', account_id, 'e', pack(op, now, '', unpack(lines))) end
 if #owner_lines > 0 then
   call('XADD', KEYS[6], '*', 'account', owner_id, 'e', pack(op, now, '', unpack(owner_lines)))
