@@ -4,7 +4,9 @@ from rater.calls.signals cimport Attempted, Payer
 from rater.catalog.lookups cimport Lookups
 from rater.catalog.rated cimport Rated, Refused
 from rater.events.facts cimport LegFacts
+from rater.kept cimport Kept
 
+cdef Kept _ASKED
 cdef object _IN, _OUT, _SHADOW_MODE, _IN_SHADOW, _ENDPOINT, _ACCOUNT_CODE, _ALLOWED, _UNKNOWN_PAYER, _EMERGENCY
 
 cdef class Admitted:
@@ -42,5 +44,6 @@ cdef _Night _night(Lookups catalog, account, line, at_ms)
 cdef LegFacts _facts(Lookups catalog, Attempted attempt, account, line)
 @cython.locals(known=Rated)
 cdef _note_rating(LegFacts facts, rated)
+@cython.locals(known=_Asked)
 cdef _Asked _asked(account, line, klass, class_limits, _Night night, bint outbound)
 cdef tuple _margin(rated)

@@ -26,6 +26,7 @@ from rater.catalog.rated import Rated, Refused
 from rater.charging.terms import CallRate, Lease, Terms
 from rater.events.facts import LegFacts
 from rater.ids import AccountId
+from rater.kept import Kept
 from rater.limits.off_hours import tighter
 from rater.limits.rules import Limits, call_rate, class_lease, leases
 from rater.money import MAX_CALL_S, Quote, Segment
@@ -280,7 +281,7 @@ class _Asked:
 
 
 _KEPT = 20_000
-_ASKED: dict[tuple[str, str | None, str, bool], _Asked] = {}
+_ASKED = Kept(_KEPT)
 """A new catalogue has other objects, so that what was kept of an older one is made anew."""
 
 
@@ -289,7 +290,7 @@ def _asked(
 ) -> _Asked:
     """Many calls of a line ask for the same."""
     key = (account.id, line.id if line is not None else None, klass, outbound)
-    known = _ASKED.get(key)
+    known: _Asked | None = _ASKED.get(key)
     if (
         known is None
         or known.account is not account
@@ -298,9 +299,8 @@ def _asked(
         or known.night.account is not night.account
         or known.night.line is not night.line
     ):
-        if len(_ASKED) >= _KEPT:
-            _ASKED.clear()
-        known = _ASKED[key] = _Asked(account, line, klass, class_limits, night, outbound)
+        known = _Asked(account, line, klass, class_limits, night, outbound)
+        _ASKED.put(key, known)
     return known
 
 

@@ -20,6 +20,7 @@ from rater.charging.terms import (
     Threshold,
     Tier,
 )
+from rater.kept import Kept
 from rater.limits.off_hours import holds, tighter
 from rater.money import MAX_AMOUNT_MICRO
 
@@ -40,7 +41,7 @@ class _Cycle:
     ) -> None:  # fmt: skip
         self.from_ms, self.until_ms, self.since_ms = from_ms, until_ms, since_ms
         self.allowances, self.thresholds, self.bands = allowances, thresholds, bands
-        self.terms: dict[tuple[int, bool, tuple[SpendCap, ...]], Terms] = {}
+        self.terms = Kept(_TERMS_KEPT)
         """By floor, whether money pays, and caps: most accounts have the same, and are given the same object."""
 
 
@@ -54,8 +55,7 @@ class PlanTerms:
         self._watches = bool(watched.spend_hour_micro or watched.spend_day_micro or watched.spend_cycle_micro)
         self._zone = zone
         self._hours = PlanHours(plan.bands, zone)
-        self._cycles: dict[tuple[str, int, OwnThresholds | None], _Cycle] = {}
-        self._rules: dict[OwnThresholds | None, tuple[Thresholds, ...]] = {}
+        self._cycles, self._rules = Kept(_CYCLES_KEPT), Kept(_CYCLES_KEPT)
         self._hour_ms = self._day_ms = (0, 0)
         self._spend_ms: dict[Cycle, tuple[int, int]] = {}
 
@@ -68,31 +68,28 @@ class PlanTerms:
         caps = account.spend if account.off_hours is None else _caps_at(account, at_ms, self._zone)
         counts = own is not None or self._watches or caps.hour_micro is not None or caps.day_micro is not None
         key = (floor_micro, use_money, self._spend(caps, self._told(own), at_ms) if counts else ())
-        terms = cycle.terms.get(key)
+        terms: Terms | None = cycle.terms.get(key)
         if terms is None:
-            if len(cycle.terms) >= _TERMS_KEPT:
-                cycle.terms.clear()
-            terms = cycle.terms[key] = Terms(
+            terms = Terms(
                 floor_micro, use_money, cycle.allowances, cycle.thresholds, self._plan.currency, key[2],
                 seconds_order=self._plan.seconds_order, money_order=self._plan.money_order, bands=cycle.bands,
             )  # fmt: skip
+            cycle.terms.put(key, terms)
         return terms
 
     def _told(self, own: OwnThresholds | None) -> tuple[Thresholds, ...]:
-        rules = self._rules.get(own)
+        rules: tuple[Thresholds, ...] | None = self._rules.get(own)
         if rules is None:
-            if len(self._rules) > _CYCLES_KEPT:
-                self._rules.clear()
-            rules = self._rules[own] = in_force(self._plan.thresholds, own)
+            rules = in_force(self._plan.thresholds, own)
+            self._rules.put(own, rules)
         return rules
 
     def _kept(self, destination_class: str, since_ms: int, own: OwnThresholds | None, at_ms: int) -> _Cycle:
         key = (destination_class, since_ms, own)
-        cycle = self._cycles.get(key)
+        cycle: _Cycle | None = self._cycles.get(key)
         if cycle is None or not cycle.from_ms <= at_ms < cycle.until_ms:
-            if len(self._cycles) > _CYCLES_KEPT:
-                self._cycles.clear()
-            cycle = self._cycles[key] = self._cycle(destination_class, since_ms, self._told(own), at_ms)
+            cycle = self._cycle(destination_class, since_ms, self._told(own), at_ms)
+            self._cycles.put(key, cycle)
         return cycle
 
     def _spend(self, caps: SpendCaps, rules: tuple[Thresholds, ...], at_ms: int) -> tuple[SpendCap, ...]:

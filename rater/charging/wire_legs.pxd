@@ -4,6 +4,9 @@ from rater.charging.keys cimport Keys
 from rater.charging.model cimport Answer, Extend, FreeLeases, Post, Reply, Reserve, Settle, TakeLeases
 from rater.charging.terms cimport CallRate, Lease, Share, SlicePolicy, Terms
 from rater.charging.wire_terms cimport PackedTerms
+from rater.kept cimport Kept
+
+cdef Kept _QUOTES, _TERMS
 
 cpdef tuple leg_call(request, Keys keys, bytes needs)
 @cython.locals(terms=Terms, share=Share, lease=Lease)
@@ -21,6 +24,8 @@ cdef tuple _settle(Settle r, Keys keys, bytes needs)
 @cython.locals(lease=Lease)
 cdef tuple _take_leases(TakeLeases r, Keys keys)
 cdef tuple _leases(Keys keys, bytes needs)
+@cython.locals(known=tuple)
 cdef bytes _quote(quote)
+@cython.locals(known=PackedTerms, packed=PackedTerms)
 cdef PackedTerms _packed(terms)
 cdef int _signed(reason, bint shadow) except? -1

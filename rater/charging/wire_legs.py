@@ -30,6 +30,7 @@ from rater.charging.terms import Terms
 from rater.charging.wire_moves import refusal_of
 from rater.charging.wire_terms import PackedTerms
 from rater.ids import AccountId
+from rater.kept import Kept
 from rater.money import Quote
 from rater.packing import sequence
 from rater.verdict import Reason
@@ -181,30 +182,26 @@ def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
 
 def _quote(quote: Quote) -> bytes:
     """Quotes are few and used again and again; comparing them costs more than packing one."""
-    known = _QUOTES.get(id(quote))
+    known: tuple[Quote, bytes] | None = _QUOTES.get(id(quote))
     if known is not None and known[0] is quote:
         return known[1]
     packed: bytes = msgpack.packb(quote.to_wire(), use_bin_type=False)
-    if len(_QUOTES) >= _KEPT:
-        _QUOTES.clear()
-    _QUOTES[id(quote)] = (quote, packed)
+    _QUOTES.put(id(quote), (quote, packed))
     return packed
 
 
 def _packed(terms: Terms) -> PackedTerms:
     """The catalogue hands the same terms out while they hold; they are packed once."""
-    known = _TERMS.get(id(terms))
+    known: PackedTerms | None = _TERMS.get(id(terms))
     if known is not None and known.terms is terms:
         return known
-    if len(_TERMS) >= _KEPT:
-        _TERMS.clear()
-    packed = _TERMS[id(terms)] = PackedTerms(terms)
+    packed = PackedTerms(terms)
+    _TERMS.put(id(terms), packed)
     return packed
 
 
 _KEPT = 4096
-_QUOTES: dict[int, tuple[Quote, bytes]] = {}
-_TERMS: dict[int, PackedTerms] = {}
+_QUOTES, _TERMS = Kept(_KEPT), Kept(_KEPT)
 """By identity; each entry keeps its object alive, so that no other can have the same."""
 
 

@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from rater.errors import CatalogError, Problem
 from rater.ids import PlanId
+from rater.kept import Kept
 from rater.money import MAX_CALL_S, MICRO, Quote, Rounding, Segment
 from rater.rating.bands import Band
 from rater.rating.compiled import (
@@ -90,7 +91,7 @@ class PlanTariff:
     max_call_s: int = MAX_CALL_S
     timeline: Timeline = field(init=False, repr=False)
     pricer: Pricer = field(init=False, repr=False)
-    _made: dict[tuple[Any, ...], tuple[Quote, str]] = field(init=False, repr=False, default_factory=dict)
+    _made: Kept = field(init=False, repr=False, default_factory=lambda: Kept(_QUOTES_KEPT))
     """Quotes and destinations, by what the pricer says: the prefix and the hours are in it, the number is not."""
 
     def __post_init__(self) -> None:
@@ -120,11 +121,10 @@ class PlanTariff:
         parts = self.pricer.parts(number, at_ms, horizon)
         if parts is None:
             return NoRate(self._missing(number))
-        made = self._made.get(parts)
+        made: tuple[Quote, str] | None = self._made.get(parts)
         if made is None:
-            if len(self._made) >= _QUOTES_KEPT:
-                self._made.clear()
-            made = self._made[parts] = self._make(parts)
+            made = self._make(parts)
+            self._made.put(parts, made)
         quote, destination = made
         return Found(quote, number[: parts[0]], destination, quote.destination_class, parts[1])
 
