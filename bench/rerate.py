@@ -34,7 +34,6 @@ from rater.catalog.snapshot import Snapshot
 from rater.ids import PlanId
 from rater.money import cumulative_micro
 from rater.rating import reference
-from rater.rating.normalise_countries import place_of
 from rater.rerate.model import Events
 from rater.rerate.pricing import Rerater
 from rater.rerate.source import Source
@@ -131,13 +130,11 @@ def _bulk(catalog: Snapshot, path: Path) -> dict[str, Any]:
     rerater, twin = Rerater(catalog), _over_twin()
     batches = list(Source(0, 4_102_444_799_000).files([path], lambda done: None))
     events = sum(map(len, batches))
-    place_of.cache_clear()
     cold, cold_s = _timed(lambda: [rerater.rerate(batch).new_micro for batch in batches])
     warm, warm_s = _timed(lambda: [rerater.rerate(batch).new_micro for batch in batches])
     for batch, first, again in zip(batches, cold, warm, strict=True):
         assert (first == batch.amount_micro).all() and (again == first).all(), "the same catalogue changed a price"
     legs, old = _sample(batches)
-    place_of.cache_clear()
     one_by_one, twin_s = _timed(lambda: _twin(twin, legs))
     priced, priced_s = _timed(lambda: _twin_prices(twin, legs))
     assert one_by_one == old and priced == old, "the twin disagrees"

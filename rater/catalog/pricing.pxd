@@ -1,7 +1,8 @@
 cimport cython
 
 from rater.catalog.rated cimport Rated, Refused
-from rater.rating.normalise cimport DialPlan, Normalised, NumberRefused
+from rater.rating.normalise cimport DialPlan
+from rater.rating.reading cimport Normalised, NumberRefused
 from rater.rating.tariff cimport Found, NoRate
 
 cdef class Priced:

@@ -25,8 +25,9 @@ from rater.errors import InputError
 from rater.money import MAX_CALL_S, Quote, Segment
 from rater.rating.compiled import CompiledDeck, unpack
 from rater.rating.margin import below_floor, carrier_prices
-from rater.rating.normalise import EMERGENCY, DialPlan, Normalised, NumberRefused
+from rater.rating.normalise import EMERGENCY, DialPlan
 from rater.rating.normalise_presets import dial_plan
+from rater.rating.reading import Normalised, NumberRefused
 from rater.rating.tariff import Found, NoRate, PlanTariff
 from rater.verdict import Reason
 

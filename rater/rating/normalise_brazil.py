@@ -14,7 +14,16 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
-from rater.rating.normalise import NumberRefused, Outcome, Reading, Rule, checked_place, service
+from rater.rating.reading import (
+    ANY_TEXT,
+    NumberRefused,
+    Outcome,
+    Reading,
+    Rule,
+    checked_place,
+    service,
+    when,
+)
 from rater.verdict import Reason
 
 BRAZIL_EMERGENCY = frozenset({"112", "128", "185", "911", *(str(code) for code in range(190, 200))})
@@ -54,6 +63,11 @@ NON_GEOGRAPHIC = {
 }
 
 
+_NON_GEOGRAPHIC = r"(?:0|\+55)([3589]0[0-9])([0-9]*)|55([3589]0[0-9])([0-9]{7})"
+_EVERYWHERE, _NATIONAL = r"\+55([0-9]{8})", r"\+?55([0-9]{2})([0-9]{8,9})"
+_BARE = r"[0-9]{8,11}"
+
+
 def brazil_changes_ms() -> tuple[int, ...]:
     """The moments, in order, from which on some numbers are read differently."""
     return tuple(sorted({*LOCAL_AREA_FROM_MS.values(), SCM_FROM_MS}))
@@ -90,13 +104,13 @@ def brazil_rules(options: BrazilOptions, local_areas: LocalAreas | None = None) 
     national = _National(options, local_areas)
     return (
         service("brazil.public_service", r"1[0-9]{2}", "public_service", "a public service"),
-        _Collect(options.collect),
-        _non_geographic,
-        _International(options.csp),
-        national.read_long_distance,
-        national.read_national,
-        national.read_bare,
-        _Abroad(options.unknown_ranges),
+        when("90" + ANY_TEXT, _Collect(options.collect)),
+        when(_NON_GEOGRAPHIC, _non_geographic),
+        when("00" + ANY_TEXT, _International(options.csp)),
+        when("0" + ANY_TEXT, national.read_long_distance),
+        when(rf"{_EVERYWHERE}|{_NATIONAL}", national.read_national),
+        when(_BARE, national.read_bare),
+        when(r"\+" + ANY_TEXT, _Abroad(options.unknown_ranges)),
     )
 
 
@@ -121,7 +135,7 @@ class _Collect:
 
 def _non_geographic(reading: Reading) -> Outcome | None:
     """No area code holds a 0, so [3589]0x is unambiguous after a 0, and after 55 in a number of full length."""
-    match = re.fullmatch(r"(?:0|\+55)([3589]0[0-9])([0-9]*)|55([3589]0[0-9])([0-9]{7})", reading.number)
+    match = re.fullmatch(_NON_GEOGRAPHIC, reading.number)
     if match is None:
         return None
     series, rest = match[1] or match[3], match[2] if match[1] else match[4]
@@ -203,10 +217,10 @@ class _National:
 
     def read_national(self, reading: Reading) -> Outcome | None:
         """+55, or 55 before 10 or 11 digits (a bare number in area 55 is shorter)."""
-        everywhere = re.fullmatch(r"\+55([0-9]{8})", reading.number)
+        everywhere = re.fullmatch(_EVERYWHERE, reading.number)
         if everywhere is not None and everywhere[1][:4] in self.options.national_numbers:
             return self._valid_everywhere(reading, everywhere[1])
-        match = re.fullmatch(r"\+?55([0-9]{2})([0-9]{8,9})", reading.number)
+        match = re.fullmatch(_NATIONAL, reading.number)
         if match is None:
             return None
         area, subscriber = match.groups()
@@ -215,7 +229,7 @@ class _National:
 
     def read_bare(self, reading: Reading) -> Outcome | None:
         """Area and number; or a number alone, before which the line's area goes."""
-        if re.fullmatch(r"[0-9]{8,11}", reading.number) is None:
+        if re.fullmatch(_BARE, reading.number) is None:
             return None
         if len(reading.number) >= 10:
             return self.subscriber(reading, reading.number[:2], reading.number[2:])

@@ -1,21 +1,21 @@
-"""Countries' number ranges, from libphonenumber's tables. Answers are kept.
+"""Countries' number ranges, from libphonenumber's tables.
 
 A number that nobody has called before is the usual case, so that the tables are asked directly: each country's
-patterns are compiled once, in the order in which the library looks at them, and kept. (The library looks its
-patterns up by text each time, among more of them than `re` remembers.) It still reads whatever holds something to
-take away, and says which lengths there are.
+patterns are one automaton, made when the country is first called. The library still reads whatever holds something
+to take away (such answers are kept), and says which lengths there are.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
 import phonenumbers
 from phonenumbers import PhoneNumberType, ValidationResult
+
+from rater.rating.automaton import Automaton, NotPlain, Pattern
 
 _CODES = frozenset(str(code) for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
 _KINDS = {
@@ -58,16 +58,102 @@ def country_code(digits: str) -> str:
     return ""
 
 
-def _is_plain(code: str, national: str) -> bool:
-    """Whether the library's reader would find nothing to take away: no zeros in front, no national prefix."""
-    if not 5 <= len(national) <= 12 or national[0] == "0":
-        return False
-    prefix = _national_prefix(code)
-    return prefix is None or prefix.match(national) is None
+_ORDER = ("premium_rate", "toll_free", "shared_cost", "voip", "personal_number", "pager", "uan", "voicemail")
+_KIND_OF_FIELD = ("premium", "toll_free", "shared_cost", "voip", "personal", "pager", "corporate", "voicemail")
+_FIELDS = ("general_desc", *_ORDER, "fixed_line", "mobile")
+_GENERAL, _FIXED, _MOBILE = 1 << 0, 1 << 9, 1 << 10
+_SHORTEST, _LONGEST = 5, 12
+"""Of national numbers that are read here."""
 
 
-@cache
-def _national_prefix(code: str) -> re.Pattern[str] | None:
+class _Region:
+    """Of a country, or the one of several with its code. `leads`: how its numbers begin, where that tells it."""
+
+    __slots__ = ("_fitting", "_kinds", "_one_pattern", "_ranges", "leads", "name")
+
+    def __init__(self, name: str, metadata: Any) -> None:
+        self.name = name
+        self.leads = Pattern(metadata.leading_digits) if metadata.leading_digits else None
+        self._one_pattern = bool(metadata.same_mobile_and_fixed_line_pattern)
+        ranges = [getattr(metadata, field) for field in _FIELDS]
+        known = [one if one is not None and one.national_number_pattern else None for one in ranges]
+        self._ranges = Automaton([one.national_number_pattern if one is not None else "" for one in known])
+        self._fitting = [
+            sum(
+                1 << place
+                for place, one in enumerate(known)
+                if one is not None and (not one.possible_length or length in one.possible_length)
+            )
+            for length in range(_LONGEST + 1)
+        ]
+        """By length of the number, which ranges have numbers of that length."""
+        self._kinds: dict[int, str] = {}
+
+    def kind(self, digits: str, start: int) -> str:
+        """Empty when the national number, which begins at `start`, is none of the region."""
+        fitting: int = self._fitting[len(digits) - start]
+        ranges = max(0, self._ranges.whole(digits, start)) & fitting
+        kind = self._kinds.get(ranges)
+        if kind is None:
+            kind = self._kinds[ranges] = self._kind(ranges)
+        return kind
+
+    def _kind(self, ranges: int) -> str:
+        """Of a number that lies in these of `_FIELDS`, in the library's order."""
+        if not ranges & _GENERAL:
+            return ""
+        for place, kind in enumerate(_KIND_OF_FIELD, 1):
+            if ranges & 1 << place:
+                return kind
+        if ranges & _FIXED:
+            return "fixed_or_mobile" if self._one_pattern or ranges & _MOBILE else "fixed"
+        return "mobile" if ranges & _MOBILE and not self._one_pattern else ""
+
+
+class _Country:
+    """All regions with one code."""
+
+    __slots__ = ("_possible", "_prefix", "_regions", "code", "start")
+
+    def __init__(self, code: str) -> None:
+        self.code, self.start = code, len(code)
+        self._regions: list[_Region] = []
+        """In the order in which the library asks them; none when a table has a pattern that is not plain."""
+        with suppress(NotPlain):
+            self._regions = [
+                _Region(name, metadata)
+                for name in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[int(code)]
+                if (metadata := phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(int(code), name))
+            ]
+        self._prefix = _national_prefix(code)
+        self._possible = [_possible(code, length) for length in range(_LONGEST + 1)]
+
+    def is_plain(self, digits: str) -> bool:
+        """Whether the library's reader would find nothing to take away: no zeros in front, no national prefix."""
+        start = self.start
+        if not self._regions or not _SHORTEST <= len(digits) - start <= _LONGEST:
+            return False
+        if digits[start] == "0" or not digits.isascii():
+            return False
+        return self._prefix is None or not self._prefix.begins(digits, start)
+
+    def place(self, digits: str) -> Place:
+        """Of a number that is plain."""
+        fault = _fault(digits, self.code, self._possible[len(digits) - self.start])
+        if fault or len(digits) > 15:
+            return Place(digits, self.code, fault=fault or f"+{digits} is longer than the 15 digits of E.164")
+        for region in self._regions:
+            if len(self._regions) > 1 and region.leads is not None:
+                if region.leads.begins(digits, self.start):
+                    return Place(digits, self.code, region.name, region.kind(digits, self.start))
+                continue
+            kind = region.kind(digits, self.start)
+            if kind or len(self._regions) == 1:
+                return Place(digits, self.code, region.name, kind)
+        return Place(digits, self.code)
+
+
+def _national_prefix(code: str) -> Pattern | None:
     """What the reader takes from the front of a country's national numbers."""
     region = phonenumbers.region_code_for_country_code(int(code))
     metadata = (
@@ -76,104 +162,50 @@ def _national_prefix(code: str) -> re.Pattern[str] | None:
         else phonenumbers.PhoneMetadata.metadata_for_region(region, None)
     )
     prefix = metadata.national_prefix_for_parsing if metadata is not None else None
-    return re.compile(prefix) if prefix else None
+    return Pattern(prefix) if prefix else None
 
 
-Match = Callable[[str], re.Match[str] | None]
-_ORDER = ("premium_rate", "toll_free", "shared_cost", "voip", "personal_number", "pager", "uan", "voicemail")
-_OF_FIELD = dict(zip(_ORDER, ("premium", "toll_free", "shared_cost", "voip", "personal", "pager", "corporate",
-                              "voicemail"), strict=True))  # fmt: skip
-
-
-class _Range:
-    """Numbers of some lengths that match a pattern."""
-
-    __slots__ = ("kind", "lengths", "match")
-
-    def __init__(self, kind: str, description: Any) -> None:
-        pattern = description.national_number_pattern if description is not None else None
-        self.kind = kind
-        self.lengths = frozenset(description.possible_length) if pattern else frozenset((-1,))
-        self.match: Match = re.compile(pattern or "").fullmatch
-
-    def holds(self, national: str) -> bool:
-        lengths = self.lengths
-        return (not lengths or len(national) in lengths) and self.match(national) is not None
-
-
-class _Region:
-    """Of a country, or the one of several with its code. `leads`: how its numbers begin, where that tells it."""
-
-    __slots__ = ("general", "leads", "mobile", "name", "one_pattern", "ranges")
-
-    def __init__(self, name: str, metadata: Any) -> None:
-        self.name = name
-        self.leads: Match | None = re.compile(metadata.leading_digits).match if metadata.leading_digits else None
-        self.general = _Range("", metadata.general_desc)
-        ranges = [_Range(kind, getattr(metadata, field)) for field, kind in _OF_FIELD.items()]
-        fixed, self.mobile = _Range("fixed", metadata.fixed_line), _Range("mobile", metadata.mobile)
-        self.one_pattern = bool(metadata.same_mobile_and_fixed_line_pattern)
-        self.ranges = [each for each in (*ranges, fixed) if -1 not in each.lengths]
-
-    def kind(self, national: str) -> str:
-        """Empty when it is no number of the region."""
-        if not self.general.holds(national):
-            return ""
-        for each in self.ranges:
-            if each.holds(national):
-                if each.kind != "fixed":
-                    return each.kind
-                return "fixed_or_mobile" if self.one_pattern or self.mobile.holds(national) else "fixed"
-        return "mobile" if not self.one_pattern and self.mobile.holds(national) else ""
-
-
-@cache
-def _regions(code: str) -> tuple[_Region, ...]:
-    """In the order in which the library asks them."""
-    found = []
-    for name in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[int(code)]:
-        metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(int(code), name)
-        if metadata is not None:
-            found.append(_Region(name, metadata))
-    return tuple(found)
-
-
-def _region_and_kind(code: str, national: str) -> tuple[str, str]:
-    regions = _regions(code)
-    if len(regions) == 1:
-        return regions[0].name, regions[0].kind(national)
-    for region in regions:
-        if region.leads is not None:
-            if region.leads(national) is not None:
-                return region.name, region.kind(national)
-        elif kind := region.kind(national):
-            return region.name, kind
-    return "", ""
-
-
-@cache
 def _possible(code: str, length: int) -> int:
     """What the library says of a national number of that length; nothing else of the number counts."""
-    number = phonenumbers.PhoneNumber(country_code=int(code), national_number=10 ** (length - 1))
+    number = phonenumbers.PhoneNumber(country_code=int(code), national_number=10 ** max(0, length - 1))
     return int(phonenumbers.is_possible_number_with_reason(number))
 
 
-@lru_cache(maxsize=8192)
-def place_of(digits: str) -> Place:
-    """The place of an international number given as digits without plus. Never raises."""
+@cache
+def _country(code: str) -> _Country:
+    return _Country(code)
+
+
+_BY_DIGITS: list[_Country | None] = [None] * 1000
+"""By the first three digits of a number; filled as countries are called."""
+
+
+def _country_of(digits: str) -> _Country | None:
+    """None when no country has the code that the digits begin with."""
+    place = -1
+    if len(digits) >= 3:
+        place = (ord(digits[0]) - 48) * 100 + (ord(digits[1]) - 48) * 10 + ord(digits[2]) - 48
+        known = _BY_DIGITS[place] if 0 <= place < 1000 else None
+        if known is not None and digits.startswith(known.code):
+            return known
     code = country_code(digits)
     if not code:
+        return None
+    country = _country(code)
+    if 0 <= place < 1000:
+        _BY_DIGITS[place] = country
+    return country
+
+
+def place_of(digits: str) -> Place:
+    """The place of an international number given as digits without plus. Never raises."""
+    country = _country_of(digits)
+    if country is None:
         return Place(digits, fault=f"no country has the code that +{digits} begins with")
-    national = digits[len(code) :]
-    if _is_plain(code, national):
-        fault = _fault(digits, code, _possible(code, len(national)))
-        if fault or len(digits) > 15:
-            return Place(digits, code, fault=fault or f"+{digits} is longer than the 15 digits of E.164")
-        region, kind = _region_and_kind(code, national)
-        return Place(digits, code, region, kind)
-    return _read_by_library(digits, code)
+    return country.place(digits) if country.is_plain(digits) else _read_by_library(digits, country.code)
 
 
+@lru_cache(maxsize=8192)
 def _read_by_library(digits: str, code: str) -> Place:
     try:
         parsed = phonenumbers.parse(f"+{digits}")

@@ -6,19 +6,10 @@ Where a preset names a class, the dial plan determines it; everything else is le
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from rater.errors import InputError
-from rater.rating.normalise import (
-    DialPlan,
-    OwnRule,
-    Rule,
-    compile_rules,
-    international,
-    refuse,
-    rewrite,
-    service,
-    with_area,
-)
+from rater.rating.normalise import DialPlan, OwnRule, compile_rules
 from rater.rating.normalise_brazil import (
     BRAZIL_EMERGENCY,
     BrazilOptions,
@@ -26,6 +17,7 @@ from rater.rating.normalise_brazil import (
     brazil_changes_ms,
     brazil_rules,
 )
+from rater.rating.reading import Rule, Rules, international, refuse, rewrite, service, with_area
 from rater.verdict import Reason
 
 PUBLIC_SERVICE = "public_service"
@@ -96,7 +88,7 @@ NANP: tuple[Rule, ...] = (
     international("1"),
 )  # fmt: skip
 
-_RULES = {"e164": E164, "france": FRANCE, "turkey": TURKEY, "nanp": NANP}
+_RULES = {"e164": Rules(E164), "france": Rules(FRANCE), "turkey": Rules(TURKEY), "nanp": Rules(NANP)}
 _EMERGENCY = {
     "e164": frozenset({"112", "911", "999"}),
     "brazil": BRAZIL_EMERGENCY,
@@ -127,6 +119,12 @@ class DialPlanSettings:
     brazil: BrazilOptions = field(default_factory=BrazilOptions)
 
 
+@lru_cache(maxsize=16)
+def _brazil(options: BrazilOptions) -> Rules:
+    """Plans have the same."""
+    return Rules(brazil_rules(options))
+
+
 def area_pattern(preset: str) -> str:
     """The regular expression of an area code under the preset; matches the empty text too."""
     return _AREA[preset]
@@ -144,8 +142,12 @@ def dial_plan(settings: DialPlanSettings, local_areas: LocalAreas | None = None)
     """
     if settings.preset not in _EMERGENCY:
         raise InputError(f"unknown preset {settings.preset!r}", hint=f"The presets: {', '.join(PRESETS)}.")
-    brazil = settings.preset == "brazil"
-    rules = brazil_rules(settings.brazil, local_areas) if brazil else _RULES[settings.preset]
+    if settings.preset != "brazil":
+        rules = _RULES[settings.preset]
+    elif local_areas is None:
+        rules = _brazil(settings.brazil)
+    else:
+        rules = Rules(brazil_rules(settings.brazil, local_areas))
     return DialPlan(
         settings.name,
         compile_rules(settings.rules),

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from rater.catalog.pricing import PricedPlan
 from rater.rating.compiled import pack
-from rater.rating.normalise import EMERGENCY, Normalised, NumberRefused
+from rater.rating.normalise import EMERGENCY
 from rater.rating.normalise_presets import area_pattern, reading_changes_ms
+from rater.rating.reading import Normalised, NumberRefused
 from rater.rerate.model import PLACE, Int64s, Numbers, Outcome, distinct, encoded
 
 CACHED = 200_000

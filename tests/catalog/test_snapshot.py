@@ -23,7 +23,7 @@ from rater.charging.terms import Terms, ThresholdKind
 from rater.errors import CatalogError
 from rater.ids import AccountId, LineId, PlanId, Shard, SwitchId, TrunkId
 from rater.money import MAX_CALL_S, cumulative_micro
-from rater.rating.normalise import Normalised
+from rater.rating.reading import Normalised
 from rater.verdict import Reason
 
 from .support import CONFIG, FILES, PLANS, catalog, write

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from rater.errors import InputError
 from rater.rating import normalise_countries
-from rater.rating.normalise import MAX_DIALLED, Normalised, NumberRefused, OwnAction, OwnRule, asterisk_pattern
+from rater.rating.normalise import MAX_DIALLED, OwnAction, OwnRule, asterisk_pattern
 from rater.rating.normalise_brazil import BrazilOptions
 from rater.rating.normalise_countries import place_of
 from rater.rating.normalise_presets import PRESETS, DialPlanSettings, area_pattern, dial_plan
+from rater.rating.reading import Normalised, NumberRefused
 from rater.verdict import Reason
 
 AT_MS = 1_800_000_000_000
@@ -287,7 +288,7 @@ CODES = sorted({str(code) for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE})
 
 @given(code=st.sampled_from(CODES), national=st.text("0123456789", min_size=3, max_size=13))
 def test_what_is_not_handed_to_the_library_reads_as_by_it(code: str, national: str) -> None:
-    if normalise_countries._is_plain(code, national):
+    if normalise_countries._country(code).is_plain(code + national):
         parsed = phonenumbers.parse(f"+{code}{national}")
         assert parsed == phonenumbers.PhoneNumber(country_code=int(code), national_number=int(national))
         assert phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164) == f"+{code}{national}"
@@ -306,5 +307,5 @@ def test_ranges_are_the_librarys(code: str, data: st.DataObject) -> None:
     digits = st.text("0123456789", max_size=12)
     any_of = st.one_of(digits, st.sampled_from(examples or [""]), st.builds(str.__add__, changed, digits))
     national = data.draw(any_of)
-    mine = place_of.__wrapped__(code + national)
+    mine = place_of(code + national)
     assert mine == normalise_countries._read_by_library(code + national, code)

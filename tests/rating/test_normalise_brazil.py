@@ -4,9 +4,10 @@ import datetime as dt
 
 import pytest
 
-from rater.rating.normalise import Normalised, NumberRefused, OwnRule
+from rater.rating.normalise import OwnRule
 from rater.rating.normalise_brazil import AREAS, LOCAL_AREA_FROM_MS, SCM_FROM_MS, BrazilOptions
 from rater.rating.normalise_presets import DialPlanSettings, dial_plan
+from rater.rating.reading import Normalised, NumberRefused
 from rater.verdict import Reason
 
 BRASILIA = dt.timezone(dt.timedelta(hours=-3))
