@@ -147,7 +147,7 @@ class Daemon:
     async def open(self, stack: AsyncExitStack) -> None:
         """Connect to the store, load the catalogue, open the metrics port."""
         share_the_interpreter()
-        self.store.on_latency = self.metrics.store_latency
+        self.store.latencies = self.metrics.store_latencies
         self.store.on_available = self.metrics.store_up
         self.store.on_lost = self._take_up_anew
         await self.store.start()
@@ -321,16 +321,20 @@ class Daemon:
     async def _measure_reserved(self) -> None:
         """What live legs hold, read from their accounts a few at a time: the store's own numbers, not a sum kept
         beside it."""
-        currencies = self.engine.live_accounts()
+        by_shard: dict[Shard, dict[AccountId, str]] = {}
+        for some in self.engine.live_accounts():
+            for (shard, account), currency in some.items():
+                by_shard.setdefault(shard, {})[account] = currency
+            await asyncio.sleep(0)
         money: dict[str, int] = dict.fromkeys(self._reserved_currencies, 0)
         seconds = 0
-        for shard in range(self.settings.redis.shards):
-            accounts = [account for place, account in currencies if place == shard]
+        for shard, currencies in by_shard.items():
+            accounts = list(currencies)
             for chunk in (accounts[i : i + MEASURED_AT_ONCE] for i in range(0, len(accounts), MEASURED_AT_ONCE)):
                 async with asyncio.timeout(MEASURE_WITHIN_S):
-                    states = await self.store.accounts_of(Shard(shard), chunk)
+                    states = await self.store.accounts_of(shard, chunk)
                 for state in states:
-                    currency = currencies[Shard(shard), state.account]
+                    currency = currencies[state.account]
                     money[currency] = money.get(currency, 0) + state.reserved_micro
                     seconds += sum(grant.reserved_s for grant in state.grants)
                 if len(chunk) == MEASURED_AT_ONCE:

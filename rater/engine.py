@@ -11,7 +11,7 @@ that estimate to the sessions; wake-ups are kept on the monotonic clock.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rater.admission import Admitted, Rejected, admit, first, reseller_leases
@@ -27,6 +27,7 @@ from rater.calls.commands import (
     PersistAnswer,
     ReserveSlice,
     SettleLeg,
+    SwitchCommand,
     WakeAt,
 )
 from rater.calls.session import Session, State, denial_cause
@@ -50,7 +51,7 @@ from rater.calls.signals import (
     Signal,
 )
 from rater.catalog.model import Catalog, SwitchRules, Trunk
-from rater.charging.model import Answer, Deny, Extend, Reply, Request, Reserve, Settle, Status
+from rater.charging.model import Answer, Deny, Extend, OfLeg, Reply, Request, Reserve, Settle, Status
 from rater.charging.records import LegState
 from rater.charging.store import ChargingStore
 from rater.charging.terms import SlicePolicy
@@ -95,11 +96,18 @@ class Engine:
         self._store = store
         self._clock = clock
         self._metrics = metrics
+        self._decisions = metrics.decisions
+        self._verdicts, self._endings, self._charges = metrics.verdicts, metrics.endings, metrics.charges
         self._policy = policy
+        self._slice = policy.slice
+        self._first_s = policy.slice.first_s
         self._catalog: Catalog | None = None
         self._switches: dict[SwitchId, LiveSwitch] = {}
-        self._legs = LiveLegs(metrics)
+        self._legs = LiveLegs()
         self._wakes = Wakes()
+        self._told_switches: list[LiveSwitch] = []
+        """Those whose ports have something to write."""
+        metrics.on_look = self.live_counts
         self._outside = OutsideLeases(store)
         self._dirty = False
         self._told = self._replied
@@ -118,8 +126,7 @@ class Engine:
         self._catalog = catalog
         for switch in self._switches.values():
             switch.rules = catalog.switches.get(switch.id, switch.rules)
-        for account in {account for _, account in self._legs.accounts()}:
-            self.money_arrived(account)
+        self._tell_of_money(self._legs.waiting())
 
     def attach(
         self, switch: SwitchId, port: SwitchPort, *, epoch: int, fails_open: bool, warn_s: Sequence[int] = ()
@@ -213,15 +220,20 @@ class Engine:
 
     def money_arrived(self, account: AccountId) -> None:
         """Its running legs may have more now."""
-        for record in self._legs.paid_by(account):
-            self._handle(record, MoneyArrived(record.session.leg))
+        self._tell_of_money(self._legs.paid_by(account))
+
+    def _tell_of_money(self, records: list[LiveLeg]) -> None:
+        """Handling one may end another."""
+        for record in records:
+            if self._legs.holds(record):
+                self._handle(record, MoneyArrived(record.session.leg))
 
     def tick(self) -> None:
         """Send the wake-ups that are due."""
         now_ms = self._clock.monotonic_ms()
         while (due := self._wakes.pop(now_ms)) is not None:
             _, number, leg = due
-            record = self._legs.get(LegId(leg))
+            record = self._legs.get(leg)
             if record is not None and record.wake == number:
                 self._handle(record, Due(record.session.leg))
 
@@ -237,16 +249,26 @@ class Engine:
         """Everything collected goes out."""
         self._dirty = False
         self._store.flush()
-        for switch in self._switches.values():
-            switch.port.flush()
+        if self._told_switches:
+            told, self._told_switches = self._told_switches, []
+            for switch in told:
+                switch.told = False
+                if self._switches.get(switch.id) is switch:
+                    switch.port.flush()
 
     @property
     def live_legs(self) -> int:
         return len(self._legs)
 
-    def live_accounts(self) -> dict[tuple[Shard, AccountId], str]:
-        """The accounts that have live legs, with their currency."""
+    def live_accounts(self) -> Iterator[dict[tuple[Shard, AccountId], str]]:
+        """The accounts that have live legs, with their currency; a few legs' at a time, so that between two of them
+        the loop can have its turn. An account may come again."""
         return self._legs.accounts()
+
+    def live_counts(self) -> Iterator[tuple[str, int, int, int]]:
+        """Of each switch: outbound and inbound legs, calls. May be asked by another thread."""
+        for switch in list(self._switches.values()):
+            yield switch.id, switch.active["out"], switch.active["in"], switch.calls
 
     # -- attempts ------------------------------------------------------------------------------------------------
 
@@ -302,14 +324,14 @@ class Engine:
 
     def _refuse(self, switch: LiveSwitch, attempt: Attempted, reason: Reason) -> None:
         """Answer an attempt for which there is no session."""
-        self._metrics.verdict(attempt.mode._value_, reason.code)
+        self._verdicts[attempt.mode._value_, reason.code] += 1
         if attempt.mode is _GATE:
-            switch.port.execute(AnswerGate(attempt.leg, reason, 0))
+            self._tell(switch, AnswerGate(attempt.leg, reason, 0))
         elif not reason.allows and not self._legs.spare(attempt.direction, attempt.call):
-            switch.port.execute(HangUp(attempt.leg, denial_cause(reason)))
-        switch.port.execute(Forget(attempt.leg))
+            self._tell(switch, HangUp(attempt.leg, denial_cause(reason)))
+        self._tell(switch, Forget(attempt.leg))
         if attempt.arrived_ns:
-            self._metrics.decided((time.monotonic_ns() - attempt.arrived_ns) / 1e9)
+            self._decisions.observe((time.monotonic_ns() - attempt.arrived_ns) / 1e9)
         self._mark_dirty()
 
     def _reject(self, switch: LiveSwitch, attempt: Attempted, decision: Rejected) -> None:
@@ -357,7 +379,7 @@ class Engine:
                 self._submit(self._request(record, ReserveSlice(record.session.leg)))
                 self._mark_dirty()
 
-        paid_s = record.quote.horizon_s if record.free else self._policy.slice.first_s
+        paid_s = record.quote.horizon_s if record.free else self._first_s
         self._outside.take(record, self._clock.wall_ms(), paid_s, taken)
 
     def _tell_shadow(self, record: LiveLeg, reason: Reason, at_s: int | None) -> None:
@@ -391,7 +413,7 @@ class Engine:
                     self._outside.renew(record, self._clock.wall_ms(), record.session.granted_s)
                 self._submit(self._request(record, command))
             elif isinstance(command, Forget):
-                record.switch.port.execute(command)
+                self._tell(record.switch, command)
                 self._legs.drop(record)
             elif isinstance(command, HangUp):
                 if record.session.state is _DENIED and self._is_spared(record.session.facts):
@@ -399,7 +421,7 @@ class Engine:
                 else:
                     self._act(record, command)
             elif not record.shadow:
-                record.switch.port.execute(command)
+                self._tell(record.switch, command)
         if record.session.state >= _SETTLING:
             record.switch.slots.free(record.session.leg)
 
@@ -407,27 +429,36 @@ class Engine:
         kept = soften(command, record.session.facts) if record.shadow else command
         if kept is not None:
             kept = self._limited(record, kept)
-            record.switch.port.execute(kept)
+            self._tell(record.switch, kept)
             self._note_action(record, kept)
 
+    def _tell(self, switch: LiveSwitch, command: SwitchCommand) -> None:
+        """With the next flush."""
+        switch.port.execute(command)
+        if not switch.told:
+            switch.told = True
+            self._told_switches.append(switch)
+
     def _limited(self, record: LiveLeg, command: AnswerGate | ArmTimer | HangUp) -> AnswerGate | ArmTimer | HangUp:
-        call = self._legs.of_call(record.session.facts.call)
-        if isinstance(command, HangUp) or len(call) < 2:
+        if isinstance(command, HangUp) or self._legs.is_alone(record):
             return command
+        call = self._legs.of_call(record.session.facts.call)
         return limit(command, record, call, self._now_ms(record.switch))
 
     def _is_spared(self, denied: LegFacts) -> bool:
         return self._legs.spare(denied.direction, denied.call)
 
     def _request(self, record: LiveLeg, command: ChargeCommand) -> Reserve | Answer | Extend | Settle:
+        wall_ms = self._clock.wall_ms()
         if isinstance(command, ExtendSlice | SettleLeg):
-            renew(record, self._catalog, self._clock.wall_ms())
+            renew(record, self._catalog, wall_ms)
             self._legs.note_owner(record)
         if isinstance(command, SettleLeg):
-            record.terms = with_owner(record, self._catalog, self._clock.wall_ms())
-        if isinstance(command, SettleLeg) and record.shadow:
-            self._end_in_shadow(record, command.duration_s or 0)
-        return request_of(record, command, self._policy.slice, self._clock.wall_ms())
+            if record.owner is not None:
+                record.terms = with_owner(record, self._catalog, wall_ms)
+            if record.shadow:
+                self._end_in_shadow(record, command.duration_s or 0)
+        return request_of(record, command, self._slice, wall_ms)
 
     def _end_in_shadow(self, record: LiveLeg, talked_s: int) -> None:
         """It was ended by nobody of ours, whatever its slices; one that outlasted its plan is told."""
@@ -440,7 +471,7 @@ class Engine:
         if isinstance(command, HangUp) and record.session.facts.cut:
             self._metrics.cut(record.session.facts.cut)
         if record.arrived_ns:
-            self._metrics.decided((time.monotonic_ns() - record.arrived_ns) / 1e9)
+            self._decisions.observe((time.monotonic_ns() - record.arrived_ns) / 1e9)
             record.arrived_ns = 0
 
     # -- replies -------------------------------------------------------------------------------------------------
@@ -449,21 +480,22 @@ class Engine:
         self._store.submit(request, self._told)
 
     def _replied(self, request: Request, reply: Reply) -> None:
-        if not isinstance(request, Reserve | Answer | Extend | Settle):
+        if not isinstance(request, OfLeg):
             return
-        switch = self._switches.get(request.switch)
-        if switch is None or switch.epoch != request.epoch:
+        of_leg = request
+        switch = self._switches.get(of_leg.switch)
+        if switch is None or switch.epoch != of_leg.epoch:
             return  # asked for by an attachment that is over; its legs were taken up as the store has them
-        record = self._legs.get(request.leg)
+        record = self._legs.get(of_leg.leg)
         if record is not None:
-            signal = self._as_signal(record, request, reply)
+            signal = self._as_signal(record, of_leg, reply)
             if signal is not None:
                 self._handle(record, signal)
         if reply.status is _STALE:
-            self.on_stale(request.switch)
+            self.on_stale(of_leg.switch)
 
     def _as_signal(
-        self, record: LiveLeg, request: Reserve | Answer | Extend | Settle, reply: Reply
+        self, record: LiveLeg, request: OfLeg, reply: Reply
     ) -> Reserved | Extended | Settled | Lost | None:
         leg = request.leg
         if isinstance(request, Reserve):
@@ -473,11 +505,11 @@ class Engine:
             elif reply.status is _OK:
                 self._tell_shadow(record, first(record.would, reply.reason), None)
                 reason = _ALLOWED
-                if not record.free and reply.granted_s > self._policy.slice.first_s:
+                if not record.free and reply.granted_s > self._first_s:
                     self._outside.renew(record, self._clock.wall_ms(), reply.granted_s)
             else:
                 self._outside.free(record)
-            self._metrics.verdict(record.session.facts.mode, reason.code)
+            self._verdicts[record.session.facts.mode, reason.code] += 1
             return Reserved(leg, reason, reply.granted_s, reply.final, reply.capped)
         if reply.status is not _OK:
             # What was still under way when the leg was settled finds nothing any more, and need not.
@@ -494,9 +526,10 @@ class Engine:
 
     def _note_settled(self, record: LiveLeg, reply: Reply) -> None:
         facts = record.session.facts
-        self._metrics.ended(facts.disposition, facts.grade)
-        if record.quote.currency:
-            self._metrics.charged(record.quote.currency, reply.amount_micro)
+        self._endings[facts.disposition, facts.grade] += 1
+        currency = record.quote.currency
+        if currency:
+            self._charges[(currency,)] += reply.amount_micro
 
     # -- time ----------------------------------------------------------------------------------------------------
 

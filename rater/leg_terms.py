@@ -17,7 +17,7 @@ def renew(record: LiveLeg, catalog: Catalog | None, wall_ms: int) -> None:
     if catalog is not None and account is not None:
         session = record.session
         facts = session.facts
-        terms = catalog.terms(account.id, facts.destination_class, wall_ms)
+        terms = catalog.terms(record.account, facts.destination_class, wall_ms)
         record.shard = account.shard
     record.terms = in_mode(record, terms)
 

@@ -1,21 +1,30 @@
 cimport cython
 
 from rater.calls.session cimport Session
+from rater.charging.terms cimport Share
 from rater.live cimport LiveLeg, LiveSwitch
 
 cdef class LiveLegs:
-    cdef object _metrics, _by_account
-    cdef dict _legs, _by_call
+    cdef dict _legs, _by_account, _by_call
 
-    cpdef get(self, leg)
-    cpdef bint holds(self, LiveLeg record)
-    cpdef of_call(self, call)
+    cpdef LiveLeg get(self, leg)
+    cpdef bint holds(self, LiveLeg record) except -1
+    @cython.locals(record=LiveLeg)
+    cpdef list waiting(self)
+    cpdef list paid_by(self, account)
+    cpdef list of_call(self, call)
+    cpdef bint is_alone(self, LiveLeg record) except -1
     @cython.locals(session=Session, switch=LiveSwitch)
     cpdef add(self, LiveLeg record)
+    @cython.locals(share=Share)
     cpdef note_owner(self, LiveLeg record)
     @cython.locals(session=Session, switch=LiveSwitch)
     cpdef drop(self, LiveLeg record)
-    cdef _report(self, LiveSwitch switch, direction)
+    cdef bint _has_call(self, LiveSwitch switch, call) except -1
+
+cdef list _all_of(dict kept, name)
+cdef _put(dict kept, name, LiveLeg record)
+cdef _take(dict kept, name, LiveLeg record)
 
 cdef class Wakes:
     cdef object _times
@@ -23,4 +32,4 @@ cdef class Wakes:
 
     cpdef set(self, LiveLeg record, due_ms)
     cpdef next_ms(self)
-    cpdef pop(self, now_ms)
+    cpdef tuple pop(self, now_ms)

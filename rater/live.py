@@ -20,6 +20,7 @@ from rater.verdict import Reason
 
 CLOCK_SET_MS = 120_000
 """A signal this much older than the clock estimate was not delayed: the switch's clock was set."""
+UNMEASURED_MS = -(1 << 62)
 
 
 class SwitchPort(Protocol):
@@ -38,21 +39,26 @@ class LiveSwitch:
     fails_open: bool
     epoch: int
     warn_s: tuple[int, ...] = ()
-    measured_ms: int | None = None
+    measured_ms: int = UNMEASURED_MS
     """Switch time less our monotonic time, from the least delayed signal."""
     active: dict[str, int] = field(default_factory=lambda: {"out": 0, "in": 0})
-    calls: dict[str, int] = field(default_factory=dict)
+    """How many live legs it has, by direction, and how many calls."""
+    calls: int = 0
     slots: TrunkSlots = field(default_factory=TrunkSlots)
+    told: bool = False
+    """Commands wait in its port for the next flush."""
 
     def note_time(self, at_ms: int, monotonic_ms: int) -> None:
         """Delays only make a signal look older: the largest difference is the truest, until the clock is set."""
         sample_ms = at_ms - monotonic_ms
-        if self.measured_ms is None or not 0 <= self.measured_ms - sample_ms < CLOCK_SET_MS:
+        if not 0 <= self.measured_ms - sample_ms < CLOCK_SET_MS:
             self.measured_ms = sample_ms
 
     def offset_ms(self, clock: Clock) -> int:
         """Until the switch has said its time, ours stands for it."""
-        return clock.wall_ms() - clock.monotonic_ms() if self.measured_ms is None else self.measured_ms
+        if self.measured_ms == UNMEASURED_MS:
+            return clock.wall_ms() - clock.monotonic_ms()
+        return self.measured_ms
 
 
 @dataclass

@@ -1,4 +1,5 @@
-"""What Prometheus sees of a process. Engine and publisher report here by plain methods; a scrape reads.
+"""What Prometheus sees of a process. Engine and publisher report here by plain methods, or count in dictionaries of
+it what each call counts; a scrape reads.
 
 The hot path pays for a dictionary and an integer: nothing here takes a lock or formats a text until somebody
 scrapes. Scrapes run in a thread of their own, so each collection starts from copies that C makes in one go.
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import hmac
 import platform
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
@@ -39,35 +39,12 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from rater.errors import ConfigError
+from rater.histogram import Histogram, Latencies
 from rater.money import MICRO
 from rater.verdict import Reason
 
-LATENCY_BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
-
 _Counts = defaultdict[tuple[str, ...], int]
 _Values = dict[tuple[str, ...], float]
-
-
-class _Histogram:
-    """Counts per bucket, not yet cumulative; the last bucket has no upper bound."""
-
-    __slots__ = ("counts", "sum_s")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(LATENCY_BOUNDS_S) + 1)
-        self.sum_s = 0.0
-
-    def observe(self, value_s: float) -> None:
-        self.counts[bisect_left(LATENCY_BOUNDS_S, value_s)] += 1
-        self.sum_s += value_s
-
-    def buckets(self) -> list[tuple[str, float]]:
-        cumulative = 0
-        rows: list[tuple[str, float]] = []
-        for bound, count in zip((*map(str, LATENCY_BOUNDS_S), "+Inf"), self.counts[:], strict=True):
-            cumulative += count
-            rows.append((bound, cumulative))
-        return rows
 
 
 class Metrics:
@@ -77,29 +54,25 @@ class Metrics:
         self._component = component
         self._counters: dict[str, _Counts] = {name: defaultdict(int) for name in _COUNTERS}
         self._gauges: dict[str, _Values] = {name: {} for name in _GAUGES}
-        self._decision = _Histogram()
-        self._store: dict[str, _Histogram] = {}
-        self._verdicts = self._counters["rater_verdicts"]
+        self.decisions = Histogram()
+        """Seconds from the bytes of the event to the bytes of the action."""
+        self.store_latencies = Latencies()
+        """Seconds from the write of a script's call to its answer."""
+        self.on_look: Callable[[], Iterable[tuple[str, int, int, int]]] = tuple
+        """Asked at each scrape, in its thread: of the switches that are led their outbound and inbound legs and
+        their calls. What changes with each call is not told with each call."""
+        self.verdicts = self._counters["rater_verdicts"]
+        """By mode and reason."""
+        self.endings = self._counters["rater_legs_ended"]
+        """By disposition and grade."""
+        self.charges = self._counters["rater_charged_money"]
+        """Micro-units by currency."""
         self._server: WSGIServer | None = None
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(_Families(self._families))
         ProcessCollector(registry=self.registry)
 
     # Decisions and legs
-
-    def verdict(self, mode: str, reason: str) -> None:
-        """One decision was taken."""
-        self._verdicts[mode, reason] += 1
-
-    def decided(self, latency_s: float) -> None:
-        """Seconds from the bytes of the event to the bytes of the action."""
-        self._decision.observe(latency_s)
-
-    def legs(self, switch: str, direction: str, active: int) -> None:
-        self._gauges["rater_legs_active"][switch, direction] = active
-
-    def calls(self, switch: str, active: int) -> None:
-        self._gauges["rater_calls_active"][(switch,)] = active
 
     def internal(self, switch: str, active: int) -> None:
         """Line-to-line calls, which are counted and not charged."""
@@ -109,12 +82,9 @@ class Metrics:
         """From the start every verdict of this mode and every grade of an ending is told, as 0: an increase that
         begins with the first one is seen as such."""
         for reason in Reason:
-            self._verdicts[mode, reason.code] += 0
+            self.verdicts[mode, reason.code] += 0
         for grade in ("observed", "reconciled", "estimated"):
-            self._counters["rater_legs_ended"]["answered", grade] += 0
-
-    def ended(self, disposition: str, grade: str) -> None:
-        self._counters["rater_legs_ended"][disposition, grade] += 1
+            self.endings["answered", grade] += 0
 
     def shadow_denial(self, kind: str, reason: str) -> None:
         """A leg in shadow, or a rule in shadow, would have been ``denied`` or ``cut``."""
@@ -125,9 +95,6 @@ class Metrics:
         self._counters["rater_legs_cut"][(cause,)] += 1
 
     # Money
-
-    def charged(self, currency: str, amount_micro: int) -> None:
-        self._counters["rater_charged_money"][(currency,)] += amount_micro
 
     def reserved(self, currency: str, amount_micro: int) -> None:
         """Money that live legs hold at present."""
@@ -146,8 +113,8 @@ class Metrics:
         self.frames(switch, 0, 0)
         self._counters["rater_ami_reconnects"][(switch,)] += 0
         for direction in ("in", "out"):
-            self.legs(switch, direction, 0)
-        self.calls(switch, 0)
+            self._gauges["rater_legs_active"][switch, direction] = 0
+        self._gauges["rater_calls_active"][(switch,)] = 0
         self.internal(switch, 0)
         self.backlog(switch, 0)
         for name in ("rater_ami_lag_seconds", "rater_ami_clock_offset_seconds"):
@@ -190,13 +157,6 @@ class Metrics:
     def store_lost(self, shard: int) -> None:
         """It came back without writes that it had."""
         self._counters["rater_store_losses"][(str(shard),)] += 1
-
-    def store_latency(self, script: str, latency_s: float) -> None:
-        """Seconds from the write of a script's call to its answer."""
-        histogram = self._store.get(script)
-        if histogram is None:
-            histogram = self._store[script] = _Histogram()
-        histogram.observe(latency_s)
 
     def outbox(self, shard: int, entries: int, dead: int) -> None:
         """Entries that the stream holds, delivered or not, and those set aside because nobody can read them."""
@@ -259,14 +219,23 @@ class Metrics:
             for key, count in self._counters[name].copy().items():
                 counter.add_metric(key, count / scale)
             yield counter
+        live = self._live()
         for name, (text, labels) in _GAUGES.items():
             gauge = GaugeMetricFamily(name, text, labels=labels)
-            for key, value in self._gauges[name].copy().items():
+            for key, value in (self._gauges[name] | live.get(name, {})).items():
                 gauge.add_metric(key, value)
             yield gauge
-        yield _histogram("rater_decision_latency_seconds", {(): self._decision})
-        by_script = self._store.copy()
+        yield _histogram("rater_decision_latency_seconds", {(): self.decisions})
+        by_script = self.store_latencies.of.copy()
         yield _histogram("rater_store_latency_seconds", {(script,): by_script[script] for script in by_script})
+
+    def _live(self) -> dict[str, _Values]:
+        """Legs and calls as they are now."""
+        legs: _Values = {}
+        calls: _Values = {}
+        for switch, outbound, inbound, active in self.on_look():
+            legs[switch, "out"], legs[switch, "in"], calls[(switch,)] = outbound, inbound, active
+        return {"rater_legs_active": legs, "rater_calls_active": calls}
 
     def serve(
         self, host: str, port: int, *, token: str = "", certificate: Path | None = None, key: Path | None = None
@@ -328,7 +297,7 @@ class _Families(Collector):
         return self._families()
 
 
-def _histogram(name: str, of: Mapping[tuple[str, ...], _Histogram]) -> HistogramMetricFamily:
+def _histogram(name: str, of: Mapping[tuple[str, ...], Histogram]) -> HistogramMetricFamily:
     text, labels = _HISTOGRAMS[name]
     family = HistogramMetricFamily(name, text, labels=labels)
     for key, histogram in of.items():

@@ -8,14 +8,20 @@ import os
 from rater.errors import ConfigError
 
 if os.environ.get("RATER_KERNEL") == "reference":
-    from rater.packing_reference import call, named, sequence
+    from rater.packing_reference import Packed, call, named, numbers, sequence
 else:
     try:
-        from rater_native.packing import call, named, sequence
+        from rater_native.packing import (  # type: ignore[assignment]  # its twin
+            Packed,
+            call,
+            named,
+            numbers,
+            sequence,
+        )
     except ImportError as error:
         raise ConfigError(
             f"the compiled writer of values is missing: {error}",
             hint="Build it (pip install .), or set RATER_KERNEL=reference to run the slow one knowingly.",
         ) from error
 
-__all__ = ["call", "named", "sequence"]
+__all__ = ["Packed", "call", "named", "numbers", "sequence"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from rater.calls.commands import ChargeCommand, ExtendSlice, PersistAnswer, ReserveSlice
 from rater.charging.model import Answer, Extend, Reserve, Settle
 from rater.charging.terms import SlicePolicy
-from rater.ids import OpId
 from rater.live import LiveLeg
 
 _RENEWED = SlicePolicy(1, 1, 1)
@@ -19,7 +19,7 @@ def request_of(
 ) -> Reserve | Answer | Extend | Settle:
     """The leg's next operation, under its terms as they stand."""
     session = record.session
-    op = OpId(f"{session.leg}:{record.next_op}")
+    op: Any = f"{session.leg}:{record.next_op}"
     record.next_op += 1
     facts = session.facts
     shard, account, leg, switch = record.shard, record.account, session.leg, record.switch

@@ -83,7 +83,7 @@ class Site:
         self.at_ms = 0
         self.metrics = Metrics()
         self.store = RedisStore("redis://127.0.0.1:1", shards=1)
-        self.store.on_latency = self.metrics.store_latency
+        self.store.latencies = self.metrics.store_latencies
         self.redis = Wire()
         self.answers = attach_link(self.store._link, self.redis)
         policy = EnginePolicy(SlicePolicy(2, 60, 2), extend_ahead_ms=700)

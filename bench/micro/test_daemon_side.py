@@ -19,7 +19,7 @@ def test_calls_through_the_daemon(benchmark: BenchmarkFixture, size: int) -> Non
     finally:
         gc.enable()
     benchmark.extra_info |= {"calls": calls, "reads": len(reads)}
-    assert not site.engine.live_accounts()
+    assert not site.engine.live_legs
     written = b"".join(site.redis.written)
     for name in (b"reserve", b"answer", b"extend", b"settle"):
         assert written.count(b"_%b\r\n" % name) == calls, name

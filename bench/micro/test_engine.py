@@ -95,7 +95,7 @@ class Bench:
         self.clock = ManualClock(T0_MS)
         self.metrics = Metrics()
         self.store = RedisStore("redis://127.0.0.1:1", shards=1)
-        self.store.on_latency = self.metrics.store_latency
+        self.store.latencies = self.metrics.store_latencies
         self.link = StubLink(self.store)
         self.store._link = self.link  # type: ignore[assignment]
         self.port = StubPort()
@@ -160,7 +160,7 @@ def test_whole_lives(benchmark: BenchmarkFixture, size: int) -> None:
     benchmark.pedantic(bench.run, (calls,), rounds=3, warmup_rounds=1)
     benchmark.extra_info["calls"] = calls // BATCH * BATCH
     assert bench.link.calls == 4 * bench.made, "four operations of the store a call"
-    assert not bench.engine.live_accounts()
+    assert not bench.engine.live_legs
 
 
 def main(calls: int, times: int) -> None:

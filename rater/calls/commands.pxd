@@ -2,7 +2,8 @@ cdef class AnswerGate:
     cdef readonly object leg, reason, seconds
 
 cdef class ArmTimer:
-    cdef readonly object leg, party, after_ms
+    cdef readonly object leg, party
+    cdef readonly long long after_ms
 
 cdef class HangUp:
     cdef readonly object leg, cause
@@ -29,5 +30,6 @@ cdef class SettleLeg:
     cdef readonly object leg, duration_s, emit
 
 cdef class WakeAt:
-    cdef readonly object leg, at_ms
+    cdef readonly object leg
+    cdef readonly long long at_ms
 

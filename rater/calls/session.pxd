@@ -10,9 +10,9 @@ cdef object _GATE, _OBSERVED, _ESTIMATED, _CALLER, _BILLED, _ANSWERED
 cdef class Session:
     cdef public LegFacts facts
     cdef public Ended ended
-    cdef public object leg, mode, state, answered_at_ms, paid_from_ms
+    cdef public object leg, mode, state, answered_at_ms
     cdef public bint gate_waits, final, capped
-    cdef public long long granted_s, horizon_s, seen_at_ms, decide_by_ms, ahead_ms
+    cdef public long long paid_from_ms, granted_s, horizon_s, seen_at_ms, decide_by_ms, ahead_ms
     cdef bint _extending, _fails_open
     cdef tuple _told_end, _warn_ms
     cdef long long _warned_ms

@@ -147,7 +147,7 @@ class Session:
         self.final = self.capped = False
         self.horizon_s = horizon_s
         self.answered_at_ms: int | None = None
-        self.paid_from_ms: int | None = None
+        self.paid_from_ms = 0
         self.ended: Ended | None = None
         self.seen_at_ms = facts.attempted_at_ms
         self.decide_by_ms = decide_by_ms
@@ -173,7 +173,7 @@ class Session:
         self.granted_s = granted_s
         self.final = final
         self.answered_at_ms = answered_at_ms
-        self.paid_from_ms = self.facts.unanswered_at_ms or answered_at_ms
+        self.paid_from_ms = self.facts.unanswered_at_ms or answered_at_ms or 0
         self.seen_at_ms = seen_at_ms
         if answered_at_ms is not None:
             self.state = _TALKING
@@ -216,7 +216,7 @@ class Session:
         return self._paid_until()
 
     def _paid_until(self) -> int:
-        assert self.paid_from_ms is not None
+        assert self.paid_from_ms
         return self.paid_from_ms + self.granted_s * 1000
 
     # -- the switch ----------------------------------------------------------------------------------------------
@@ -409,7 +409,7 @@ class Session:
     def _extend(self, now_ms: int) -> list[Command]:
         if self._extending:
             return [self._wake(now_ms)]
-        assert self.paid_from_ms is not None
+        assert self.paid_from_ms
         self._extending = True
         elapsed_s = max(0, now_ms - self.paid_from_ms) // 1000
         return [ExtendSlice(self.leg, min(elapsed_s, self.granted_s)), self._wake(now_ms)]

@@ -1,8 +1,11 @@
 cdef class Call:
-    cdef public object data, sent_s, shard
+    cdef public bytes data
+    cdef public double sent_s
+    cdef public long shard
 
 cdef class Operation(Call):
-    cdef public object done, leg, refunded_micro, request, routed, script
+    cdef public object done, leg, refunded_micro, request, routed
+    cdef public str script
     cdef public bytes needs
     cdef public bint alone, as_function
     cdef public long tries, waits

@@ -23,6 +23,8 @@ class Keys:
         self.transfers = f"{tag}transfers"
         self.moves = f"{tag}moves"
         self.arrivals = f"{tag}arrivals"
+        self.of_needs: dict[bytes, tuple[str, ...]] = {}
+        """Leases by what a leg needs; see `rater.charging.wire_legs`."""
         self._refund = f"{tag}refund:"
         self.lease_prefix = f"{tag}lease:"
         self._rate = f"{tag}rate:"

@@ -1,14 +1,17 @@
-cdef class Reserve:
-    cdef readonly object op, shard, account, leg, switch, epoch, now_ms, quote, terms, leases, slice, exempt, facts, rates, broken
+cdef class OfLeg:
+    cdef readonly object op, shard, account, leg, switch, epoch, now_ms
 
-cdef class Answer:
-    cdef readonly object op, shard, account, leg, switch, epoch, now_ms, answered_at_ms, facts
+cdef class Reserve(OfLeg):
+    cdef readonly object quote, terms, leases, slice, exempt, facts, rates, broken
 
-cdef class Extend:
-    cdef readonly object op, shard, account, leg, switch, epoch, now_ms, elapsed_s, terms, slice, seen_at_ms
+cdef class Answer(OfLeg):
+    cdef readonly object answered_at_ms, facts
 
-cdef class Settle:
-    cdef readonly object op, shard, account, leg, switch, epoch, now_ms, duration_s, terms, emit, facts
+cdef class Extend(OfLeg):
+    cdef readonly object elapsed_s, terms, slice, seen_at_ms
+
+cdef class Settle(OfLeg):
+    cdef readonly object duration_s, terms, emit, facts
 
 cdef class Deny:
     cdef readonly object op, shard, now_ms, facts
@@ -31,3 +34,4 @@ cdef class ExpireGrant:
 cdef class Reply:
     cdef readonly object status, reason, granted_s, final, amount_micro, balance_micro, reserved_micro, repeated, capped
 
+cpdef long long op_number(str op) except -1

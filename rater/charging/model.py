@@ -20,14 +20,9 @@ from rater.verdict import Reason
 
 
 @dataclass(frozen=True)
-class Reserve:
-    """Check limits, take leases, reserve the first slice, write the leg: or deny, and record the denial.
-
-    `exempt`: an emergency leg; no limit or balance is looked at (leases are still counted). `facts`: a msgpack
-    map kept with the leg for resuming it and put into its rated event; a denial's record carries it too.
-    `epoch`: the leader's fencing token for the switch; an older one than the store's is refused. `broken`: a limit
-    kept elsewhere that is reached already (trunk, reseller, margin): the leg is denied, by the first reason of all.
-    """
+class OfLeg:
+    """An operation of a leg. `epoch`: the leader's fencing token for the switch; an older one than the store's is
+    refused."""
 
     op: OpId
     shard: Shard
@@ -36,6 +31,18 @@ class Reserve:
     switch: SwitchId
     epoch: int
     now_ms: int
+
+
+@dataclass(frozen=True)
+class Reserve(OfLeg):
+    """Check limits, take leases, reserve the first slice, write the leg: or deny, and record the denial.
+
+    `exempt`: an emergency leg; no limit or balance is looked at (leases are still counted). `facts`: a msgpack
+    map kept with the leg for resuming it and put into its rated event; a denial's record carries it too.
+    `broken`: a limit kept elsewhere that is reached already (trunk, reseller, margin): the leg is denied, by the
+    first reason of all.
+    """
+
     quote: Quote
     terms: Terms
     leases: tuple[Lease, ...]
@@ -47,32 +54,18 @@ class Reserve:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(OfLeg):
     """The leg was answered: persist when, and the facts with the channel it runs on."""
 
-    op: OpId
-    shard: Shard
-    account: AccountId
-    leg: LegId
-    switch: SwitchId
-    epoch: int
-    now_ms: int
     answered_at_ms: int
     facts: bytes
 
 
 @dataclass(frozen=True)
-class Extend:
+class Extend(OfLeg):
     """Reserve the next slice, renew the leases. `elapsed_s`: talked so far, floored. `seen_at_ms`: switch time of
     the last proof of life, kept for whoever takes the leg up after a crash; 0 when there is none since the last."""
 
-    op: OpId
-    shard: Shard
-    account: AccountId
-    leg: LegId
-    switch: SwitchId
-    epoch: int
-    now_ms: int
     elapsed_s: int
     terms: Terms
     slice: SlicePolicy
@@ -80,7 +73,7 @@ class Extend:
 
 
 @dataclass(frozen=True)
-class Settle:
+class Settle(OfLeg):
     """Charge what was talked, give back the rest, free the leases, append the rated event; all in one.
 
     `duration_s`: None when the leg was not answered (nothing is charged). The charge is capped at the paid slices.
@@ -88,13 +81,6 @@ class Settle:
     facts (msgpack map).
     """
 
-    op: OpId
-    shard: Shard
-    account: AccountId
-    leg: LegId
-    switch: SwitchId
-    epoch: int
-    now_ms: int
     duration_s: int | None
     terms: Terms
     emit: bool
@@ -228,7 +214,7 @@ LegRequest = Reserve | Answer | Extend | Settle
 
 def op_number(op: OpId) -> int:
     """The n of ``<leg>:<n>``, at least 1. Raises ValueError."""
-    number = int(op.rpartition(":")[2])
+    number = int(op[op.rfind(":") + 1 :])
     if number < 1:
         raise ValueError(f"operations of a leg are numbered from 1: {op!r}")
     return number

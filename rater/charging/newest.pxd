@@ -2,4 +2,4 @@ cdef class Newest:
     cdef object _keys, _monotonic_s
     cdef dict _of
 
-    cpdef note(self, shard, request, sent_s)
+    cpdef note(self, long shard, request, double sent_s)

@@ -105,6 +105,8 @@ class Forms:
         name, self._source = library()
         self._calls = {each: ("FCALL", f"{name}_{each}") for each in HOT}
         self._digests = {each: ("EVALSHA", digest(body)) for each, body in load_scripts().items()}
+        self.words = self._calls if functions else self._digests
+        """As `call` has them."""
 
     async def load(self, ask: Ask) -> None:
         """Load what `call` names. Raises ConnectionError with the server's refusal."""
@@ -136,6 +138,7 @@ class Forms:
         if _NO_FUNCTIONS.search(refusal) is None:
             return False
         self.functions = False
+        self.words = self._digests
         return True
 
 

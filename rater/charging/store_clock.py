@@ -27,8 +27,8 @@ class TimeSource(Protocol):
         ...
 
 
-class StoreClock:
-    """Implements `rater.clock.Clock`. Before the first measurement the machine's wall clock stands for it."""
+class StoreClock(Clock):
+    """Before the first measurement the machine's wall clock stands for the store's. `own`: the machine's."""
 
     def __init__(self, own: Clock) -> None:
         self._own = own

@@ -2,22 +2,26 @@ cimport cython
 
 from rater.charging.call cimport Operation
 from rater.charging.keys cimport Keys
-from rater.charging.model cimport Answer, Extend, FreeLeases, Reply, Reserve, Settle, TakeLeases
+from rater.charging.model cimport FreeLeases, OfLeg, Reply, Reserve, Settle, TakeLeases
 from rater.charging.newest cimport Newest
 from rater.charging.places cimport Places
 from rater.charging.wire_legs cimport from_reply, leg_call, needs_after, reserve_needs
+from rater.histogram cimport Latencies
 
 cdef object _OK, _DENIED, _UNAVAILABLE, _write
 
 cdef class Turns:
-    cdef public object on_latency, on_answered, _link, _forms
+    cdef public object on_answered, _link, _forms
+    cdef public Latencies latencies
     cdef public dict _busy, _needs
     cdef public Places _places
     cdef public Newest _newest
     cdef public long long refused, _open, _queue_max
     cdef public bint _reading
+    cdef public double _read_s
     cdef list _keys_of
 
+    @cython.locals(of_leg=OfLeg)
     cpdef submit(self, request, done)
     cpdef flush(self)
     @cython.locals(called=tuple)
@@ -26,4 +30,4 @@ cdef class Turns:
     cpdef _answered(self, Operation operation, answer)
     cpdef _finish(self, Operation operation, Reply reply)
     cpdef _after_read(self)
-    cpdef Keys keys(self, shard)
+    cpdef Keys keys(self, long shard)

@@ -18,9 +18,8 @@ from rater import packing
 from rater.charging.call import Operation
 from rater.charging.keys import Keys
 from rater.charging.model import (
-    Answer,
-    Extend,
     FreeLeases,
+    OfLeg,
     Reply,
     Request,
     Reserve,
@@ -36,6 +35,7 @@ from rater.charging.store import Done
 from rater.charging.wire import to_call
 from rater.charging.wire_legs import OtherNeeds, from_reply, leg_call, needs_after, reserve_needs
 from rater.charging.wire_moves import NotHere, OtherHomes
+from rater.histogram import Latencies
 from rater.ids import LegId, Shard
 from rater.verdict import Reason
 
@@ -46,16 +46,16 @@ log = structlog.get_logger(__name__)
 
 
 class Turns:
-    """`on_latency(script, seconds)` is called with each answer, `on_answered()` when those of one read are handed
-    out. `queue_max`: unanswered operations beyond which no new work is taken; what live legs need is always taken.
-    `refused`: requests turned away for that."""
+    """`latencies`: of the scripts, where each answer is counted. `on_answered()` is called when those of one read
+    are handed out. `queue_max`: unanswered operations beyond which no new work is taken; what live legs need is
+    always taken. `refused`: requests turned away for that."""
 
     def __init__(self, keys: list[Keys], queue_max: int) -> None:
         self._link: Any = None
         self._forms = Forms()
         self._places = Places()
         self._newest = Newest(self.keys)
-        self.on_latency: Callable[[str, float], None] = lambda script, seconds: None
+        self.latencies = Latencies()
         self.on_answered: Callable[[], None] = lambda: None
         self.refused = 0
         self._queue_max = queue_max
@@ -64,12 +64,16 @@ class Turns:
         """Legs with an operation under way, with those that wait for it."""
         self._needs: dict[LegId, bytes] = {}
         self._reading = False
+        self._read_s = 0.0
         self._keys_of = keys
 
     def submit(self, request: Request, done: Done) -> None:
         """See `ChargingStore`. New work beyond the queue's bound is answered at once: denied, store unavailable."""
         leg: LegId | None = None
-        if isinstance(request, Reserve | Answer | Extend | Settle | TakeLeases | FreeLeases):
+        if isinstance(request, OfLeg):
+            of_leg = request
+            leg = of_leg.leg
+        elif isinstance(request, TakeLeases | FreeLeases):
             leg = request.leg
         validate(request)
         if self._open >= self._queue_max and (leg is None or isinstance(request, Reserve)):
@@ -100,23 +104,25 @@ class Turns:
             request = self._places.route(request)
             if operation.alone and isinstance(request, OfAccount):
                 request = without_group(request)
-        operation.routed, operation.shard = request, request.shard
+            operation.routed, operation.shard = request, request.shard
         if isinstance(request, Reserve):
             operation.needs = reserve_needs(request)
         elif operation.leg is not None:
             operation.needs = self._needs.get(operation.leg, b"")
-        keys, forms = self.keys(request.shard), self._forms
+        keys, forms = self.keys(operation.shard), self._forms
         called = leg_call(request, keys, operation.needs)
         if called is None:
             called = to_call(request, keys, operation.needs, operation.refunded_micro)
         script, names, arguments = called
         operation.script, operation.as_function = script, forms.functions and not as_script
-        words = forms.call(script, as_function=False) if as_script else forms.call(script)
+        words = forms.call(script, as_function=False) if as_script else forms.words[script]
         operation.data = _write(words, names, arguments)
         self._link.queue(operation)
 
     def _answered(self, operation: Operation, answer: Any) -> None:
-        self._reading = True
+        if not self._reading:
+            self._reading = True
+            self._read_s = time.monotonic()
         if not isinstance(answer, bytes):
             self._failed(operation, str(answer))
             return
@@ -133,7 +139,7 @@ class Turns:
         except OtherHomes as known:
             self._elsewhere_before(operation, known)
             return
-        self.on_latency(operation.script, time.monotonic() - operation.sent_s)
+        self.latencies.observe(operation.script, self._read_s - operation.sent_s)
         self._finish(operation, reply)
 
     def _finish(self, operation: Operation, reply: Reply) -> None:
@@ -145,8 +151,8 @@ class Turns:
             elif operation.needs:
                 # Which leases a leg holds and which group it draws on must be known with each later operation.
                 self._needs[leg] = needs_after(operation.routed, operation.needs)
-            if reply.status is _OK and isinstance(request, Reserve | Answer | Extend | Settle):
-                self._newest.note(Shard(operation.shard), request, operation.sent_s)
+            if reply.status is _OK and isinstance(request, OfLeg):
+                self._newest.note(operation.shard, request, operation.sent_s)
             waiting = self._busy[leg]
             if waiting:
                 self._queue(waiting.popleft())
@@ -162,9 +168,9 @@ class Turns:
         self._link.flush()
         self.on_answered()
 
-    def keys(self, shard: Shard) -> Keys:
+    def keys(self, shard: int) -> Keys:
         known = self._keys_of
-        return known[shard] if shard < len(known) else Keys(known[0].prefix, shard)
+        return known[shard] if shard < len(known) else Keys(known[0].prefix, Shard(shard))
 
     # -- what the whole store does -------------------------------------------------------------------------------
 

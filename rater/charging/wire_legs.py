@@ -6,7 +6,6 @@ This is the hot path's part of `rater.charging.wire`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import msgpack
@@ -32,7 +31,7 @@ from rater.charging.wire_terms import PackedTerms
 from rater.ids import AccountId
 from rater.kept import Kept
 from rater.money import Quote
-from rater.packing import sequence
+from rater.packing import numbers, sequence
 from rater.verdict import Reason
 
 Arguments = tuple[str, Sequence[str], Sequence[bytes | str]]
@@ -110,11 +109,14 @@ def _reserve(r: Reserve, keys: Keys, needs: bytes) -> Arguments:
         op_number(r.op), str(r.epoch), r.now_ms, r.account, r.leg, r.switch, int(r.exempt), slices.first_s,
         _signed(r.broken, terms.shadow), sequence(limits), needs, r.op, slices.short_s,
     ))  # fmt: skip
-    names = (
+    names: tuple[str, ...] = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
-        keys.accounts, keys.ledger, keys.outbox, *[keys.lease(lease.scope) for lease in r.leases],
-        *[keys.rate(rate.scope) for rate in r.rates],
+        keys.accounts, keys.ledger, keys.outbox,
     )  # fmt: skip
+    leases = _leases(keys, needs)
+    names += leases if len(leases) == len(r.leases) else tuple([keys.lease(lease.scope) for lease in r.leases])
+    if r.rates:
+        names += tuple([keys.rate(rate.scope) for rate in r.rates])
     packed = _packed(terms)
     if not packed.alone:
         owner = share.owner if share is not None else r.account
@@ -141,9 +143,10 @@ def _outside(r: TakeLeases | FreeLeases, keys: Keys, scopes: Iterable[str]) -> t
 
 def _answer(r: Answer, keys: Keys, needs: bytes) -> Arguments:
     head = sequence((op_number(r.op), str(r.epoch), r.now_ms, r.leg, r.switch, r.answered_at_ms, needs))
-    names = (
-        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), *_leases(keys, needs)
+    names: tuple[str, ...] = (
+        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account),
     )  # fmt: skip
+    names += _leases(keys, needs)
     return "answer", names, (head, r.facts)
 
 
@@ -153,9 +156,10 @@ def _extend(r: Extend, keys: Keys, needs: bytes) -> Arguments:
         op_number(r.op), str(r.epoch), r.now_ms, len(leases), r.elapsed_s, slices.long_s, r.seen_at_ms, needs,
         r.leg, r.switch, r.op, r.account, slices.short_s,
     ))  # fmt: skip
-    names = (
-        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger, *leases
+    names: tuple[str, ...] = (
+        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger,
     )  # fmt: skip
+    names += leases
     if not packed.alone or _owner(needs):
         owner = other_account(r, needs)
         names += (keys.account(owner), keys.accounts, keys.spend(r.account), keys.spend(owner))
@@ -169,10 +173,11 @@ def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
         op_number(r.op), str(r.epoch), r.now_ms, len(leases), r.op, r.account, r.leg, r.duration_s or 0,
         int(r.emit), needs, r.switch, keys.wake, share.owner if share is not None else "",
     ))  # fmt: skip
-    names = (
+    names: tuple[str, ...] = (
         keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
-        keys.ledger, keys.outbox, *leases,
+        keys.ledger, keys.outbox,
     )  # fmt: skip
+    names += leases
     owner = _owner(needs)
     if not packed.alone or owner:
         payer = AccountId(owner or r.account)
@@ -205,18 +210,21 @@ _QUOTES, _TERMS = Kept(_KEPT), Kept(_KEPT)
 """By identity; each entry keeps its object alive, so that no other can have the same."""
 
 
-@lru_cache(maxsize=4096)
-def _leases_of(prefix: str, needs: bytes) -> tuple[str, ...]:
-    return tuple(prefix + scope.decode() for scope in parse_sequence(needs)[1:])
-
-
 def _leases(keys: Keys, needs: bytes) -> tuple[str, ...]:
-    return _leases_of(keys.lease_prefix, needs) if len(needs) > 1 else ()
+    if len(needs) <= 1:
+        return ()
+    known = keys.of_needs.get(needs)
+    if known is None:
+        if len(keys.of_needs) >= _KEPT:
+            keys.of_needs.clear()
+        known = keys.of_needs[needs] = tuple(keys.lease(scope.decode()) for scope in parse_sequence(needs)[1:])
+    return known
 
 
-@lru_cache(maxsize=4096)
 def _owner(needs: bytes) -> str:
-    return str(parse_sequence(needs)[0].decode()) if needs else ""
+    if not needs or needs.startswith(_NO_OWNER):
+        return ""
+    return str(parse_sequence(needs)[0].decode())
 
 
 def from_reply(data: bytes) -> Reply:
@@ -226,7 +234,7 @@ def from_reply(data: bytes) -> Reply:
         raise OtherNeeds(data[1:])
     if data[0] > _OTHER_NEEDS:
         raise refusal_of(data)
-    status, reason, granted_s, final, amount, balance, reserved, repeated = msgpack.unpackb(b"\x98" + data)
+    status, reason, granted_s, final, amount, balance, reserved, repeated = numbers(data, 8)
     return Reply(
         _STATUSES[status],
         _REASONS[reason],

@@ -4,13 +4,13 @@ restarted daemon can go on with it, and into the outbox at the end, where a rate
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import msgpack
 
-from rater.packing import named
+from rater.packing import Packed, named
 
 
 @dataclass
@@ -34,8 +34,8 @@ class LegFacts:
     destination_class: str
     plan: str
     catalog_version: int
-    steps: list[str]
-    """The normalisation rules applied, in order."""
+    steps: Iterable[str]
+    """The normalisation rules applied, in order. Of a leg that lives they are kept as they travel."""
     emergency: bool
     attempted_at_ms: int
     rated_at_ms: int | None = None
@@ -67,6 +67,8 @@ class LegFacts:
 
     def pack(self) -> bytes:
         """As it travels: a msgpack map."""
+        if not isinstance(self.steps, Packed):
+            self.steps = Packed(self.steps)
         return named(_HEAD, _KEYS, (
             self.id, self.call, self.switch, self.mode, self.direction, self.account, self.line, self.trunk,
             self.caller, self.dialled, self.number, self.prefix, self.destination, self.destination_class,

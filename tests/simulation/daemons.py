@@ -23,7 +23,7 @@ from rater.metrics import Metrics
 from . import site
 from .stores import SimStore
 from .switches import SECRET
-from .virtual import OWNER
+from .virtual import OWNER, WorldClock
 
 if TYPE_CHECKING:
     from .world import World
@@ -42,7 +42,7 @@ class Daemon:
         self.store = SimStore(world.loop, world.random, world.way, world.execute, world.server)
         self.store.on_lost = lambda shards: self._take_up_anew()
         policy = EnginePolicy(slice=SlicePolicy(*world.slices), extend_ahead_ms=3000, decision_timeout_ms=1500)
-        self.clock = StoreClock(world.clock)
+        self.clock = StoreClock(WorldClock(world.clock))
         self._witness = Witness(self.store)  # type: ignore[arg-type]  # what it asks of a store is there
         self.engine = Engine(self.store, self.clock, Metrics(), policy)
         self.engine.set_catalog(site.catalog(world.version))

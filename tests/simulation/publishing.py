@@ -29,6 +29,7 @@ from rater.notify.webhook import WebhookSender
 from .servers import SHARD
 from .streams import StreamClient, Streams
 from .targets import Broker, Endpoint, Ledger, Target
+from .virtual import WorldClock
 
 if TYPE_CHECKING:
     from .world import World
@@ -49,7 +50,7 @@ class Publisher:
 
     def __init__(self, name: str, publishing: Publishing) -> None:
         self.name = name
-        clock, client, metrics = publishing.world.clock, publishing.client, Metrics()
+        clock, client, metrics = WorldClock(publishing.world.clock), publishing.client, Metrics()
         webhook = WebhookSettings(
             name="crm", url="https://crm.example/hook", secret=Secret(env=SECRET), batch=publishing.batch
         )

@@ -16,6 +16,8 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+from rater.clock import Clock
+
 OWNER: ContextVar[str] = ContextVar("owner", default="")
 """Who opens a connection: the name of a simulated process, so that killing it takes its connections with it."""
 
@@ -77,12 +79,24 @@ class VirtualTime(SimpleNamespace):
         self.time_ns = lambda: round((epoch_s + loop.time() + self.wall_step_s) * 1e9)
         self.time = lambda: self.time_ns() / 1e9
 
-    # As `rater.clock.Clock`
     def wall_ms(self) -> int:
         return int(self.time_ns()) // 1_000_000
 
     def monotonic_ms(self) -> int:
         return int(self.monotonic_ns()) // 1_000_000
+
+
+class WorldClock(Clock):
+    """The same, for who wants a clock."""
+
+    def __init__(self, time: VirtualTime) -> None:
+        self._time = time
+
+    def wall_ms(self) -> int:
+        return self._time.wall_ms()
+
+    def monotonic_ms(self) -> int:
+        return self._time.monotonic_ms()
 
 
 @dataclass(eq=False)
