@@ -149,6 +149,9 @@ class SwitchAdapter(Port):
         except SwitchError as error:
             log.error("cannot take up the switch", switch=self.id, error=str(error))
             self.connection.abort("it could not be taken up")
+        except Exception:
+            log.exception("a fault in taking up the switch", switch=self.id)
+            self.connection.abort("a fault in taking it up")
 
     def _begin_life(self, boot: str) -> None:
         if self.tracker is not None:
@@ -323,6 +326,10 @@ class SwitchAdapter(Port):
                     await self._resync()
                 except SwitchError as error:
                     log.warning("the channels could not be listed", switch=self.id, error=str(error))
+                except Exception:
+                    # What was compared in part may be half true: a new connection compares everything.
+                    log.exception("a fault in comparing the channels", switch=self.id)
+                    self.connection.abort("a fault in comparing its channels")
                 await asyncio.sleep(min(1.0, self._resync_every_s))
 
 
