@@ -1,7 +1,9 @@
+from rater.kept cimport Kept
+
 cdef class Keys:
     cdef readonly object prefix, shard, tag, outbox, ledger, ledger_checkpoint, ledger_sums, accounts, switches, wake
     cdef readonly object transfers, moves, arrivals, lease_prefix
-    cdef readonly dict of_needs
+    cdef readonly Kept of_needs
     cdef str _refund, _rate, _spend, _account, _leg, _legs, _epoch, _operation, _homes, _moving
 
     cpdef str account(self, account)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rater.events.stream import outbox_key
 from rater.ids import AccountId, LegId, Shard, SwitchId
+from rater.kept import Kept
 
 
 class Keys:
@@ -23,7 +24,7 @@ class Keys:
         self.transfers = f"{tag}transfers"
         self.moves = f"{tag}moves"
         self.arrivals = f"{tag}arrivals"
-        self.of_needs: dict[bytes, tuple[str, ...]] = {}
+        self.of_needs = Kept(4096)
         """Leases by what a leg needs; see `rater.charging.wire_legs`."""
         self._refund = f"{tag}refund:"
         self.lease_prefix = f"{tag}lease:"

@@ -213,11 +213,10 @@ _QUOTES, _TERMS = Kept(_KEPT), Kept(_KEPT)
 def _leases(keys: Keys, needs: bytes) -> tuple[str, ...]:
     if len(needs) <= 1:
         return ()
-    known = keys.of_needs.get(needs)
+    known: tuple[str, ...] | None = keys.of_needs.get(needs)
     if known is None:
-        if len(keys.of_needs) >= _KEPT:
-            keys.of_needs.clear()
-        known = keys.of_needs[needs] = tuple(keys.lease(scope.decode()) for scope in parse_sequence(needs)[1:])
+        known = tuple(keys.lease(scope.decode()) for scope in parse_sequence(needs)[1:])
+        keys.of_needs.put(needs, known)
     return known
 
 
