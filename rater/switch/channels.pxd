@@ -24,6 +24,7 @@ cdef class Channel:
     cdef public object sent_by, forwarded_by
     cdef public str handed_down
     cdef public object forwarder, leg, gate, gate_in, asked
+    cdef public bint unheard
     cdef public int legs_named
 
     cpdef let_go_of_legs(self)

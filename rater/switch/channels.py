@@ -148,6 +148,8 @@ class Channel:
     """That of an inbound question; it stays when an outbound one follows."""
     asked: int | None = None
     """The hash of that question as it came, to tell a repeated event."""
+    unheard: bool = False
+    """A list showed its dialplan waiting in the gate, with a question that no event told of."""
     legs_named: int = 0
 
     @property
@@ -158,7 +160,7 @@ class Channel:
     @property
     def asks(self) -> bool:
         """Its dialplan waits in the gate."""
-        return self.gate is not None and self.gate.asking
+        return self.unheard or (self.gate is not None and self.gate.asking)
 
     @property
     def may_have_come_in(self) -> bool:

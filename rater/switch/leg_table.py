@@ -130,9 +130,11 @@ class LegTable:
 
     def gate_passed(self, channel: Channel, at_ms: int) -> None:
         """Its dialplan goes on, with a verdict or without."""
-        if channel.gate is None or not channel.gate.asking:
+        if not channel.asks:
             return
-        channel.gate.asking = False
+        channel.unheard = False
+        if channel.gate is not None:
+            channel.gate.asking = False
         for leg in [self.legs[leg] for leg in self._put_off]:
             if leg.caller is channel or leg.billed is channel:
                 self._put_off.pop(leg.id, None)

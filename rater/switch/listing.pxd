@@ -26,6 +26,8 @@ cdef class Listing:
     cpdef take(self, list frames)
     @cython.locals(channels=ChannelTable, channel=Channel, row=Row, others=list, uniqueid=str, name=str)
     cdef _take(self, EventFrame frame)
+    @cython.locals(channel=Channel)
+    cdef _note_question(self, Row row)
     @cython.locals(channels=ChannelTable, first=Channel, linkedid=str, code=str)
     cdef _update(self, Channel channel, EventFrame frame)
     cpdef bint is_told(self, Channel channel) except -1

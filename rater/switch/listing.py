@@ -16,7 +16,7 @@ from rater.switch.ami_parse import EventFrame as Event
 from rater.switch.ami_parse import Frame
 from rater.switch.channels import STATE_UP, Channel, number_of
 from rater.switch.frames import event_frame
-from rater.switch.gate import WAITING, Arguments
+from rater.switch.gate import WAITING, Arguments, is_ours
 from rater.switch.legs import Leg
 from rater.switch.tracker import Tracker
 
@@ -92,15 +92,26 @@ class Listing:
             channel = channels.add(uniqueid, name, self._asked_ns - 1)
             channel.own_account_code = intern(frame.account_code or "")
             channel.exten = frame.exten or ""
+        row = Row(channel, frame)
         if channel.told_ns < self._asked_ns:
             self._update(channel, frame)
-        row = Row(channel, frame)
+            self._note_question(row)
         self.rows[uniqueid] = row
         others = self._calls.get(channel.linkedid)
         if others is None:
             self._calls[channel.linkedid] = [row]
         else:
             others.append(row)
+
+    def _note_question(self, row: Row) -> None:
+        """Its event may be lost, or on its way: a timer of ours would take the place of the gate's guard, and nobody
+        would let the channel go until the next list shows the question again."""
+        channel, question = row.channel, row.question
+        if question is None:
+            if channel.unheard:
+                self._tracker.gate_passed(channel, self.at_ms)
+        elif is_ours(question) and not channel.asks:
+            channel.unheard = True
 
     def _update(self, channel: Channel, frame: Event) -> None:
         """No text is exchanged for its equal, see `Tracker._keep`."""

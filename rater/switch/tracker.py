@@ -324,6 +324,8 @@ class Tracker(LegTable):
             return
         called.dialled = True
         called.dialler = dialler
+        if dialler is not None and dialler.unheard:
+            self.gate_passed(dialler, at_ms)
         doubt_own_code(called)
         if dialler is not None and dialler.forwarder is not None:
             called.forwarded_by, dialler.forwarder = dialler.forwarder, None
@@ -438,6 +440,7 @@ class Tracker(LegTable):
         trunk = channel.trunk if inbound else None
         leg = self.attempt(channel, channel, payer, direction, number, trunk, at_ms, arrived_ns, _GATE)
         leg.asking = leg.open = True
+        channel.unheard = False
         channel.gate = leg
         channel.gate_in = leg if inbound else channel.gate_in
 

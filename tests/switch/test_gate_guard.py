@@ -4,14 +4,14 @@ would let the caller go should no verdict come. So it waits until the gate is pa
 from __future__ import annotations
 
 from rater.calls.commands import AnswerGate, ArmTimer, Party
-from rater.calls.signals import Direction, Payer, Seen
+from rater.calls.signals import Attempted, Direction, Payer, Seen, Signal
 from rater.ids import LegId
 from rater.switch.actions import Actions
 from rater.switch.ami_parse import Frame
 from rater.switch.frames import Action
 from rater.switch.tracker import Tracker
 from rater.verdict import Reason
-from tests.switch.support import call_events, channel, event, feed, first_list, new_tracker
+from tests.switch.support import call_events, channel, event, feed, first_list, later_list, new_tracker
 from tests.switch.test_resync import known, row
 from tests.switch.test_tracker import env
 
@@ -128,3 +128,63 @@ def test_timers_put_off_are_set_in_the_order_in_which_they_were_put_off() -> Non
         assert arm(tracker, leg, Party.CALLER) == []
     told = feed(tracker, [goes_on("line", "1.1")])
     assert [signal.leg for signal in told if isinstance(signal, Seen)] == legs[::-1]
+
+
+LISTED_MS = 1_700_000_006_000
+
+
+def listed(tracker: Tracker, asked_ns: int, application: str, data: str) -> list[Signal]:
+    """A later list, in which the far end of the talking leg is where this says."""
+    talking = known("b.1.2", channel_id="1.2", caller="1.1", answered=True)
+    return later_list(
+        tracker, [row("trunk", "1.2", app=application, data=data)], [talking], LISTED_MS, asked_ns=asked_ns
+    )
+
+
+def sent_on_unheard() -> Tracker:
+    """The far end asks whether it may go elsewhere, and only the list shows it: the event was lost, or is late."""
+    tracker = new_tracker()
+    feed(tracker, call_events()[:5])
+    assert arm(tracker, WATCHED, Party.BILLED) == [(TRUNK, "30.000")]
+    assert listed(tracker, 50, "AGI", "agi:async,+331,out") == [Seen(WATCHED, LISTED_MS)]
+    return tracker
+
+
+def test_a_question_that_only_a_list_shows_keeps_the_guard_too() -> None:
+    tracker = sent_on_unheard()
+    assert arm(tracker, WATCHED, Party.BILLED) == []
+    assert feed(tracker, [goes_on("trunk", "1.2", 8)]) == [Seen(WATCHED, 1_700_000_008_000)]
+    assert arm(tracker, WATCHED, Party.BILLED, 22_000) == [(TRUNK, "22.000")]
+
+
+def test_when_its_event_comes_after_all_it_is_as_any_other() -> None:
+    tracker = sent_on_unheard()
+    assert arm(tracker, WATCHED, Party.BILLED) == []
+    [attempt] = feed(tracker, [asks("trunk", "1.2", 5)])
+    assert isinstance(attempt, Attempted)
+    assert arm(tracker, WATCHED, Party.BILLED) == []
+    assert feed(tracker, [goes_on("trunk", "1.2", 8)]) == [Seen(WATCHED, 1_700_000_008_000)]
+
+
+def test_a_list_that_no_longer_shows_it_lets_the_timer_be_set() -> None:
+    tracker = sent_on_unheard()
+    assert arm(tracker, WATCHED, Party.BILLED) == []
+    assert Seen(WATCHED, LISTED_MS) in listed(tracker, 100, "Playback", "bye")
+    assert arm(tracker, WATCHED, Party.BILLED, 22_000) == [(TRUNK, "22.000")]
+
+
+def test_a_dial_shows_that_an_unheard_question_is_over() -> None:
+    tracker = sent_on_unheard()
+    assert arm(tracker, WATCHED, Party.BILLED) == []
+    dial = event(
+        "DialBegin", 9, **channel("trunk", "1.2"), **channel("line", "1.3", side="Dest"), DialString="1001"
+    )
+    assert Seen(WATCHED, 1_700_000_009_000) in feed(tracker, [dial])
+    assert arm(tracker, WATCHED, Party.BILLED, 21_000) == [(TRUNK, "21.000")]
+
+
+def test_a_question_of_another_program_is_none_of_ours() -> None:
+    tracker = new_tracker()
+    feed(tracker, call_events()[:5])
+    listed(tracker, 50, "AGI", "agi:async,menu,main")
+    assert arm(tracker, WATCHED, Party.BILLED) == [(TRUNK, "30.000")]
