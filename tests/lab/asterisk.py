@@ -118,7 +118,7 @@ class Asterisk:
                  "--fork", "--kill-child=KILL", "sh", "-ec", script],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        self._await_boot()
+        self.until_booted()
 
     def _mount_script(self) -> str:
         root = shlex.quote(str(self.folder / "root"))
@@ -144,7 +144,8 @@ class Asterisk:
         ]
         return "\n".join(lines)
 
-    def _await_boot(self) -> None:
+    def until_booted(self) -> None:
+        """Wait until it has started, or started anew by itself."""
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline_s:
             assert self._process is not None

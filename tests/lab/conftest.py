@@ -71,7 +71,9 @@ def the_asterisk(lab_tree: Path, lab_folder: Path) -> Iterator[Asterisk]:
 def asterisk(the_asterisk: Asterisk, logs: Logs) -> Iterator[Asterisk]:
     """The running Asterisk, without calls, without a heartbeat; calls that a test leaves behind are ended."""
     logs.append(the_asterisk.tail)
-    if not the_asterisk.running:
+    if the_asterisk.running:
+        the_asterisk.until_booted()  # a test may have restarted it
+    else:
         the_asterisk.start()
     with Ami(the_asterisk.ami_port, events="off") as ami:
         for name in ("RATER_BEAT", "RATER_FAIL", "RATER_FAIL_IN"):

@@ -54,6 +54,7 @@ def test_15_restarted_with_a_live_call_nothing_of_the_life_before_is_left(
     ami.send("Command", Command="core restart now")
     settled_as_one(site, time.time() - answered_s + 1.5)
     assert asterisk.running
+    asterisk.until_booted()
 
 
 def test_14_stopped_with_a_live_call_it_is_charged_to_its_last_proof_of_life(
