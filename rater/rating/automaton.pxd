@@ -10,10 +10,12 @@ cdef class Automaton:
     cdef tuple _tables
     cdef int[::1] _next, _accepts
 
-    @cython.locals(i=Py_ssize_t, state=int, place=int, to=int)
+    @cython.locals(i=Py_ssize_t, state=int, place=int)
     cpdef int whole(self, str text, Py_ssize_t start=*) except -2
-    @cython.locals(i=Py_ssize_t, state=int, place=int, to=int, found=int)
+    @cython.locals(i=Py_ssize_t, state=int, place=int, found=int)
     cpdef int beginning(self, str text, Py_ssize_t start=*) except -2
+    @cython.locals(to=int)
+    cdef int _after(self, int state, int place) except -3
     cdef int _step(self, int state, int place) except -2
     @cython.locals(number=int)
     cdef int _number(self, positions) except -2

@@ -249,13 +249,9 @@ class Automaton:
             place = _place(text[i])
             if place < 0:
                 return -1
-            to = self._next[state * _WIDTH + place]
-            if to < 0:
-                if to == _NOT_YET:
-                    to = self._step(state, place)
-                if to == _NOWHERE:
-                    return 0
-            state = to
+            state = self._after(state, place)
+            if state == _NOWHERE:
+                return 0
         return self._accepts[state]
 
     def beginning(self, text: str, start: int = 0) -> int:
@@ -265,15 +261,16 @@ class Automaton:
             place = _place(text[i])
             if place < 0:
                 return -1
-            to = self._next[state * _WIDTH + place]
-            if to < 0:
-                if to == _NOT_YET:
-                    to = self._step(state, place)
-                if to == _NOWHERE:
-                    return found
-            state = to
+            state = self._after(state, place)
+            if state == _NOWHERE:
+                return found
             found |= self._accepts[state]
         return found
+
+    def _after(self, state: int, place: int) -> int:
+        """The state that a symbol leads to, or nowhere."""
+        to = self._next[state * _WIDTH + place]
+        return self._step(state, place) if to == _NOT_YET else to
 
     def _step(self, state: int, place: int) -> int:
         """Looked at for the first time, by whichever thread."""
