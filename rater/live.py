@@ -42,8 +42,9 @@ class LiveSwitch:
     measured_ms: int = UNMEASURED_MS
     """Switch time less our monotonic time, from the least delayed signal."""
     active: dict[str, int] = field(default_factory=lambda: {"out": 0, "in": 0})
-    """How many live legs it has, by direction, and how many calls."""
+    """How many live legs it has, by direction."""
     calls: int = 0
+    """And of how many calls they are."""
     slots: TrunkSlots = field(default_factory=TrunkSlots)
     told: bool = False
     """Commands wait in its port for the next flush."""

@@ -104,8 +104,8 @@ class Listing:
             others.append(row)
 
     def _note_question(self, row: Row) -> None:
-        """Its event may be lost, or on its way: a timer of ours would take the place of the gate's guard, and nobody
-        would let the channel go until the next list shows the question again."""
+        """Its event may be lost, or on its way: a timer of ours would take the place of the gate's guard, and
+        nobody would let the channel go until the next list shows the question again."""
         channel, question = row.channel, row.question
         if question is None:
             if channel.unheard:
