@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
+from collections.abc import Iterator
 
 SWITCH_S = 0.0005
-COLLECT_AFTER = (1000, 5, 1_000_000_000)
-"""New objects before the collector looks at them, how often it does before it looks at those that stayed, too, and
-never by itself at the rest: a look takes a microsecond an object, so the first two hold up calls for 1 and 5 ms."""
 ALL_AFTER_S, ALL_AT_LATEST_S = 3600.0, 86400.0
 QUIET_LEGS = 200
+LEFT_OVER, OF_A_LEG = 500_000, 100
+"""How many more objects than were freed since the last look are too many: some 200 bytes each, four times as many a
+leg as it has. A look takes half a microsecond an object."""
+_making: list[None] = []
+"""One for each block of `uncollected` that runs."""
 
 
 def share_the_interpreter() -> None:
@@ -21,14 +25,34 @@ def share_the_interpreter() -> None:
 
 def spare_the_collector() -> None:
     """Let the collector of cycles pass over all that lives now: a catalogue has millions of objects and no cycles,
-    and looking through it would hold up calls for seconds. What is replaced is freed as ever, by its count."""
+    and looking through it would hold up calls for seconds. What is replaced is freed as ever, by its count.
+
+    Nor is it to look by itself at what is new: its count of new objects falls with every old one that is freed, so
+    that by the time it rises to a limit of a thousand there may be twenty thousand to look at, for 30 ms."""
     gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
+    gc.disable()
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """While a catalogue is made, in whatever thread: looking for cycles at every so many new objects, or among all
+    of them afterwards, would take longer than making them, and hold up every other thread."""
+    was = gc.isenabled()
+    gc.disable()
+    _making.append(None)
+    try:
+        yield
+    finally:
+        gc.freeze()
+        _making.pop()
+        if was:
+            gc.enable()
 
 
 class Collector:
-    """Looks for the cycles that grew old, when that holds up few: an hour after the last time if hardly anybody
-    talks, after a day in any case. A call leaves none; a connection that failed may."""
+    """Looks for cycles when that holds up few: an hour after the last time if hardly anybody talks, after a day in
+    any case; and at once when there are many more objects than legs account for. A call leaves no cycle; a
+    connection that failed may, or somebody who asked for the metrics."""
 
     def __init__(self, now_s: float) -> None:
         self._looked_at_s = now_s
@@ -36,7 +60,9 @@ class Collector:
     def step(self, now_s: float, live_legs: int) -> bool:
         """Whether it looked. `now_s`: monotonic."""
         passed_s = now_s - self._looked_at_s
-        if passed_s < ALL_AFTER_S or (live_legs > QUIET_LEGS and passed_s < ALL_AT_LATEST_S):
+        is_time = passed_s >= (ALL_AFTER_S if live_legs <= QUIET_LEGS else ALL_AT_LATEST_S)
+        too_many = not _making and gc.get_count()[0] > LEFT_OVER + OF_A_LEG * live_legs
+        if not is_time and not too_many:
             return False
         self._looked_at_s = now_s
         gc.collect()

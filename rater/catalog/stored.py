@@ -8,9 +8,8 @@ the server, which other clients ask for calls at the same time, nor the process 
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -20,6 +19,7 @@ from redis.exceptions import ResponseError
 from rater.catalog.model import Catalog
 from rater.catalog.pieces import from_pieces, from_text, to_pieces
 from rater.catalog.snapshot import Snapshot
+from rater.interpreter import uncollected
 
 _AT_ONCE = 500
 
@@ -69,18 +69,9 @@ def _taken(pieces: deque[bytes]) -> Iterator[bytes]:
         yield pieces.popleft()
 
 
-def _uncollected(read: Any, data: Any) -> Snapshot:
-    """A catalogue is made of millions of objects and no cycles: looking for some at every so many new objects, or
-    among all of them afterwards, would take longer than reading, and hold up every other thread."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        snapshot: Snapshot = read(data)
-        return snapshot
-    finally:
-        if was:
-            gc.freeze()
-            gc.enable()
+def _uncollected(read: Callable[[Any], Snapshot], data: Any) -> Snapshot:
+    with uncollected():
+        return read(data)
 
 
 def parts_of(catalog: Catalog) -> deque[list[Any]]:

@@ -12,17 +12,15 @@ from rater import interpreter
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    threshold = gc.get_threshold()
     yield
     gc.unfreeze()
-    gc.set_threshold(*threshold)
+    gc.enable()
 
 
 def test_what_lives_when_a_catalogue_comes_is_not_looked_at_again() -> None:
     catalogue = [[number] for number in range(1000)]
     interpreter.spare_the_collector()
     assert gc.get_freeze_count() > len(catalogue)
-    assert gc.get_threshold() == interpreter.COLLECT_AFTER
     young = [[number] for number in range(10)]
     watched = gc.get_objects()
     assert any(thing is young for thing in watched)
@@ -45,14 +43,38 @@ def test_old_cycles_are_looked_for_when_hardly_anybody_talks_and_once_a_day_at_t
     assert len(looked) == 2
 
 
-def test_the_collector_does_not_look_at_what_is_old_by_itself() -> None:
+def test_more_objects_than_legs_account_for_are_looked_at_at_once() -> None:
     interpreter.spare_the_collector()
-    old = [[number] for number in range(100_000)]
-    old_again = [[thing] for thing in old]
-    full: list[int] = []
-    gc.callbacks.append(lambda phase, about: full.append(about["generation"]) if phase == "start" else None)
+    collector = interpreter.Collector(1000.0)
+    rings = interpreter.LEFT_OVER
+    for _ in range(rings):
+        one, other = [], []  # type: list[object], list[object]
+        one.append(other)
+        other.append(one)
+    legs = 2 * rings // interpreter.OF_A_LEG
+    assert not collector.step(1001.0, legs), "so many may be the legs' own"
+    assert collector.step(1001.0, 0)
+    assert gc.get_count()[0] < 1000, "they are gone"
+    assert not collector.step(1002.0, 0)
+
+
+def test_what_a_catalogue_is_made_of_while_it_is_read_is_not_looked_at() -> None:
+    interpreter.spare_the_collector()
+    collector = interpreter.Collector(1000.0)
+    with interpreter.uncollected():
+        read = [[number] for number in range(2 * interpreter.LEFT_OVER)]
+        assert not collector.step(1001.0, 0)
+    assert not collector.step(1001.0, 0)
+    assert gc.get_freeze_count() > len(read)
+    assert not gc.isenabled()
+
+
+def test_the_collector_does_not_look_by_itself() -> None:
+    interpreter.spare_the_collector()
+    looked: list[int] = []
+    gc.callbacks.append(lambda phase, about: looked.append(about["generation"]))
     try:
         kept = [[number] for number in range(1_000_000)]
     finally:
         gc.callbacks.pop()
-    assert old_again and kept and full.count(0) > 100 and full.count(1) > 10 and full.count(2) == 0
+    assert kept and not looked
