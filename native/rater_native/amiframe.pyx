@@ -1,24 +1,29 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """The compiled twin of `rater.switch.ami_parse`, which says what the rules are and why.
 
-A line is looked at where it lies in the buffer of the read; Python objects are made only of what is kept. Headers come
-in a fixed order, so the search for the next one begins behind the last one found. Most texts of an event were in those
-before it, too: the ones met last are given out again, so that they are neither made nor hashed anew. A timestamp
-becomes a text only when somebody asks for it, and of the answer to an action that succeeded nothing is made but its id.
+A line is looked at where it lies in the buffer of the read; Python objects are made only of what is kept. Most texts
+of an event were in those before it, too: the ones met last are given out again, so that they are neither made nor
+hashed anew. Of the answer to an action that succeeded nothing is made but its id.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
-from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport uint64_t
-from libc.string cimport memchr, memcmp, memcpy
+from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
+from libc.string cimport memchr, memcmp, memcpy, memset
 
-from collections.abc import Mapping
+from rater_native.amievent cimport (
+    AT_DEST_VARIABLES, AT_EVENT, AT_TIMESTAMP, AT_VARIABLES, NOWHERE, STAMP_LENGTH, EventFrame, slot_of,
+)
+from rater_native.amitexts cimport hash_of, is_ascii, is_space, same, stamp_ms_of, text_of
+
+from rater_native.amievent import TAMPERED
 
 cdef extern from "Python.h":
-    bint PyUnicode_IS_COMPACT_ASCII(object text)
-    const char* PyUnicode_DATA(object text)
+    ctypedef struct PyASCIIObject:
+        pass
+    str PyUnicode_New(Py_ssize_t length, Py_UCS4 largest)
+    void* PyUnicode_DATA(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
 
 cdef enum:
@@ -28,7 +33,6 @@ cdef enum:
 
 LINE_LIMIT = LINE_LIMIT_BYTES
 FRAME_LIMIT = FRAME_LIMIT_BYTES
-TAMPERED = "!tampered"
 REPEATABLE = frozenset(("ChanVariable", "DestChanVariable", "Output"))
 
 cdef str _TAMPERED = TAMPERED
@@ -39,372 +43,109 @@ cdef str _RESPONSE = "Response"
 cdef bytes _SUCCESS = b"Response: Success"
 
 
-FIELDS = {
-    "Event": "event",
-    "Timestamp": "timestamp",
-    "ActionID": "action_id",
-    "Channel": "channel",
-    "ChannelState": "channel_state",
-    "CallerIDNum": "caller",
-    "AccountCode": "account_code",
-    "Exten": "exten",
-    "Uniqueid": "uniqueid",
-    "Linkedid": "linkedid",
-    "ChanVariable": "variables",
-    "DestChannel": "dest_channel",
-    "DestChannelState": "dest_channel_state",
-    "DestAccountCode": "dest_account_code",
-    "DestUniqueid": "dest_uniqueid",
-    "DestLinkedid": "dest_linkedid",
-    "DestChanVariable": "dest_variables",
-    "DialString": "dial_string",
-    "DialStatus": "dial_status",
-    "Forward": "forward",
-    "BridgeUniqueid": "bridge",
-    "Cause": "cause",
-    "Env": "env",
-    "Newname": "newname",
-    "Result": "result",
-    "TransfererUniqueid": "transferer_uniqueid",
-    "TransfereeUniqueid": "transferee_uniqueid",
-    TAMPERED: "tampered",
-}
-
-cdef enum Slot:
-    NOWHERE = -1
-    AT_EVENT, AT_TIMESTAMP, AT_ACTION_ID, AT_CHANNEL, AT_CHANNEL_STATE, AT_CALLER, AT_ACCOUNT_CODE, AT_EXTEN,
-    AT_UNIQUEID, AT_LINKEDID, AT_VARIABLES, AT_DEST_CHANNEL, AT_DEST_CHANNEL_STATE, AT_DEST_ACCOUNT_CODE,
-    AT_DEST_UNIQUEID, AT_DEST_LINKEDID, AT_DEST_VARIABLES, AT_DIAL_STRING, AT_DIAL_STATUS, AT_FORWARD,
-    AT_BRIDGE, AT_CAUSE, AT_ENV, AT_NEWNAME, AT_RESULT, AT_TRANSFERER_UNIQUEID, AT_TRANSFEREE_UNIQUEID,
-    AT_TAMPERED,
-    SLOTS
-
-cdef dict _SLOT_OF = {name: slot for slot, name in enumerate(FIELDS)}
-cdef tuple _HEADERS = tuple(FIELDS)
+cdef inline Py_ssize_t _place_of_word(const char* text, Py_ssize_t length) noexcept:
+    """Length and both ends: they tell the headers of an event from each other, nearly always. Cannot raise."""
+    return 8 * length + 6 * <unsigned char>text[0] + 29 * <unsigned char>text[length - 1]
 
 
-cdef class EventFrame:
-    """One event; see the twin."""
+cdef class Words:
+    """Some words, found by what stands in a buffer; the empty one never is."""
 
-    def __cinit__(self):
-        self.stamp_ms = -1
-
-    def __init__(self, headers):
-        cdef str key
-        for key, value in headers.items():
-            slot = _SLOT_OF.get(key)
-            if slot is None:
-                if self._rest is None:
-                    self._rest = {}
-                self._rest[key] = value
-            else:
-                self._write(slot, value)
-        if self._stamp is not None:
-            stamp = (<str?>self._stamp).encode("utf-8", "replace")
-            self.stamp_ms = _stamp_ms(PyBytes_AS_STRING(stamp), PyBytes_GET_SIZE(stamp))
-
-    @property
-    def timestamp(self):
-        if self._stamp is None and self._stamp_length:
-            self._stamp = _text(self._stamp_text, self._stamp_length)
-        return self._stamp
-
-    cdef object _read(self, int slot):
-        if slot == AT_EVENT:
-            return self.event
-        elif slot == AT_TIMESTAMP:
-            return self.timestamp
-        elif slot == AT_ACTION_ID:
-            return self.action_id
-        elif slot == AT_CHANNEL:
-            return self.channel
-        elif slot == AT_CHANNEL_STATE:
-            return self.channel_state
-        elif slot == AT_CALLER:
-            return self.caller
-        elif slot == AT_ACCOUNT_CODE:
-            return self.account_code
-        elif slot == AT_EXTEN:
-            return self.exten
-        elif slot == AT_UNIQUEID:
-            return self.uniqueid
-        elif slot == AT_LINKEDID:
-            return self.linkedid
-        elif slot == AT_VARIABLES:
-            return self.variables
-        elif slot == AT_DEST_CHANNEL:
-            return self.dest_channel
-        elif slot == AT_DEST_CHANNEL_STATE:
-            return self.dest_channel_state
-        elif slot == AT_DEST_ACCOUNT_CODE:
-            return self.dest_account_code
-        elif slot == AT_DEST_UNIQUEID:
-            return self.dest_uniqueid
-        elif slot == AT_DEST_LINKEDID:
-            return self.dest_linkedid
-        elif slot == AT_DEST_VARIABLES:
-            return self.dest_variables
-        elif slot == AT_DIAL_STRING:
-            return self.dial_string
-        elif slot == AT_DIAL_STATUS:
-            return self.dial_status
-        elif slot == AT_FORWARD:
-            return self.forward
-        elif slot == AT_BRIDGE:
-            return self.bridge
-        elif slot == AT_CAUSE:
-            return self.cause
-        elif slot == AT_ENV:
-            return self.env
-        elif slot == AT_NEWNAME:
-            return self.newname
-        elif slot == AT_RESULT:
-            return self.result
-        elif slot == AT_TRANSFERER_UNIQUEID:
-            return self.transferer_uniqueid
-        elif slot == AT_TRANSFEREE_UNIQUEID:
-            return self.transferee_uniqueid
-        elif slot == AT_TAMPERED:
-            return self.tampered
-        return None
-
-    cdef int _write(self, int slot, object value) except -1:
-        if slot == AT_EVENT:
-            self.event = value
-        elif slot == AT_TIMESTAMP:
-            self._stamp = value
-        elif slot == AT_ACTION_ID:
-            self.action_id = value
-        elif slot == AT_CHANNEL:
-            self.channel = value
-        elif slot == AT_CHANNEL_STATE:
-            self.channel_state = value
-        elif slot == AT_CALLER:
-            self.caller = value
-        elif slot == AT_ACCOUNT_CODE:
-            self.account_code = value
-        elif slot == AT_EXTEN:
-            self.exten = value
-        elif slot == AT_UNIQUEID:
-            self.uniqueid = value
-        elif slot == AT_LINKEDID:
-            self.linkedid = value
-        elif slot == AT_VARIABLES:
-            self.variables = value
-        elif slot == AT_DEST_CHANNEL:
-            self.dest_channel = value
-        elif slot == AT_DEST_CHANNEL_STATE:
-            self.dest_channel_state = value
-        elif slot == AT_DEST_ACCOUNT_CODE:
-            self.dest_account_code = value
-        elif slot == AT_DEST_UNIQUEID:
-            self.dest_uniqueid = value
-        elif slot == AT_DEST_LINKEDID:
-            self.dest_linkedid = value
-        elif slot == AT_DEST_VARIABLES:
-            self.dest_variables = value
-        elif slot == AT_DIAL_STRING:
-            self.dial_string = value
-        elif slot == AT_DIAL_STATUS:
-            self.dial_status = value
-        elif slot == AT_FORWARD:
-            self.forward = value
-        elif slot == AT_BRIDGE:
-            self.bridge = value
-        elif slot == AT_CAUSE:
-            self.cause = value
-        elif slot == AT_ENV:
-            self.env = value
-        elif slot == AT_NEWNAME:
-            self.newname = value
-        elif slot == AT_RESULT:
-            self.result = value
-        elif slot == AT_TRANSFERER_UNIQUEID:
-            self.transferer_uniqueid = value
-        elif slot == AT_TRANSFEREE_UNIQUEID:
-            self.transferee_uniqueid = value
-        elif slot == AT_TAMPERED:
-            self.tampered = value
-        return 0
-
-    cdef object _find(self, key):
-        slot = _SLOT_OF.get(key)
-        if slot is not None:
-            return self._read(slot)
-        return self._rest.get(key) if self._rest is not None else None
-
-    cpdef object variables_of(self, str channel):
-        return self._rest.get(f"ChanVariable({channel})") if self._rest is not None else None
-
-    def get(self, key, default=None, /):
-        found = self._find(key)
-        return default if found is None else found
-
-    def __getitem__(self, key):
-        found = self._find(key)
-        if found is None:
-            raise KeyError(key)
-        return found
-
-    def __contains__(self, key):
-        return self._find(key) is not None
-
-    def keys(self):
-        cdef int slot
-        found = [_HEADERS[slot] for slot in range(SLOTS) if self._read(slot) is not None]
-        return found + list(self._rest) if self._rest is not None else found
-
-    def items(self):
-        return [(key, self._find(key)) for key in self.keys()]
-
-    def values(self):
-        return [self._find(key) for key in self.keys()]
-
-    def __iter__(self):
-        return iter(self.keys())
-
-    def __len__(self):
-        return len(self.keys())
-
-    def __eq__(self, other):
-        return dict(self.items()) == dict(other.items()) if isinstance(other, Mapping) else NotImplemented
-
-    __hash__ = None
-
-    def __repr__(self):
-        return repr(dict(self.items()))
-
-
-Mapping.register(EventFrame)
-
-
-cdef long long _stamp_ms(const char* text, Py_ssize_t length) noexcept:
-    """As `parse_timestamp` of the twin; -1 when it is none. Cannot raise."""
-    cdef long long seconds = 0, rest_ms = 0
-    cdef Py_ssize_t i = 0, digits
-    while i < length and 48 <= text[i] <= 57 and i < 12:
-        seconds = seconds * 10 + text[i] - 48
-        i += 1
-    if not 9 <= i <= 11:
-        return -1
-    if i < length:
-        if text[i] != 46:
-            return -1
-        digits = 0
-        i += 1
-        while i < length and 48 <= text[i] <= 57:
-            if digits < 3:
-                rest_ms = rest_ms * 10 + text[i] - 48
-            digits += 1
-            i += 1
-        if i < length or not 1 <= digits <= 9:
-            return -1
-        while digits < 3:
-            rest_ms *= 10
-            digits += 1
-    return seconds * 1000 + rest_ms
-
-
-cdef class Wanted:
-    """The headers of one event that are kept."""
-
-    def __cinit__(self, str event, headers):
-        cdef Py_ssize_t i
-        self.event = event
-        self.names = list(headers)
-        self.raw = [name.encode() for name in self.names]
-        self.variables = "ChanVariable" in self.names
-        self.count = len(self.raw)
-        self.keys = <Key*>PyMem_Malloc(max(1, self.count) * sizeof(Key))
-        if self.keys == NULL:
+    def __cinit__(self, words, *rest):
+        cdef Py_ssize_t i, place, size = 64
+        cdef bytes raw
+        self._raw = [(<str?>word).encode() for word in words]
+        while size < 4 * len(self._raw):
+            size *= 2
+        self._mask = size - 1
+        self._words = <Word*>PyMem_Malloc((len(self._raw) + 1) * sizeof(Word))
+        self._places = <short*>PyMem_Malloc(size * sizeof(short))
+        if self._words == NULL or self._places == NULL:
             raise MemoryError
-        for i in range(self.count):
-            self.keys[i].text = PyBytes_AS_STRING(self.raw[i])
-            self.keys[i].length = PyBytes_GET_SIZE(self.raw[i])
-            self.keys[i].slot = _SLOT_OF.get(self.names[i], NOWHERE)
+        for place in range(size):
+            self._places[place] = -1
+        for i, raw in enumerate(self._raw):
+            self._words[i].text = PyBytes_AS_STRING(raw)
+            self._words[i].length = PyBytes_GET_SIZE(raw)
+            self._words[i].slot = NOWHERE
+            if raw and _find(self, self._words[i].text, self._words[i].length) < 0:
+                place = _place_of_word(self._words[i].text, self._words[i].length) & self._mask
+                while self._places[place] >= 0:
+                    place = (place + 1) & self._mask
+                self._places[place] = <short>i
 
     def __dealloc__(self):
-        PyMem_Free(self.keys)
+        PyMem_Free(self._words)
+        PyMem_Free(self._places)
 
-    cdef Py_ssize_t find(self, const char* key, Py_ssize_t length, Py_ssize_t hint) noexcept:
-        """Where the key stands among the wanted ones, or -1. Cannot raise."""
-        cdef Py_ssize_t step, i = hint
-        for step in range(self.count):
-            if i >= self.count:
-                i = 0
-            if self.keys[i].length == length and memcmp(self.keys[i].text, key, length) == 0:
-                return i
-            i += 1
+
+cdef inline Py_ssize_t _find(Words words, const char* text, Py_ssize_t length) noexcept:
+    """Where it stands among them, or -1. Cannot raise."""
+    cdef Py_ssize_t place, i
+    if length == 0:
         return -1
+    place = _place_of_word(text, length) & words._mask
+    while True:
+        i = words._places[place]
+        if i < 0 or (words._words[i].length == length and memcmp(words._words[i].text, text, length) == 0):
+            return i
+        place = (place + 1) & words._mask
 
 
-cdef str _text(const char* start, Py_ssize_t length):
-    return PyUnicode_DecodeUTF8(start, length, "replace")
+@cython.final
+cdef class Wanted(Words):
+    """The headers of one event that are kept. `lines`: the lines of the one that came last."""
+
+    def __init__(self, headers, str event):
+        cdef Py_ssize_t i
+        memset(self.lines, 0, sizeof(self.lines))
+        self.event = event
+        self.names = list(headers)
+        self.variables = "ChanVariable" in self.names
+        for i in range(len(self.names)):
+            self._words[i].slot = slot_of(self.names[i])
 
 
 cdef enum:
     KNOWN = 2048
+    KNOWN_SHIFT = 64 - 11
     KNOWN_LENGTH = 48
 
 cdef PyObject* _known[KNOWN]
 
 
-cdef Py_ssize_t _place_of(const char* start, Py_ssize_t length) noexcept:
-    """Cannot raise."""
-    cdef uint64_t mixed = <uint64_t>length, word
-    while length >= 8:
-        memcpy(&word, start, 8)
-        mixed = (mixed ^ word) * <uint64_t>0x9E3779B97F4A7C15
-        mixed ^= mixed >> 29
-        start += 8
-        length -= 8
-    if length:
-        word = 0
-        memcpy(&word, start, length)
-        mixed = (mixed ^ word) * <uint64_t>0x9E3779B97F4A7C15
-        mixed ^= mixed >> 29
-    return <Py_ssize_t>((mixed * <uint64_t>0x9E3779B97F4A7C15) >> 53)
-
-
 cdef str _known_text(const char* start, Py_ssize_t length):
-    """As `_text`; one that was met lately is given out again."""
-    cdef Py_ssize_t place
+    """As `text_of`; one that was met lately is given out again. All that are kept so are compact ASCII."""
+    cdef PyObject** place
     cdef PyObject* met
     cdef str text
     if not 0 < length <= KNOWN_LENGTH:
-        return _text(start, length)
-    place = _place_of(start, length)
-    met = _known[place]
+        return text_of(start, length)
+    place = &_known[hash_of(start, length) >> KNOWN_SHIFT]
+    met = place[0]
     if met != NULL and PyUnicode_GET_LENGTH(<object>met) == length:
-        if memcmp(PyUnicode_DATA(<object>met), start, length) == 0:
+        if same(<const char*>met + sizeof(PyASCIIObject), start, length):
             return <str>met
-    text = _text(start, length)
-    if PyUnicode_IS_COMPACT_ASCII(text):
-        Py_INCREF(text)
-        _known[place] = <PyObject*>text
-        if met != NULL:
-            Py_DECREF(<object>met)
+    if not is_ascii(start, length):
+        return text_of(start, length)
+    if length == 1:
+        text = text_of(start, length)
+    else:
+        text = PyUnicode_New(length, 127)
+        memcpy(PyUnicode_DATA(text), start, length)
+    Py_INCREF(text)
+    place[0] = <PyObject*>text
+    Py_XDECREF(met)
     return text
 
 
-cdef bint _is_space(char c) noexcept:
-    return c == 32 or 9 <= c <= 13
-
-
-cdef bytes _stripped(const char* start, Py_ssize_t length):
-    while length and _is_space(start[0]):
-        start += 1
-        length -= 1
-    while length and _is_space(start[length - 1]):
-        length -= 1
-    return PyBytes_FromStringAndSize(start, length)
-
-
+@cython.final
 cdef class FrameParser:
     def __init__(self, selection, sent=None):
         self.banner = ""
         self._sent = {} if sent is None else sent
-        self._selection = {name.encode(): Wanted(name, headers) for name, headers in selection.items()}
+        self._events = Words(selection)
+        self._selection = [Wanted(tuple(headers), name) for name, headers in selection.items()]
         self._wanted = None
         self._state = START
         self._pending = bytearray()
@@ -423,8 +164,38 @@ cdef class FrameParser:
             raise TypeError("bytes are parsed")
         at = PyBytes_AS_STRING(data)
         stop = at + PyBytes_GET_SIZE(data)
+        self._nul = memchr(at, 0, stop - at) != NULL
+        if at < stop and (self._pending or self._overlong):
+            end = <const char*>memchr(at, 10, stop - at)
+            if end == NULL:
+                self._hold(at, stop - at)
+                return whole
+            self._hold(at, end - at)
+            at = end + 1
+            if self._overlong:
+                self._overlong = False
+            else:
+                line = bytes(self._pending)
+                self._pending.clear()
+                self._nul = self._nul or memchr(PyBytes_AS_STRING(line), 0, PyBytes_GET_SIZE(line)) != NULL
+                self._line(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line), whole)
+        if at < stop:
+            at = self._lines(at, stop, whole)
+            if at < stop:
+                self._hold(at, stop - at)
+        return whole
+
+    cdef const char* _lines(self, const char* at, const char* stop, list whole) except NULL:
+        """All lines that are whole. Where the one begins that is not."""
+        cdef const char* end
+        cdef Py_ssize_t length
         while at < stop:
-            if self._state == START and at[0] == 82 and not self._pending and not self._overlong:
+            if self._state == SKIP or self._state == KEEP:
+                end = self._skip(at, stop) if self._state == SKIP else self._headers(at, stop)
+                if end != at:
+                    at = end
+                    continue
+            elif self._state == START and at[0] == 82:
                 end = self._success(at, stop)
                 if end != NULL:
                     at = end
@@ -432,28 +203,56 @@ cdef class FrameParser:
             end = <const char*>memchr(at, 10, stop - at)
             if end == NULL:
                 break
-            if self._state == SKIP and end - at > 1 and end - at <= LINE_LIMIT_BYTES and not self._overlong:
-                if not self._pending:
-                    at = end + 1
-                    continue
-            if self._overlong:
-                self._overlong = False
-            elif self._pending:
-                self._hold(at, end - at)
-                if self._overlong:
-                    self._overlong = False
-                else:
-                    line = bytes(self._pending)
-                    self._pending.clear()
-                    self._line(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line), whole)
-            elif end - at > LINE_LIMIT_BYTES:
+            length = end - at
+            if length > LINE_LIMIT_BYTES:
                 self._drop_oversized()
             else:
-                self._line(at, end - at, whole)
+                self._line(at, length, whole)
             at = end + 1
-        if at < stop:
-            self._hold(at, stop - at)
-        return whole
+        return at
+
+    cdef const char* _skip(self, const char* at, const char* stop) noexcept:
+        """Behind the lines of a frame that nobody wants, up to one that may end it, or that is too long or not
+        whole. Cannot raise."""
+        cdef const char* end
+        while at < stop:
+            end = <const char*>memchr(at, 10, stop - at)
+            if end == NULL or end - at <= 1 or end - at > LINE_LIMIT_BYTES:
+                break
+            at = end + 1
+        return at
+
+    cdef const char* _headers(self, const char* at, const char* stop) except NULL:
+        """Reads the lines of an event that is kept, and stops where `_skip` does. Its lines are mostly those of the
+        last one of its kind, in the same order; so that one is looked at first for what a line is."""
+        cdef Wanted wanted = self._wanted
+        cdef const char* end
+        cdef Py_ssize_t length, size = self._size
+        cdef Line* line = &wanted.lines[self._place]
+        cdef Line* last = &wanted.lines[LINES - 1]
+        if self._nul:
+            return at
+        while at < stop:
+            end = <const char*>memchr(at, 10, stop - at)
+            length = end - at
+            if end == NULL or length <= 1 or length > LINE_LIMIT_BYTES:
+                break
+            size += length + 1
+            if size > FRAME_LIMIT_BYTES:
+                self._drop_oversized()
+                return end + 1
+            if (end - 1)[0] == 13:
+                length -= 1
+            if not line.length or length < line.length or not same(at, line.text, line.length):
+                self._header(at, length, line)
+            elif line.index >= 0:
+                self._keep_value(line.index, at + line.length, length - line.length)
+            at = end + 1
+            if line < last:
+                line += 1
+        self._size = size
+        self._place = line - &wanted.lines[0]
+        return at
 
     cdef const char* _success(self, const char* at, const char* stop) except? NULL:
         """Where the frame ends that begins here, if it is whole and says no more than that an action of ours was
@@ -463,7 +262,7 @@ cdef class FrameParser:
         cdef const char* end
         cdef const char* action = NULL
         cdef bint message = False
-        if stop - at < first or memcmp(at, PyBytes_AS_STRING(_SUCCESS), first) != 0:
+        if self._nul or stop - at < first or memcmp(at, PyBytes_AS_STRING(_SUCCESS), first) != 0:
             return NULL
         if stop - at > SHORT:
             stop = at + SHORT
@@ -487,9 +286,7 @@ cdef class FrameParser:
             else:
                 return NULL
             line = end + 1
-        if action == NULL or memchr(at, 0, line - at) != NULL:
-            return NULL
-        if self._sent.pop(_text(action, action_length), None) is None:
+        if action == NULL or self._sent.pop(text_of(action, action_length), None) is None:
             return NULL
         self.frames += 1
         return end + 1
@@ -530,95 +327,102 @@ cdef class FrameParser:
             return self._drop_oversized()
         if self._state == OUTPUT:
             return self._output(line, length)
-        return self._header(line, length)
+        return self._header(line, length, NULL)
 
     cdef int _first(self, const char* line, Py_ssize_t length) except -1:
-        cdef const char* colon
-        cdef bytes value
-        cdef str name
-        cdef Py_ssize_t banner = PyBytes_GET_SIZE(_BANNER)
-        if length >= banner and memcmp(line, PyBytes_AS_STRING(_BANNER), banner) == 0:
-            self.banner = _text(line + banner, length - banner).strip()
+        cdef const char* value
+        cdef const char* stop = line + length
+        cdef Py_ssize_t banner, index
+        cdef bint event = length > 5 and line[5] == 58 and memcmp(line, b"Event", 5) == 0
+        banner = PyBytes_GET_SIZE(_BANNER)
+        if not event and length >= banner and memcmp(line, PyBytes_AS_STRING(_BANNER), banner) == 0:
+            self.banner = text_of(line + banner, length - banner).strip()
             return 0
         self._event = self._answer = None
-        colon = <const char*>memchr(line, 58, length)
-        if colon != NULL and colon - line == 5 and memcmp(line, b"Event", 5) == 0:
-            value = _stripped(colon + 1, line + length - colon - 1)
-            self._wanted = self._selection.get(value)
-            if self._wanted is None:
+        if not event and not (length > 8 and line[8] == 58 and memcmp(line, b"Response", 8) == 0):
+            self.garbage += 1
+            self._state = SKIP
+            return 0
+        value = line + (6 if event else 9)
+        while value < stop and is_space(value[0]):
+            value += 1
+        while value < stop and is_space((stop - 1)[0]):
+            stop -= 1
+        if event:
+            index = _find(self._events, value, stop - value)
+            if index < 0:
                 self.unknown += 1
                 self._state = SKIP
                 return 0
+            self._wanted = <Wanted>self._selection[index]
             self._state = KEEP
-            self._hint = 0
+            self._met = 1u << AT_EVENT
+            self._place = 0
             self._event = EventFrame.__new__(EventFrame)
             self._event.event = self._wanted.event
             return 0
-        if colon != NULL and colon - line == 8 and memcmp(line, b"Response", 8) == 0:
-            value = _stripped(colon + 1, line + length - colon - 1)
-            self._state = OUTPUT if value == b"Follows" else ALL
-            self._answer = {}
-            if memchr(line, 0, length) != NULL:
-                self._mark("a NUL in the first line")
-            self._answer[_RESPONSE] = value.decode("utf-8", "replace")
-            return 0
-        self.garbage += 1
-        self._state = SKIP
+        self._state = OUTPUT if stop - value == 7 and memcmp(value, b"Follows", 7) == 0 else ALL
+        self._answer = {}
+        if self._nul and memchr(line, 0, length) != NULL:
+            self._mark("a NUL in the first line")
+        self._answer[_RESPONSE] = text_of(value, stop - value)
         return 0
 
-    cdef int _header(self, const char* line, Py_ssize_t length) except -1:
-        cdef const char* colon = <const char*>memchr(line, 58, length)
+    cdef int _header(self, const char* text, Py_ssize_t length, Line* line) except -1:
+        """`line`: where to note what the line is; NULL when it need not be noted."""
+        cdef const char* colon = <const char*>memchr(text, 58, length)
         cdef const char* value
-        cdef Py_ssize_t index, size
-        cdef int slot = NOWHERE
+        cdef Py_ssize_t index = -1, size
         cdef str key = None
         if colon == NULL:
             return self._mark("a line without a colon")
-        size = colon - line
+        size = colon - text
         if self._state == ALL:
-            key = _text(line, size)
+            key = text_of(text, size)
         else:
-            index = self._wanted.find(line, size, self._hint)
-            if index >= 0:
-                self._hint = index + 1
-                slot = self._wanted.keys[index].slot
-                key = <str>self._wanted.names[index]
-            elif self._wanted.variables and size > 13 and memcmp(line, b"ChanVariable(", 13) == 0:
-                key = _text(line, size)
-        if memchr(line, 0, length) != NULL:
+            index = _find(self._wanted, text, size)
+            if index < 0 and self._wanted.variables and size > 13 and memcmp(text, b"ChanVariable(", 13) == 0:
+                key = text_of(text, size)
+        if self._nul and memchr(text, 0, length) != NULL:
             self._mark("a NUL in a line")
-        if key is None:
-            return 0
         value = colon + 1
         length -= size + 1
         if length and value[0] == 32:
             value += 1
             length -= 1
+            if line != NULL and key is None and 2 <= size <= LINE_KEPT - 2:
+                memcpy(line.text, text, size + 2)
+                line.length = <short>(size + 2)
+                line.index = <short>index
+        if key is not None:
+            return self._keep(key, text_of(value, length))
+        return self._keep_value(index, value, length) if index >= 0 else 0
+
+    cdef int _keep_value(self, Py_ssize_t index, const char* value, Py_ssize_t length) except -1:
+        cdef int slot = self._wanted._words[index].slot
+        cdef unsigned int mark
+        cdef str more
         if slot == NOWHERE:
-            return self._keep(key, _text(value, length))
-        return self._keep_field(slot, key, value, length)
-
-    cdef int _keep_field(self, int slot, str key, const char* value, Py_ssize_t length) except -1:
-        cdef object before
-        if slot == AT_TIMESTAMP:
-            return self._keep_stamp(key, value, length)
-        before = self._event._read(slot)
-        if before is None:
-            return self._event._write(slot, _known_text(value, length))
+            return self._keep(<str>self._wanted.names[index], text_of(value, length))
+        mark = 1u << slot
+        if not self._met & mark:
+            self._met |= mark
+            if slot == AT_TIMESTAMP:
+                return self._keep_stamp(value, length)
+            return self._event.write(slot, _known_text(value, length))
         if slot == AT_VARIABLES or slot == AT_DEST_VARIABLES:
-            return self._event._write(slot, <str>before + "\n" + _text(value, length))
-        return self._mark("a header comes twice: " + key)
+            more = text_of(value, length)
+            return self._event.write(slot, self._event.read(slot) + "\n" + more)
+        return self._mark("a header comes twice: " + <str>self._wanted.names[index])
 
-    cdef int _keep_stamp(self, str key, const char* value, Py_ssize_t length) except -1:
+    cdef int _keep_stamp(self, const char* value, Py_ssize_t length) except -1:
         cdef EventFrame event = self._event
-        if event._stamp_length or event._stamp is not None:
-            return self._mark("a header comes twice: " + key)
-        event.stamp_ms = _stamp_ms(value, length)
+        event.stamp_ms = stamp_ms_of(value, length)
         if 0 < length <= STAMP_LENGTH:
             memcpy(event._stamp_text, value, length)
-            event._stamp_length = length
+            event._stamp_length = <int>length
         else:
-            event._stamp = _text(value, length)
+            event._stamp = text_of(value, length)
         return 0
 
     cdef int _keep(self, str key, str value) except -1:
@@ -666,7 +470,8 @@ cdef class FrameParser:
         elif self._answer is not None:
             self.frames += 1
             self.tampered += _TAMPERED in self._answer
-            if self._answer[_RESPONSE] != "Success" or self._sent.pop(self._answer.get("ActionID", ""), None) is None:
+            action = self._answer.get("ActionID", "")
+            if self._answer[_RESPONSE] != "Success" or self._sent.pop(action, None) is None:
                 self.answers += 1
                 whole.append(self._answer)
         self._event = self._answer = None

@@ -1,6 +1,7 @@
 cimport cython
 
-from rater_native.amiframe cimport EventFrame, FrameParser
+from rater_native.amievent cimport EventFrame
+from rater_native.amiframe cimport FrameParser
 
 cdef class Exchange:
     cdef public object _switch, _on_frames, _recorder, _transport, _backlog

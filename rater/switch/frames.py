@@ -92,9 +92,9 @@ def event_frame(headers: Mapping[str, str]) -> EventFrame:
     """An event of these headers, as the parser makes them."""
     if os.environ.get("RATER_KERNEL") == "reference":
         return EventFrame(headers)
-    from rater_native import amiframe
+    from rater_native import amievent
 
-    return cast(EventFrame, amiframe.EventFrame(headers))
+    return cast(EventFrame, amievent.EventFrame(headers))
 
 
 def serialize(action: Action) -> bytes:

@@ -1,6 +1,6 @@
 cimport cython
 
-from rater_native.amiframe cimport EventFrame
+from rater_native.amievent cimport EventFrame
 
 from rater.switch.channels cimport Channel, ChannelTable, Trunks
 from rater.switch.leg_table cimport LegTable
