@@ -1,8 +1,12 @@
 cimport cython
 
+@cython.locals(begin=Py_ssize_t)
 cpdef bint is_number(str text) except? -1
+@cython.locals(begin=Py_ssize_t, end=Py_ssize_t, instance=Py_ssize_t)
 cpdef str endpoint_of(str name)
+@cython.locals(text=str, begin=Py_ssize_t, end=Py_ssize_t, mark=Py_ssize_t)
 cpdef str number_of(str dialled)
+@cython.locals(begin=Py_ssize_t, end=Py_ssize_t, equals=Py_ssize_t)
 cpdef str variable_of(str lines, str name)
 
 cdef class Trunks:
@@ -32,14 +36,17 @@ cdef class Channel:
 cdef class ChannelTable:
     cdef public Trunks trunks
     cdef readonly dict live
-    cdef readonly object gone
+    cdef readonly dict gone
+    cdef object _gone_in_order
     cdef dict _by_name
 
     cpdef Channel find(self, str uniqueid)
     cpdef Channel named(self, str name)
+    @cython.locals(channel=Channel)
     cpdef Channel once_named(self, str name)
     cpdef Channel add(self, str uniqueid, str name, long long told_ns)
     cpdef rename(self, Channel channel, str name)
+    @cython.locals(oldest=Channel)
     cpdef bury(self, Channel channel)
     cpdef Channel other_half(self, Channel channel)
     @cython.locals(other=Channel, mate=Channel)

@@ -8,7 +8,7 @@ channels may overtake each other, and a snapshot of the switch may name what is 
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import translate
@@ -28,25 +28,31 @@ STATE_DOWN, STATE_UP = "0", "6"
 """AST_STATE_DOWN: what the switch dials begins so. AST_STATE_UP: answered."""
 GONE_KEPT = 4096
 NUMBER_LIMIT = 32
-_DIALLED = "0123456789*#"
 _TECHNOLOGY = re.compile(r"(?:PJSIP|SIP|IAX2|DAHDI|OOH323|H323|Motif|Skinny|MGCP|USTM|Phone|Console|mISDN)/")
-_HEXADECIMAL = "0123456789abcdef"
 
 
 def is_number(text: str) -> bool:
     """Whether it may be handed on as a dialled number."""
-    digits = text[1:] if text.startswith("+") else text
-    return 0 < len(digits) <= NUMBER_LIMIT and not digits.strip(_DIALLED)
+    begin = 1 if text.startswith("+") else 0
+    if not begin < len(text) <= begin + NUMBER_LIMIT:
+        return False
+    while begin < len(text) and text[begin] in "0123456789*#":
+        begin += 1
+    return begin == len(text)
 
 
 def endpoint_of(name: str) -> str:
     """``1001`` of ``PJSIP/1001-0000002f``; empty for a Local channel, behind which another one stands."""
-    technology, _, rest = name.partition("/")
-    if technology == "Local":
+    begin = name.find("/") + 1
+    if not begin or name.startswith("Local/"):
         return ""
-    whole = rest[:-2] if rest.endswith((";1", ";2")) else rest
-    endpoint, dash, instance = whole.rpartition("-")
-    return endpoint if dash and instance and not instance.strip(_HEXADECIMAL) else rest
+    end = len(name) - 2 if name.endswith((";1", ";2")) else len(name)
+    instance = end
+    while instance > begin and name[instance - 1] in "0123456789abcdef":
+        instance -= 1
+    if begin < instance < end and name[instance - 1] == "-":
+        return name[begin : instance - 1]
+    return name[begin:]
 
 
 def number_of(dialled: str) -> str:
@@ -57,19 +63,27 @@ def number_of(dialled: str) -> str:
     text = dialled
     if "/" in text:
         text = _TECHNOLOGY.sub("", text, count=1).rpartition("/")[2]
-    _, uri, user = text.partition("sip:")
-    if not uri:
-        _, uri, user = text.partition("sips:")
-    number = (user if uri else text).partition("@")[0].partition(";" if uri else "!")[0]
+    begin = text.find("sip:") + 4
+    if begin < 4:
+        begin = text.find("sips:") + 5
+        begin = 0 if begin < 5 else begin
+    end = text.find("@", begin)
+    end = len(text) if end < 0 else end
+    mark = text.find(";" if begin else "!", begin, end)
+    number = text[begin : end if mark < 0 else mark]
     return number if is_number(number) else ""
 
 
 def variable_of(lines: str, name: str) -> str:
     """The value of `name` among ``NAME=value`` lines, as events carry channel variables."""
-    for line in lines.split("\n"):
-        key, equals, value = line.partition("=")
-        if equals and key == name:
-            return value
+    begin = 0
+    while begin <= len(lines):
+        end = lines.find("\n", begin)
+        end = len(lines) if end < 0 else end
+        equals = lines.find("=", begin, end)
+        if equals - begin == len(name) and lines.startswith(name, begin):
+            return lines[equals + 1 : end]
+        begin = end + 1
     return ""
 
 
@@ -189,7 +203,8 @@ class ChannelTable:
     def __init__(self, trunks: Trunks) -> None:
         self.trunks = trunks
         self.live: dict[str, Channel] = {}
-        self.gone: OrderedDict[str, Channel] = OrderedDict()
+        self.gone: dict[str, Channel] = {}
+        self._gone_in_order: deque[str] = deque()
         self._by_name: dict[str, Channel] = {}
 
     def find(self, uniqueid: str) -> Channel | None:
@@ -204,7 +219,8 @@ class ChannelTable:
         """Live, or gone not long ago."""
         found = self._by_name.get(name)
         if found is None:
-            for channel in reversed(self.gone.values()):
+            for uniqueid in reversed(self._gone_in_order):
+                channel = self.gone[uniqueid]
                 if channel.name == name:
                     return channel
         return found
@@ -228,9 +244,12 @@ class ChannelTable:
         """It hung up."""
         self.live.pop(channel.uniqueid, None)
         self._unname(channel)
+        if channel.uniqueid not in self.gone:
+            self._gone_in_order.append(channel.uniqueid)
         self.gone[channel.uniqueid] = channel
         if len(self.gone) > GONE_KEPT:
-            self.gone.popitem(last=False)[1].let_go_of_legs()
+            oldest = self.gone.pop(self._gone_in_order.popleft())
+            oldest.let_go_of_legs()
 
     def set_trunks(self, trunks: Trunks) -> None:
         self.trunks = trunks

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
-import urllib.parse
 from collections.abc import Callable
+from urllib.parse import unquote
 
 from rater_native import percent
 
-_REFERENCE = os.environ.get("RATER_KERNEL") == "reference"
-unquote: Callable[[str], str] = urllib.parse.unquote if _REFERENCE else percent.unquote
 Arguments = list[str]
 WAITING = "agi:async"
+
+
+def _look_closer(env: str) -> Arguments | None:
+    return None
+
+
+plain_arguments: Callable[[str], Arguments | None] = (
+    _look_closer if os.environ.get("RATER_KERNEL") == "reference" else percent.plain_arguments
+)
+"""Those of a question that is plainly good; None when it wants a closer look."""
 
 
 def gate_arguments(env: str) -> Arguments | None:
@@ -20,14 +28,12 @@ def gate_arguments(env: str) -> Arguments | None:
     They stand last, numbered from 1, behind ``agi_threadid``; before that stands what a caller may have chosen (its
     display name). A key that comes twice or a line without one means that a value held a line break.
     """
-    text = unquote(env)
-    if _REFERENCE or not text.isascii() or text.count("\n") >= percent.LINES:
-        return arguments_of(text)
-    return percent.arguments(text)
+    arguments = plain_arguments(env)
+    return arguments if arguments is not None else arguments_of(unquote(env))
 
 
 def arguments_of(text: str) -> Arguments | None:
-    """The same from what was encoded; there is a compiled twin."""
+    """The same from what was encoded."""
     keys: set[str] = set()
     arguments: Arguments = []
     for line in text.split("\n"):

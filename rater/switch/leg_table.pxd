@@ -1,7 +1,8 @@
 cimport cython
 
-from rater.switch.channels cimport Channel, ChannelTable
-from rater.switch.legs cimport Leg, LegChannels
+from rater.switch.channels cimport Channel, ChannelTable, is_number
+from rater.switch.legs cimport Leg, LegChannels, disposition
+from rater.switch.passage cimport answered as answer_passing
 
 cdef class LegTable:
     cdef readonly object switch

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from rater.calls.signals import Answered, Attempted, Dialled, Direction, Ended, Grade, Mode, Payer, Seen, Signal
 from rater.ids import CallId, LegId, SwitchId, TrunkId
-from rater.switch import passage
 from rater.switch.channels import Channel, ChannelTable, Trunks, is_number
 from rater.switch.legs import Leg, LegChannels, disposition
+from rater.switch.passage import answered as answer_passing
 
 
 class LegTable:
@@ -79,7 +79,7 @@ class LegTable:
         if not leg.answered and not leg.ended:
             leg.answered = True
             self.emit(leg, Answered(leg.id, at_ms, grade))
-            passage.answered(self, leg, at_ms, grade)
+            answer_passing(self, leg, at_ms, grade)
 
     def end(self, leg: Leg, at_ms: int, cause: int, status: str, grade: Grade = Grade.OBSERVED) -> None:
         if not leg.ended:

@@ -1,6 +1,6 @@
 cimport cython
 
-from rater.switch.channels cimport Channel
+from rater.switch.channels cimport Channel, is_number
 from rater.switch.legs cimport Leg
 
 cdef object _IN, _GATE

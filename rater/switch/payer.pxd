@@ -1,6 +1,6 @@
 cimport cython
 
-from rater.switch.channels cimport Channel, ChannelTable
+from rater.switch.channels cimport Channel, ChannelTable, endpoint_of
 from rater.switch.legs cimport Leg
 
 cdef object _OUT

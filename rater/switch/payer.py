@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rater.calls.signals import Direction, Payer
-from rater.switch.channels import Channel, ChannelTable
+from rater.switch.channels import Channel, ChannelTable, endpoint_of
 from rater.switch.legs import Leg
 
 _OUT = Direction.OUT
@@ -24,7 +24,7 @@ def payer_of(channels: ChannelTable, dialler: Channel | None, called: Channel) -
     if half is not None and forwarder is not None:
         return _forwarding(dialler, half, forwarder)
     origin = channels.origin(dialler)
-    endpoint = origin.endpoint if origin.trunk is None else ""
+    endpoint = endpoint_of(origin.name) if origin.trunk is None else ""
     sender = dialler.sent_by or origin.sent_by
     leg = origin.leg
     if sender is None and leg is not None and leg.direction is _OUT:
@@ -76,4 +76,4 @@ def doubt_own_code(called: Channel) -> None:
 
 def line_payer(channel: Channel) -> Payer:
     """A line as payer, by what its channel was born with."""
-    return Payer(channel.own_account_code, channel.endpoint, channel.variable)
+    return Payer(channel.own_account_code, endpoint_of(channel.name), channel.variable)

@@ -2,11 +2,18 @@ cimport cython
 
 from rater_native.amievent cimport EventFrame
 
-from rater.switch.channels cimport Channel, ChannelTable, Trunks
+from rater.switch.channels cimport Channel, ChannelTable, Trunks, endpoint_of, is_number, number_of, variable_of
+from rater.switch.gate cimport gate_arguments, is_inbound, is_ours
 from rater.switch.leg_table cimport LegTable
 from rater.switch.legs cimport Leg
+from rater.switch.passage cimport begin as begin_passing
+from rater.switch.payer cimport doubt_own_code, line_payer, payer_of
 from rater.switch.switch_time cimport SwitchTime
 
+cdef int _NEWCHANNEL, _NEWSTATE, _NEW_ACCOUNT_CODE, _DIAL_BEGIN, _DIAL_END, _HANGUP, _GATE_ASKS, _GATE_OVER
+cdef int _BRIDGE_ENTER, _HANGUP_REQUEST, _DIAL_STATE, _RENAME, _BLIND_TRANSFER
+cdef dict _KINDS
+cdef frozenset _TELL_THE_ANSWER
 cdef object _OUT, _IN, _GATE, _SHADOW, _OBSERVED, _RECONCILED, _ESTIMATED
 
 cdef class Tracker(LegTable):
@@ -17,9 +24,9 @@ cdef class Tracker(LegTable):
     cdef public long long internal_calls, unknown_hangups, tampered_frames, foreign_questions
 
     cpdef feed_all(self, frames, long long arrived_ns, on_signal)
-    @cython.locals(event=str, at_ms=cython.longlong)
+    @cython.locals(kind=cython.int, at_ms=cython.longlong)
     cdef _take(self, EventFrame frame, long long arrived_ns)
-    cdef _take_rare(self, str event, EventFrame frame, long long at_ms, long long arrived_ns)
+    cdef _take_rare(self, int kind, EventFrame frame, long long at_ms, long long arrived_ns)
     @cython.locals(caller=str)
     cdef Channel _channel(self, EventFrame frame, long long at_ms, long long arrived_ns)
     cdef Channel _destination(self, EventFrame frame, long long at_ms, long long arrived_ns)
@@ -58,9 +65,11 @@ cdef class Tracker(LegTable):
     @cython.locals(sent=Channel)
     cdef _blind_transfer(self, EventFrame frame)
     cdef _sent(self, Channel channel, Channel sender)
-    @cython.locals(channel=Channel, gate=Leg)
+    @cython.locals(channel=Channel, gate=Leg, arguments=list, env=str, stamp=str)
     cdef _gate_asks(self, EventFrame frame, long long at_ms, long long arrived_ns)
-    @cython.locals(gate=Leg, leg=Leg, inbound=cython.bint)
-    cpdef ask(self, Channel channel, object arguments, long long at_ms, long long arrived_ns)
+    @cython.locals(gate=Leg, leg=Leg, inbound=cython.bint, number=str)
+    cpdef ask(self, Channel channel, list arguments, long long at_ms, long long arrived_ns)
     @cython.locals(channel=Channel)
     cdef _gate_over(self, EventFrame frame, long long at_ms, long long arrived_ns)
+
+cdef bint _differ(str text, str other) except -1

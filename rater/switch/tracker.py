@@ -31,7 +31,6 @@ from typing import cast
 from rater.calls.signals import Direction, Grade, Mode, Payer, Signal
 from rater.catalog.model import SwitchRules, Trunk
 from rater.ids import SwitchId, TrunkId
-from rater.switch import passage
 from rater.switch.ami_parse import EventFrame as Event
 from rater.switch.ami_parse import Frame
 from rater.switch.channels import (
@@ -49,15 +48,19 @@ from rater.switch.frames import event_frame
 from rater.switch.gate import Arguments, gate_arguments, is_inbound, is_ours
 from rater.switch.leg_table import LegTable
 from rater.switch.legs import Leg
+from rater.switch.passage import begin as begin_passing
 from rater.switch.payer import doubt_own_code, line_payer, payer_of
 from rater.switch.switch_time import SwitchTime
 
-_READ = frozenset(
-    {
-        "Newchannel", "Newstate", "NewAccountCode", "BridgeEnter", "HangupRequest", "Rename", "DialBegin",
-        "DialState", "DialEnd", "BlindTransfer", "AsyncAGIStart", "AsyncAGIEnd", "Hangup",
-    }
-)  # fmt: skip
+_NEWCHANNEL, _NEWSTATE, _NEW_ACCOUNT_CODE, _DIAL_BEGIN, _DIAL_END, _HANGUP, _GATE_ASKS, _GATE_OVER = range(1, 9)
+_BRIDGE_ENTER, _HANGUP_REQUEST, _DIAL_STATE, _RENAME, _BLIND_TRANSFER = range(9, 14)
+_KINDS = {
+    "Newchannel": _NEWCHANNEL, "Newstate": _NEWSTATE, "NewAccountCode": _NEW_ACCOUNT_CODE, "DialBegin": _DIAL_BEGIN,
+    "DialEnd": _DIAL_END, "Hangup": _HANGUP, "AsyncAGIStart": _GATE_ASKS, "AsyncAGIEnd": _GATE_OVER,
+    "BridgeEnter": _BRIDGE_ENTER, "HangupRequest": _HANGUP_REQUEST, "DialState": _DIAL_STATE, "Rename": _RENAME,
+    "BlindTransfer": _BLIND_TRANSFER,
+}  # fmt: skip
+"""The events that are read."""
 _TELL_THE_ANSWER = frozenset({"Newchannel", "Newstate", "DialEnd", "BridgeEnter"})
 """Events at the moment of an answer. Any other that shows a channel up comes later: those were missed."""
 _OUT, _IN = Direction.OUT, Direction.IN
@@ -125,40 +128,40 @@ class Tracker(LegTable):
                     on_signal(signal)
 
     def _take(self, frame: Event, arrived_ns: int) -> None:
-        event = frame.event
-        if event not in _READ:
+        kind = _KINDS.get(frame.event, 0)
+        if kind == 0:
             return
         at_ms = self.time.at_ms(frame.stamp_ms, arrived_ns)
         if frame.tampered is not None:
             self.tampered_frames += 1
-            if event not in ("DialBegin", "AsyncAGIStart"):
+            if kind not in (_DIAL_BEGIN, _GATE_ASKS):
                 return
-        if event in ("Newstate", "Newchannel", "NewAccountCode"):
+        if kind <= _NEW_ACCOUNT_CODE:
             self._channel(frame, at_ms, arrived_ns)
-        elif event == "DialBegin":
+        elif kind == _DIAL_BEGIN:
             self._dial_begin(frame, at_ms, arrived_ns)
-        elif event == "DialEnd":
+        elif kind == _DIAL_END:
             self._dial_end(frame, at_ms, arrived_ns)
-        elif event == "Hangup":
+        elif kind == _HANGUP:
             self._hangup(frame, at_ms)
-        else:
-            self._take_rare(event, frame, at_ms, arrived_ns)
-
-    def _take_rare(self, event: str, frame: Event, at_ms: int, arrived_ns: int) -> None:
-        if event == "AsyncAGIStart":
+        elif kind == _GATE_ASKS:
             self._gate_asks(frame, at_ms, arrived_ns)
-        elif event == "AsyncAGIEnd":
+        elif kind == _GATE_OVER:
             self._gate_over(frame, at_ms, arrived_ns)
-        elif event == "BridgeEnter":
+        else:
+            self._take_rare(kind, frame, at_ms, arrived_ns)
+
+    def _take_rare(self, kind: int, frame: Event, at_ms: int, arrived_ns: int) -> None:
+        if kind == _BRIDGE_ENTER:
             self._bridge_enter(frame, at_ms, arrived_ns)
-        elif event == "HangupRequest":
+        elif kind == _HANGUP_REQUEST:
             self._let_go(frame, at_ms, arrived_ns)
-        elif event == "DialState":
+        elif kind == _DIAL_STATE:
             self._channel(frame, at_ms, arrived_ns)
             self._destination(frame, at_ms, arrived_ns)
-        elif event == "Rename":
+        elif kind == _RENAME:
             self._rename(frame, arrived_ns)
-        elif event == "BlindTransfer":
+        elif kind == _BLIND_TRANSFER:
             self._blind_transfer(frame)
 
     # -- channels ------------------------------------------------------------------------------------------------
@@ -178,9 +181,9 @@ class Tracker(LegTable):
         channel.told_ns = arrived_ns
         self._keep(channel, frame.linkedid, frame.account_code, frame.variables, frame)
         caller = frame.caller
-        if caller is not None and caller != channel.caller:
+        if caller is not None and _differ(caller, channel.caller):
             channel.caller = "" if caller == "<unknown>" else caller
-        if frame.channel_state == STATE_UP:
+        if channel.up_at_ms is None and frame.channel_state == STATE_UP:
             self._show_up(channel, frame, at_ms)
         return channel
 
@@ -195,7 +198,7 @@ class Tracker(LegTable):
             return channel
         channel.told_ns = arrived_ns
         self._keep(channel, frame.dest_linkedid, frame.dest_account_code, frame.dest_variables, frame)
-        if frame.dest_channel_state == STATE_UP:
+        if channel.up_at_ms is None and frame.dest_channel_state == STATE_UP:
             self._show_up(channel, frame, at_ms)
         return channel
 
@@ -209,18 +212,17 @@ class Tracker(LegTable):
     ) -> None:
         """Texts that other channels have too are kept once, and none is exchanged for its equal: of 100,000 live
         calls nothing else is as large."""
-        if linkedid and linkedid != channel.linkedid:
+        if linkedid and _differ(linkedid, channel.linkedid):
             first = self.channels.live.get(linkedid)
             channel.linkedid = first.uniqueid if first is not None else linkedid
-        if account_code is not None and account_code != channel.account_code:
+        if account_code is not None and _differ(account_code, channel.account_code):
             channel.account_code = intern(account_code)
         lines = variables or frame.variables_of(channel.name)
-        if lines and lines != channel.variables:
+        if lines and (channel.variables is None or _differ(lines, channel.variables)):
             self.note_variables(channel, lines)
 
     def _show_up(self, channel: Channel, frame: Event, at_ms: int) -> None:
-        if channel.up_at_ms is None:
-            self._up(channel, at_ms, _OBSERVED if frame.event in _TELL_THE_ANSWER else _RECONCILED)
+        self._up(channel, at_ms, _OBSERVED if frame.event in _TELL_THE_ANSWER else _RECONCILED)
 
     def note_variables(self, channel: Channel, lines: str | None) -> None:
         """What the channel carries: its payer, and who sent it where it is now. The latter comes with the first
@@ -273,13 +275,13 @@ class Tracker(LegTable):
         if channel is None:
             self.unknown_hangups += (frame.uniqueid or "") not in self.channels.gone
             return
-        cause = frame.cause or ""
-        channel.cause = int(cause) if cause.isdecimal() else 0
+        cause = frame.cause
+        channel.cause = int(cause) if cause is not None and cause.isdecimal() else 0
         if channel.let_go_at_ms is not None:
             at_ms = min(at_ms, channel.let_go_at_ms)
         channel.hung_at_ms = at_ms
         leg = channel.leg
-        if frame.channel_state == STATE_UP and channel.up_at_ms is None:
+        if channel.up_at_ms is None and frame.channel_state == STATE_UP:
             # It was answered and that was missed; when, nobody knows. The caller gets the benefit.
             channel.up_at_ms = at_ms
             if leg is not None and not leg.passes:
@@ -357,7 +359,7 @@ class Tracker(LegTable):
         if leg is None:
             leg = self.attempt(called, dialler, payer, _OUT, number, trunk, at_ms, arrived_ns)
         self.own(leg, called, trunk, at_ms)
-        passage.begin(self, leg, at_ms)
+        begin_passing(self, leg, at_ms)
 
     def _inbound(
         self, dialler: Channel, origin: Channel, called: Channel, number: str, at_ms: int, arrived_ns: int
@@ -448,3 +450,8 @@ class Tracker(LegTable):
         channel = self._channel(frame, at_ms, arrived_ns)
         if channel is not None:
             self.gate_passed(channel, at_ms)
+
+
+def _differ(text: str, other: str) -> bool:
+    """As ``!=``, sooner: most are one and the same."""
+    return text is not other and (len(text) != len(other) or text != other)

@@ -1,46 +1,60 @@
-"""Percent-encoding is undone as the standard library does it."""
+"""What the gate asks is read in its percent-encoding as it is read when that is undone."""
 
 from __future__ import annotations
 
 from urllib.parse import quote, unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rater_native import percent
 
 from rater.switch.gate import arguments_of
 
-PIECES = st.sampled_from(["%", "%4", "%41", "%C3%A9", "%c3", "%FF", "%0A", "%%41", "%zz", "é", "a", "+", "x%3A"])
-
-
-@given(st.lists(PIECES | st.text(max_size=3)).map("".join))
-def test_the_compiled_one_reads_as_the_standard_library(text: str) -> None:
-    assert percent.unquote(text) == unquote(text)
-
-
-@pytest.mark.parametrize("text", ["", "plain", "Renée: 100 %\n", "a\x00b", "%41"])
-def test_what_was_encoded_comes_back(text: str) -> None:
-    assert percent.unquote(quote(text)) == text
-
-
 LINES = st.sampled_from(
     [
         "agi_request: async", "agi_threadid: 1", "agi_arg_1: +33", "agi_arg_2:in", "agi_arg_3:  x", "",
         "agi_arg_", "agi_arg_01: x", "agi_callerid: a:b", ":", "no colon", "agi_arg_10: x", "agi_arg_2: out\r",
-        "agi_arg_1\0: y", "agi_arg_1:",
+        "agi_arg_1\0: y", "agi_arg_1:", "agi_calleridname: Renée", "agi_arg_1: é", "agi_arg_1: " + 200 * "1",
     ]
 )  # fmt: skip
+PIECES = st.sampled_from(
+    ["%", "%4", "%41", "%C3%A9", "%c3", "%FF", "%0A", "%0a", "%%41", "%zz", "é", "a", "%3A", "\n"]
+)
 
 
-@given(st.lists(LINES | st.text(st.characters(max_codepoint=127), max_size=12), max_size=percent.LINES // 2))
-def test_both_read_the_same_question_in_it(lines: list[str]) -> None:
-    text = "\n".join(lines)
-    if text.count("\n") < percent.LINES:
-        assert percent.arguments(text) == arguments_of(text)
+def _is_one_of(env: str) -> None:
+    """What is read at once is right; None may also stand for a closer look."""
+    read = percent.plain_arguments(env)
+    assert read is None or read == arguments_of(unquote(env))
 
 
-@pytest.mark.parametrize("count", range(11))
-def test_both_count_the_arguments(count: int) -> None:
-    text = "agi_threadid: 1\n" + "".join(f"agi_arg_{number + 1}: {number}\n" for number in range(count))
-    assert percent.arguments(text) == arguments_of(text) == [str(number) for number in range(count)]
+@given(st.lists(LINES | st.text(max_size=12), max_size=20), st.sampled_from(["", ":", " /+:"]))
+def test_both_read_the_same_question(lines: list[str], left: str) -> None:
+    _is_one_of(quote("\n".join(lines), safe=left))
+
+
+@given(st.lists(PIECES | st.just("agi_threadid%3A1%0Aagi_arg_1%3A"), max_size=20).map("".join))
+@example("agi_threadid%3A1%0Aagi_arg_1%3A%")
+@example("agi_threadid%3A1%0Aagi_arg_1%3A%4")
+def test_both_read_the_same_in_what_is_badly_encoded(env: str) -> None:
+    _is_one_of(env)
+
+
+@pytest.mark.parametrize("count", range(10))
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
+def test_a_plain_question_is_read_at_once(count: int, end: str) -> None:
+    lines = ["agi_request: async", "agi_calleridname: Renée: 100 %", "agi_threadid: 1"]
+    lines += [f"agi_arg_{number + 1}: +{number}" for number in range(count)]
+    assert percent.plain_arguments(quote("\n".join(lines) + end, safe="")) == [f"+{n}" for n in range(count)]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_key_that_comes_twice_is_seen_among_many(more: int) -> None:
+    lines = [f"agi_{number}: x" for number in range(percent.LINES - 1)] + ["agi_threadid: 1"]
+    assert percent.plain_arguments(quote("\n".join(lines))) == []
+    for number in range(0, percent.LINES - 1, 7):
+        lines[-1] = f"agi_{number}: y"
+        assert percent.plain_arguments(quote("\n".join(lines))) is None
+    lines[-1] = "agi_threadid: 1\n" * more + "another: 1"
+    assert (percent.plain_arguments(quote("\n".join(lines))) is None) == bool(more)
