@@ -207,7 +207,9 @@ class Engine:
         """Its dialplan has set the timer of the calling channel anew; should that be a leg, to the second only."""
         session = record.session
         rings = session.state is _HELD or session.state is _RINGING
-        if rings and sent_on(record, self._legs.of_call(session.facts.call)) is not None:
+        if not rings or self._legs.is_alone(record):
+            return
+        if sent_on(record, self._legs.of_call(session.facts.call)) is not None:
             self._run(record, [ArmTimer(session.leg, _CALLER, session.granted_s * 1000)])
 
     def hang_up(self, leg: LegId) -> bool:
@@ -507,7 +509,7 @@ class Engine:
                 reason = _ALLOWED
                 if not record.free and reply.granted_s > self._first_s:
                     self._outside.renew(record, self._clock.wall_ms(), reply.granted_s)
-            else:
+            elif record.outside:
                 self._outside.free(record)
             self._verdicts[record.session.facts.mode, reason.code] += 1
             return Reserved(leg, reason, reply.granted_s, reply.final, reply.capped)
@@ -520,7 +522,8 @@ class Engine:
             return Extended(leg, reply.granted_s, reply.final, reply.capped)
         if isinstance(request, Settle):
             self._note_settled(record, reply)
-            self._outside.free(record)
+            if record.outside:
+                self._outside.free(record)
             return Settled(leg, reply.amount_micro)
         return None
 

@@ -39,3 +39,6 @@ cdef class LiveLeg:
     cdef public bint shadow
     cdef public object owner
     cdef public long long wake
+
+    @cython.locals(session=Session)
+    cpdef bint take_slot(self, trunk, known) except -1

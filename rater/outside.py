@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rater.charging.model import FreeLeases, Reply, Request, Status, TakeLeases
+from rater.charging.model import FreeLeases, Reply, Request, TakeLeases
 from rater.charging.rules import lease_expiry_ms
 from rater.charging.store import ChargingStore
 from rater.ids import OpId
@@ -28,11 +28,11 @@ class OutsideLeases:
             self._submit(record, now_ms, paid_s, _ignore, forced=True)
 
     def free(self, record: LiveLeg) -> None:
-        if record.outside:
-            leg, switch = record.session.leg, record.switch
-            scopes = tuple(lease.scope for lease in record.outside)
-            op = OpId(f"{leg}:outside")
-            self._store.submit(FreeLeases(op, record.outside_shard, leg, switch.id, switch.epoch, scopes), _ignore)
+        """`record`: one that has some."""
+        leg, switch = record.session.leg, record.switch
+        scopes = tuple(lease.scope for lease in record.outside)
+        op = OpId(f"{leg}:outside")
+        self._store.submit(FreeLeases(op, record.outside_shard, leg, switch.id, switch.epoch, scopes), _ignore)
 
     def _submit(
         self, record: LiveLeg, now_ms: int, paid_s: int, done: Callable[[Request, Reply], None], *, forced: bool
@@ -44,11 +44,6 @@ class OutsideLeases:
             op, record.outside_shard, leg, switch.id, switch.epoch, now_ms, until_ms, record.outside, forced
         )
         self._store.submit(take, done)
-
-
-def refusal(reply: Reply) -> bool:
-    """Whether the answer to `OutsideLeases.take` denies the leg."""
-    return reply.status is not Status.OK
 
 
 def _ignore(request: Request, reply: Reply) -> None:

@@ -39,6 +39,7 @@ cdef class Session:
     cdef list _due(self, long long now_ms)
     cdef list _undecided(self)
     cdef list _extend(self, long long now_ms)
+    @cython.locals(until_ms=cython.longlong, last_ms=cython.longlong, left_ms=cython.longlong, ahead_ms=cython.longlong, at_ms=cython.longlong)
     cdef _wake(self, long long now_ms)
     cdef long long _look_at(self, long long now_ms) except? -1
     cdef list _warn(self, long long now_ms)

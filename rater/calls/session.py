@@ -158,7 +158,7 @@ class Session:
         # Nobody is warned of an end that nobody pays for.
         unwarned = not warn_s or facts.emergency or facts.direction == "in"
         self._warn_ms = () if unwarned else tuple(s * 1000 for s in warn_s)
-        self._warned_ms = max(self._warn_ms, default=0) + 1
+        self._warned_ms = (max(self._warn_ms) if self._warn_ms else 0) + 1
         """The span of the last warning of the present end."""
 
     # -- birth ---------------------------------------------------------------------------------------------------
@@ -416,12 +416,13 @@ class Session:
 
     def _wake(self, now_ms: int) -> WakeAt:
         """The next look: ahead of the paid end, nearer and nearer to it when nothing more could be had."""
-        left_ms = self._paid_until() - now_ms
-        if left_ms > 2 * LAST_TRY_MS:
+        until_ms, last_ms = self._paid_until(), LAST_TRY_MS
+        left_ms = until_ms - now_ms
+        if left_ms > 2 * last_ms:
             ahead_ms = left_ms // 2 if self.final else min(self.ahead_ms, left_ms // 2)
-            at_ms = self._paid_until() - max(ahead_ms, LAST_TRY_MS)
+            at_ms = until_ms - max(ahead_ms, last_ms)
             return WakeAt(self.leg, min(at_ms, self._look_at(now_ms)))
-        return WakeAt(self.leg, max(self._paid_until() + OVERDUE_MS, now_ms + 1))
+        return WakeAt(self.leg, max(until_ms + OVERDUE_MS, now_ms + 1))
 
     # -- warnings ------------------------------------------------------------------------------------------------
 
