@@ -9,20 +9,19 @@ from rater.charging.model cimport Answer, Extend, OfLeg, Reply, Reserve, Settle
 from rater.charging.terms cimport SlicePolicy
 from rater.clock cimport Clock
 from rater.events.facts cimport LegFacts
-from rater.histogram cimport Histogram
 from rater.leg_terms cimport in_mode, renew, with_owner
 from rater.legs cimport LiveLegs, Wakes
 from rater.live cimport LiveLeg, LiveSwitch
 from rater.requests cimport request_of
+from rater.tally cimport Tally
 
 cdef object _GATE, _ESTIMATED, _CALLER, _RESERVING, _HELD, _RINGING, _SETTLING, _DENIED
 cdef object _ALLOWED, _TRUNK_LIMIT, _OK, _GONE, _STALE, _ZERO
 
 cdef class Engine:
-    cdef object _store, _metrics, _policy, _outside, _told
+    cdef object _store, _policy, _outside, _told
     cdef Clock _clock
-    cdef Histogram _decisions
-    cdef object _verdicts, _endings, _charges
+    cdef Tally _tally
     cdef SlicePolicy _slice
     cdef long _first_s
     cdef Lookups _catalog
@@ -59,8 +58,6 @@ cdef class Engine:
     cpdef _replied(self, request, Reply reply)
     @cython.locals(reserve=Reserve)
     cdef _as_signal(self, LiveLeg record, OfLeg request, Reply reply)
-    @cython.locals(facts=LegFacts)
-    cdef _note_settled(self, LiveLeg record, Reply reply)
     cdef _set_wake(self, LiveLeg record, long long at_ms)
     cdef long long _now_ms(self, LiveSwitch switch) except? -1
     @cython.locals(record=LiveLeg)

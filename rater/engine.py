@@ -10,7 +10,6 @@ that estimate to the sessions; wake-ups are kept on the monotonic clock.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -67,6 +66,7 @@ from rater.outside import OutsideLeases
 from rater.requests import request_of
 from rater.sent_on import limit, sent_on
 from rater.shadow import report, soften
+from rater.tally import Tally
 from rater.verdict import Reason
 
 # Members looked up once; see `rater.calls.session`.
@@ -95,9 +95,7 @@ class Engine:
     def __init__(self, store: ChargingStore, clock: Clock, metrics: Metrics, policy: EnginePolicy) -> None:
         self._store = store
         self._clock = clock
-        self._metrics = metrics
-        self._decisions = metrics.decisions
-        self._verdicts, self._endings, self._charges = metrics.verdicts, metrics.endings, metrics.charges
+        self._tally = Tally(metrics)
         self._policy = policy
         self._slice = policy.slice
         self._first_s = policy.slice.first_s
@@ -326,14 +324,13 @@ class Engine:
 
     def _refuse(self, switch: LiveSwitch, attempt: Attempted, reason: Reason) -> None:
         """Answer an attempt for which there is no session."""
-        self._verdicts[attempt.mode._value_, reason.code] += 1
+        self._tally.verdict(attempt.mode._value_, reason)
         if attempt.mode is _GATE:
             self._tell(switch, AnswerGate(attempt.leg, reason, 0))
         elif not reason.allows and not self._legs.spare(attempt.direction, attempt.call):
             self._tell(switch, HangUp(attempt.leg, denial_cause(reason)))
         self._tell(switch, Forget(attempt.leg))
-        if attempt.arrived_ns:
-            self._decisions.observe((time.monotonic_ns() - attempt.arrived_ns) / 1e9)
+        self._tally.decided(attempt.arrived_ns)
         self._mark_dirty()
 
     def _reject(self, switch: LiveSwitch, attempt: Attempted, decision: Rejected) -> None:
@@ -343,7 +340,7 @@ class Engine:
             told = report(facts, decision.reason, None, shard, now_ms)
             assert told is not None
             self._submit(told)
-            self._metrics.shadow_denial("denied", decision.reason.code)
+            self._tally.in_shadow("denied", decision.reason)
             return self._refuse(switch, attempt, _ALLOWED)
         if not decision.reason.allows:
             self._submit(Deny(OpId(f"{facts.id}:denied"), shard, now_ms, facts.pack()))
@@ -391,7 +388,7 @@ class Engine:
         told = report(record.session.facts, reason, at_s, record.shard, self._clock.wall_ms())
         if told is not None:
             self._submit(told)
-            self._metrics.shadow_denial("denied" if at_s is None else "cut", reason.code)
+            self._tally.in_shadow("denied" if at_s is None else "cut", reason)
             self._mark_dirty()
 
     # -- commands ------------------------------------------------------------------------------------------------
@@ -471,10 +468,9 @@ class Engine:
 
     def _note_action(self, record: LiveLeg, command: AnswerGate | ArmTimer | HangUp) -> None:
         if isinstance(command, HangUp) and record.session.facts.cut:
-            self._metrics.cut(record.session.facts.cut)
-        if record.arrived_ns:
-            self._decisions.observe((time.monotonic_ns() - record.arrived_ns) / 1e9)
-            record.arrived_ns = 0
+            self._tally.cut(record.session.facts.cut)
+        self._tally.decided(record.arrived_ns)
+        record.arrived_ns = 0
 
     # -- replies -------------------------------------------------------------------------------------------------
 
@@ -511,7 +507,7 @@ class Engine:
                     self._outside.renew(record, self._clock.wall_ms(), reply.granted_s)
             elif record.outside:
                 self._outside.free(record)
-            self._verdicts[record.session.facts.mode, reason.code] += 1
+            self._tally.verdict(record.session.facts.mode, reason)
             return Reserved(leg, reason, reply.granted_s, reply.final, reply.capped)
         if reply.status is not _OK:
             # What was still under way when the leg was settled finds nothing any more, and need not.
@@ -521,18 +517,11 @@ class Engine:
             self._tell_shadow(record, reply.reason, record.session.granted_s)
             return Extended(leg, reply.granted_s, reply.final, reply.capped)
         if isinstance(request, Settle):
-            self._note_settled(record, reply)
+            self._tally.settled(record.session.facts, record.quote.currency, reply.amount_micro)
             if record.outside:
                 self._outside.free(record)
             return Settled(leg, reply.amount_micro)
         return None
-
-    def _note_settled(self, record: LiveLeg, reply: Reply) -> None:
-        facts = record.session.facts
-        self._endings[facts.disposition, facts.grade] += 1
-        currency = record.quote.currency
-        if currency:
-            self._charges[(currency,)] += reply.amount_micro
 
     # -- time ----------------------------------------------------------------------------------------------------
 
