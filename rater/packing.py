@@ -8,15 +8,17 @@ import os
 from rater.errors import ConfigError
 
 if os.environ.get("RATER_KERNEL") == "reference":
-    from rater.packing_reference import Packed, call, named, numbers, sequence
+    from rater.packing_reference import Command, Packed, first_text, named, numbers, sequence, trailing_number
 else:
     try:
+        from rater_native.command import Command  # type: ignore[assignment]  # its twin
         from rater_native.packing import (  # type: ignore[assignment]  # its twin
             Packed,
-            call,
+            first_text,
             named,
             numbers,
             sequence,
+            trailing_number,
         )
     except ImportError as error:
         raise ConfigError(
@@ -24,4 +26,4 @@ else:
             hint="Build it (pip install .), or set RATER_KERNEL=reference to run the slow one knowingly.",
         ) from error
 
-__all__ = ["Packed", "call", "named", "numbers", "sequence"]
+__all__ = ["Command", "Packed", "first_text", "named", "numbers", "sequence", "trailing_number"]

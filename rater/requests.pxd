@@ -7,6 +7,8 @@ from rater.charging.terms cimport SlicePolicy
 from rater.events.facts cimport LegFacts
 from rater.live cimport LiveLeg, LiveSwitch
 
-@cython.locals(session=Session, switch=LiveSwitch, facts=LegFacts)
+@cython.locals(
+    session=Session, switch=LiveSwitch, facts=LegFacts, answer=PersistAnswer, extend=ExtendSlice, settle=SettleLeg
+)
 cpdef request_of(LiveLeg record, command, SlicePolicy policy, wall_ms)
-cdef _slices(LiveLeg record, SlicePolicy policy)
+cdef SlicePolicy _slices(LiveLeg record, SlicePolicy policy)

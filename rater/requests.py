@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from rater.calls.commands import ChargeCommand, ExtendSlice, PersistAnswer, ReserveSlice
@@ -31,17 +30,20 @@ def request_of(
             _slices(record, policy), record.exempt, facts.pack(), rates, record.broken,
         )  # fmt: skip
     if isinstance(command, PersistAnswer):
+        answer = command
         return Answer(
-            op, shard, account, leg, switch.id, switch.epoch, wall_ms, command.answered_at_ms, facts.pack()
+            op, shard, account, leg, switch.id, switch.epoch, wall_ms, answer.answered_at_ms, facts.pack()
         )
     if isinstance(command, ExtendSlice):
-        slices = _RENEWED if command.renew_only else _slices(record, policy)
+        extend = command
+        slices = _RENEWED if extend.renew_only else _slices(record, policy)
         return Extend(
-            op, shard, account, leg, switch.id, switch.epoch, wall_ms, command.elapsed_s, record.terms, slices,
+            op, shard, account, leg, switch.id, switch.epoch, wall_ms, extend.elapsed_s, record.terms, slices,
             session.seen_at_ms,
         )  # fmt: skip
+    settle = command
     return Settle(
-        op, shard, account, leg, switch.id, switch.epoch, wall_ms, command.duration_s, record.terms, command.emit,
+        op, shard, account, leg, switch.id, switch.epoch, wall_ms, settle.duration_s, record.terms, settle.emit,
         facts.pack(),
     )  # fmt: skip
 
@@ -53,4 +55,6 @@ def _slices(record: LiveLeg, policy: SlicePolicy) -> SlicePolicy:
         horizon_s = record.quote.horizon_s
         return SlicePolicy(horizon_s, horizon_s, horizon_s)
     early_s = max(record.switch.warn_s) if record.switch.warn_s else 0
-    return replace(policy, first_s=policy.first_s + early_s, long_s=policy.long_s + early_s) if early_s else policy
+    if not early_s:
+        return policy
+    return SlicePolicy(policy.first_s + early_s, policy.long_s + early_s, policy.short_s)

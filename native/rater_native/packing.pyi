@@ -1,6 +1,6 @@
 """See `rater.packing_reference`; both are one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 class Packed:
@@ -19,5 +19,8 @@ def sequence(values: Iterable[Any]) -> bytes:
 def named(head: bytes, names: tuple[bytes, ...], values: tuple[Any, ...]) -> bytes:
     """A map. `head`: its own, packed; `names`: its keys, each packed; `values`: as they come."""
 
-def call(head: tuple[str | bytes, ...], names: Sequence[str | bytes], arguments: Sequence[str | bytes]) -> bytes:
-    """A call of a script as it is written: the words that name it, how many keys, the keys, the arguments."""
+def first_text(data: bytes) -> str:
+    """The first of values packed one after the other. Raises ValueError when it is no text."""
+
+def trailing_number(text: str) -> int:
+    """What stands behind the last colon. Raises ValueError when it is no number."""

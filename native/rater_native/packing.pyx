@@ -7,29 +7,20 @@ from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.list cimport PyList_Check
 from cpython.long cimport PyLong_Check
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from cpython.tuple cimport PyTuple_Check
-from cpython.unicode cimport PyUnicode_Check
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_Check, PyTuple_New, PyTuple_SET_ITEM
+from cpython.unicode cimport PyUnicode_Check, PyUnicode_DecodeUTF8
 from libc.stdint cimport int16_t, int32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 
 from msgpack import unpackb
 
 cdef extern from "Python.h":
-    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
     long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
     unsigned long long PyLong_AsUnsignedLongLong(object value) except? 0xFFFFFFFFFFFFFFFF
 
 cdef enum:
     DEPTH = 32
-    KEPT = 65536
-    ROOM = 4096
-
-
-cdef struct Buffer:
-    char* data
-    Py_ssize_t size
-    Py_ssize_t room
-    bint old  # texts as msgpack had them before it knew bytes, and bytes as texts: so Redis' library writes, too
 
 
 cdef class Packed:
@@ -56,33 +47,22 @@ cdef class Packed:
         return Packed, (list(self),)
 
 
-cdef inline char* reserve(Buffer* out, Py_ssize_t more) except NULL:
-    """Where so many bytes more can be written."""
-    cdef Py_ssize_t room
-    cdef char* grown
-    if out.size + more > out.room:
-        room = max(2 * out.room, out.size + more)
-        grown = <char*>PyMem_Realloc(out.data, room)
-        if grown == NULL:
-            raise MemoryError
-        out.data = grown
-        out.room = room
-    return out.data + out.size
-
-
-cdef inline int add(Buffer* out, const char* data, Py_ssize_t size) except -1:
-    memcpy(reserve(out, size), data, size)
-    out.size += size
+cdef int grow(Buffer* out, Py_ssize_t more) except -1:
+    cdef Py_ssize_t room = max(2 * out.room, out.size + more)
+    cdef char* grown = <char*>PyMem_Realloc(out.data, room)
+    if grown == NULL:
+        raise MemoryError
+    out.data = grown
+    out.room = room
     return 0
 
 
 cdef inline int add_head(Buffer* out, unsigned char code, uint64_t value, int width) except -1:
     """A type's byte and a number of that many bytes, the highest first."""
-    cdef unsigned char* at = <unsigned char*>reserve(out, width + 1)
-    cdef int i
-    at[0] = code
-    for i in range(width):
-        at[width - i] = <unsigned char>(value >> (8 * i))
+    cdef char* at = reserve(out, 9)
+    cdef uint64_t bits = highest_first(value << (64 - 8 * width)) if width else 0
+    at[0] = <char>code
+    memcpy(at + 1, &bits, 8)  # what is too much of them is written over
     out.size += width + 1
     return 0
 
@@ -91,35 +71,32 @@ cdef int add_int(Buffer* out, object value) except -1:
     cdef int overflow = 0
     cdef int64_t number = PyLong_AsLongLongAndOverflow(value, &overflow)
     if overflow:
-        add_head(out, 0xCF, PyLong_AsUnsignedLongLong(value), 8)
-    elif number >= 0:
-        if number < 0x80:
-            add_head(out, <unsigned char>number, 0, 0)
-        elif number < 0x100:
-            add_head(out, 0xCC, number, 1)
-        elif number < 0x10000:
-            add_head(out, 0xCD, number, 2)
-        elif number < 0x100000000:
-            add_head(out, 0xCE, number, 4)
-        else:
-            add_head(out, 0xCF, number, 8)
-    elif number >= -32:
-        add_head(out, <unsigned char>(number & 0xFF), 0, 0)
-    elif number >= -0x80:
-        add_head(out, 0xD0, <uint64_t>number, 1)
-    elif number >= -0x8000:
-        add_head(out, 0xD1, <uint64_t>number, 2)
-    elif number >= -0x80000000LL:
-        add_head(out, 0xD2, <uint64_t>number, 4)
-    else:
-        add_head(out, 0xD3, <uint64_t>number, 8)
-    return 0
+        return add_head(out, 0xCF, PyLong_AsUnsignedLongLong(value), 8)
+    return add_number(out, number)
 
 
-cdef int add_text(Buffer* out, const char* data, Py_ssize_t size) except -1:
-    if size < 32:
-        add_head(out, <unsigned char>(0xA0 | size), 0, 0)
-    elif size < 0x100 and not out.old:
+cdef int add_large(Buffer* out, int64_t number) except -1:
+    """One that is no byte by itself."""
+    if number >= 0:
+        if number < 0x100:
+            return add_head(out, 0xCC, number, 1)
+        if number < 0x10000:
+            return add_head(out, 0xCD, number, 2)
+        if number < 0x100000000:
+            return add_head(out, 0xCE, number, 4)
+        return add_head(out, 0xCF, number, 8)
+    if number >= -0x80:
+        return add_head(out, 0xD0, <uint64_t>number, 1)
+    if number >= -0x8000:
+        return add_head(out, 0xD1, <uint64_t>number, 2)
+    if number >= -0x80000000LL:
+        return add_head(out, 0xD2, <uint64_t>number, 4)
+    return add_head(out, 0xD3, <uint64_t>number, 8)
+
+
+cdef int add_long_text(Buffer* out, const char* data, Py_ssize_t size) except -1:
+    """One of 32 bytes at least."""
+    if size < 0x100 and not out.old:
         add_head(out, 0xD9, size, 1)
     elif size < 0x10000:
         add_head(out, 0xDA, size, 2)
@@ -155,22 +132,28 @@ cdef int add_count(Buffer* out, unsigned char fixed, unsigned char wide, Py_ssiz
     return 0
 
 
-cdef int add_value(Buffer* out, object value, int depth) except -1:
+cdef inline int add_value(Buffer* out, object value, int depth) except -1:
+    """The two that are most frequent first."""
     cdef Py_ssize_t size = 0
     cdef const char* data
+    if PyUnicode_Check(value):
+        data = utf8_of(value, &size)
+        return add_text(out, data, size)
+    if value is None:
+        return add_code(out, 0xC0)
+    return add_other(out, value, depth)
+
+
+cdef int add_other(Buffer* out, object value, int depth) except -1:
+    """What is neither a text nor None."""
     cdef uint64_t bits
     cdef double number
     if depth > DEPTH:
         raise ValueError("values within values without end")
-    if value is None:
-        add_head(out, 0xC0, 0, 0)
-    elif value is True:
-        add_head(out, 0xC3, 0, 0)
+    if value is True:
+        add_code(out, 0xC3)
     elif value is False:
-        add_head(out, 0xC2, 0, 0)
-    elif PyUnicode_Check(value):
-        data = PyUnicode_AsUTF8AndSize(value, &size)
-        add_text(out, data, size)
+        add_code(out, 0xC2)
     elif PyLong_Check(value):
         add_int(out, value)
     elif PyBytes_Check(value):
@@ -273,13 +256,61 @@ cpdef tuple numbers(bytes data, Py_ssize_t count):
     """So many whole numbers, packed one after the other. Raises ValueError for anything else."""
     cdef const unsigned char* at = <const unsigned char*>PyBytes_AS_STRING(data)
     cdef const unsigned char* end = at + PyBytes_GET_SIZE(data)
-    cdef list found = []
+    cdef tuple found = PyTuple_New(count)
     cdef Py_ssize_t i
+    cdef object number
     for i in range(count):
-        found.append(number_at(&at, end))
+        number = number_at(&at, end)
+        Py_INCREF(number)
+        PyTuple_SET_ITEM(found, i, number)
     if at != end:
         raise ValueError("more values than expected")
-    return tuple(found)
+    return found
+
+
+cdef Py_ssize_t text_at(const unsigned char** at, const unsigned char* end) except -1:
+    """How long the next text is; moves on to where it begins. Bytes are taken for texts."""
+    cdef unsigned char code = taken(at, end, 1)[0]
+    cdef const unsigned char* digits
+    cdef Py_ssize_t size = 0
+    cdef int width, i
+    if 0xA0 <= code < 0xC0:
+        size = code & 0x1F
+    else:
+        if 0xD9 <= code <= 0xDB:
+            width = 1 << (code - 0xD9)
+        elif 0xC4 <= code <= 0xC6:
+            width = 1 << (code - 0xC4)
+        else:
+            raise ValueError("that is no text")
+        digits = taken(at, end, width)
+        for i in range(width):
+            size = size << 8 | digits[i]
+    if end - at[0] < size:
+        raise ValueError("the values end too soon")
+    return size
+
+
+cpdef str first_text(bytes data):
+    """The first of values packed one after the other. Raises ValueError when it is no text."""
+    cdef const unsigned char* at = <const unsigned char*>PyBytes_AS_STRING(data)
+    cdef Py_ssize_t size = text_at(&at, at + PyBytes_GET_SIZE(data))
+    return PyUnicode_DecodeUTF8(<const char*>at, size, NULL)
+
+
+cpdef long long trailing_number(str text) except? -1:
+    """What stands behind the last colon. Raises ValueError when it is no number."""
+    cdef Py_ssize_t size = 0
+    cdef const char* data = utf8_of(text, &size)
+    cdef Py_ssize_t at = size
+    cdef long long number = 0, unit = 1
+    while at > 0 and size - at < 18 and c"0" <= data[at - 1] <= c"9":
+        at -= 1
+        number += unit * (data[at] - c"0")
+        unit *= 10
+    if at < size and (at == 0 or data[at - 1] == c":"):
+        return number
+    return int(text[text.rfind(":") + 1 :])
 
 
 cpdef bytes sequence(values):
@@ -312,61 +343,6 @@ cpdef bytes named(bytes head, tuple names, tuple values):
             name = names[i]
             add(&out, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
             add_value(&out, values[i], 0)
-        return PyBytes_FromStringAndSize(out.data, out.size)
-    finally:
-        end(&out)
-
-
-cdef int add_number(Buffer* out, char kind, Py_ssize_t number) except -1:
-    """A line with a kind and a number, as in ``$12``."""
-    cdef char digits[24]
-    cdef int at = 24
-    at -= 2
-    digits[22], digits[23] = b"\r", b"\n"
-    while True:
-        at -= 1
-        digits[at] = <char>(c"0" + number % 10)
-        number //= 10
-        if number == 0:
-            break
-    at -= 1
-    digits[at] = kind
-    return add(out, digits + at, 24 - at)
-
-
-cdef int add_word(Buffer* out, object word) except -1:
-    cdef Py_ssize_t size = 0
-    cdef const char* data
-    if PyBytes_Check(word):
-        data, size = PyBytes_AS_STRING(word), PyBytes_GET_SIZE(word)
-    elif PyUnicode_Check(word):
-        data = PyUnicode_AsUTF8AndSize(word, &size)
-    else:
-        word = b"%d" % word
-        data, size = PyBytes_AS_STRING(word), PyBytes_GET_SIZE(word)
-    add_number(out, c"$", size)
-    memcpy(reserve(out, size + 2), data, size)
-    out.data[out.size + size] = c"\r"
-    out.data[out.size + size + 1] = c"\n"
-    out.size += size + 2
-    return 0
-
-
-cpdef bytes call(tuple head, names, arguments):
-    """A call of a script as it is written: the words that name it, how many keys, the keys, the arguments."""
-    cdef Buffer out
-    cdef tuple keys = tuple(names)
-    cdef tuple rest = tuple(arguments)
-    begin(&out, ROOM, False)
-    try:
-        add_number(&out, c"*", len(head) + 1 + len(keys) + len(rest))
-        for word in head:
-            add_word(&out, word)
-        add_word(&out, b"%d" % len(keys))
-        for word in keys:
-            add_word(&out, word)
-        for word in rest:
-            add_word(&out, word)
         return PyBytes_FromStringAndSize(out.data, out.size)
     finally:
         end(&out)

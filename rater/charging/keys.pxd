@@ -1,10 +1,10 @@
-from rater.kept cimport Kept
-
 cdef class Keys:
-    cdef readonly object prefix, shard, tag, outbox, ledger, ledger_checkpoint, ledger_sums, accounts, switches, wake
-    cdef readonly object transfers, moves, arrivals, lease_prefix
-    cdef readonly Kept of_needs
-    cdef str _refund, _rate, _spend, _account, _leg, _legs, _epoch, _operation, _homes, _moving
+    cdef readonly str prefix
+    cdef readonly object shard
+    cdef readonly str tag, outbox, ledger, ledger_checkpoint, ledger_sums, accounts, switches, wake
+    cdef readonly str transfers, moves, arrivals
+    cdef readonly str lease_prefix, rate_prefix, spend_prefix, account_prefix, leg_prefix, legs_prefix, epoch_prefix
+    cdef str _refund, _operation, _homes, _moving
 
     cpdef str account(self, account)
     cpdef str leg(self, leg)
@@ -12,6 +12,5 @@ cdef class Keys:
     cpdef str epoch(self, switch)
     cpdef str operation(self, op)
     cpdef str spend(self, account)
-    cpdef str rate(self, scope)
     cpdef str homes(self, account)
     cpdef str lease(self, scope)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rater.events.stream import outbox_key
 from rater.ids import AccountId, LegId, Shard, SwitchId
-from rater.kept import Kept
 
 
 class Keys:
@@ -24,40 +23,35 @@ class Keys:
         self.transfers = f"{tag}transfers"
         self.moves = f"{tag}moves"
         self.arrivals = f"{tag}arrivals"
-        self.of_needs = Kept(4096)
-        """Leases by what a leg needs; see `rater.charging.wire_legs`."""
-        self._refund = f"{tag}refund:"
         self.lease_prefix = f"{tag}lease:"
-        self._rate = f"{tag}rate:"
-        self._spend = f"{tag}spend:"
-        self._account = f"{tag}account:"
-        self._leg = f"{tag}leg:"
-        self._legs = f"{tag}legs:"
-        self._epoch = f"{tag}epoch:"
+        self.rate_prefix = f"{tag}rate:"
+        self.spend_prefix = f"{tag}spend:"
+        self.account_prefix = f"{tag}account:"
+        self.leg_prefix = f"{tag}leg:"
+        self.legs_prefix = f"{tag}legs:"
+        self.epoch_prefix = f"{tag}epoch:"
+        self._refund = f"{tag}refund:"
         self._operation = f"{tag}op:"
         self._homes = f"{tag}homes:"
         self._moving = f"{tag}moving:"
 
     def account(self, account: AccountId) -> str:
-        return self._account + account
+        return self.account_prefix + account
 
     def leg(self, leg: LegId) -> str:
-        return self._leg + leg
+        return self.leg_prefix + leg
 
     def legs(self, switch: SwitchId) -> str:
-        return self._legs + switch
+        return self.legs_prefix + switch
 
     def epoch(self, switch: SwitchId) -> str:
-        return self._epoch + switch
+        return self.epoch_prefix + switch
 
     def operation(self, op: str) -> str:
         return self._operation + op
 
     def spend(self, account: AccountId) -> str:
-        return self._spend + account
-
-    def rate(self, scope: str) -> str:
-        return self._rate + scope
+        return self.spend_prefix + account
 
     def homes(self, account: AccountId) -> str:
         return self._homes + account

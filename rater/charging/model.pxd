@@ -1,17 +1,37 @@
+from rater.charging.terms cimport SlicePolicy, Terms
+from rater_native.packing cimport trailing_number
+
 cdef class OfLeg:
-    cdef readonly object op, shard, account, leg, switch, epoch, now_ms
+    cdef readonly str op
+    cdef readonly long shard
+    cdef readonly str account, leg, switch
+    cdef readonly long long epoch, now_ms
 
 cdef class Reserve(OfLeg):
-    cdef readonly object quote, terms, leases, slice, exempt, facts, rates, broken
+    cdef readonly object quote
+    cdef readonly Terms terms
+    cdef readonly tuple leases
+    cdef readonly SlicePolicy slice
+    cdef readonly bint exempt
+    cdef readonly bytes facts
+    cdef readonly tuple rates
+    cdef readonly object broken
 
 cdef class Answer(OfLeg):
-    cdef readonly object answered_at_ms, facts
+    cdef readonly long long answered_at_ms
+    cdef readonly bytes facts
 
 cdef class Extend(OfLeg):
-    cdef readonly object elapsed_s, terms, slice, seen_at_ms
+    cdef readonly long long elapsed_s
+    cdef readonly Terms terms
+    cdef readonly SlicePolicy slice
+    cdef readonly long long seen_at_ms
 
 cdef class Settle(OfLeg):
-    cdef readonly object duration_s, terms, emit, facts
+    cdef readonly object duration_s
+    cdef readonly Terms terms
+    cdef readonly bint emit
+    cdef readonly bytes facts
 
 cdef class Deny:
     cdef readonly object op, shard, now_ms, facts

@@ -16,6 +16,7 @@ from enum import StrEnum
 from rater.charging.terms import CallRate, GrantSpec, Lease, SlicePolicy, Terms
 from rater.ids import AccountId, GrantId, LegId, OpId, Shard, SwitchId
 from rater.money import Quote
+from rater.packing import trailing_number
 from rater.verdict import Reason
 
 
@@ -214,7 +215,7 @@ LegRequest = Reserve | Answer | Extend | Settle
 
 def op_number(op: OpId) -> int:
     """The n of ``<leg>:<n>``, at least 1. Raises ValueError."""
-    number = int(op[op.rfind(":") + 1 :])
+    number = trailing_number(op)
     if number < 1:
         raise ValueError(f"operations of a leg are numbered from 1: {op!r}")
     return number

@@ -25,26 +25,40 @@ KEPT_S = 23 * 3600.0
 Command = tuple[str, ...]
 
 
+class Acknowledged:
+    """An operation, and when it was sent, monotonic."""
+
+    __slots__ = ("request", "sent_s")
+
+    def __init__(self, request: LegRequest, sent_s: float) -> None:
+        self.request = request
+        self.sent_s = sent_s
+
+
 class Newest:
     """`keys` gives the names of a shard's."""
 
     def __init__(self, keys: Callable[[Shard], Keys], monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._keys = keys
         self._monotonic_s = monotonic_s
-        self._of: dict[int, tuple[LegRequest, float]] = {}
+        self._of: dict[int, Acknowledged] = {}
 
     def note(self, shard: int, request: LegRequest, sent_s: float) -> None:
         """It was carried out there."""
-        self._of[shard] = (request, sent_s)
+        known = self._of.get(shard)
+        if known is None:
+            self._of[shard] = Acknowledged(request, sent_s)
+        else:
+            known.request, known.sent_s = request, sent_s
 
     def questions(self) -> list[Command]:
         """What to ask a server, for `missing`; nothing when nothing was acknowledged."""
         now_s = self._monotonic_s()
-        for shard in [shard for shard, (_, sent_s) in self._of.items() if now_s - sent_s > KEPT_S]:
+        for shard in [shard for shard, known in self._of.items() if now_s - known.sent_s > KEPT_S]:
             del self._of[shard]
         asked: list[Command] = []
-        for shard, (request, _) in self._of.items():
-            keys = self._keys(Shard(shard))
+        for shard, known in self._of.items():
+            request, keys = known.request, self._keys(Shard(shard))
             asked += [("GET", keys.leg(request.leg)), ("GET", keys.account(request.account))]
         return asked
 
@@ -55,7 +69,7 @@ class Newest:
         for shard, leg, account in zip(list(self._of), answers[::2], answers[1::2], strict=True):
             if isinstance(leg, Exception) or isinstance(account, Exception):
                 continue
-            number = op_number(self._of[shard][0].op)
+            number = op_number(self._of[shard].request.op)
             stands = leg is not None and int(parse_sequence(leg)[1]) >= number
             has_left = leg is None and account is not None and to_away(account) is not None
             if not stands and not has_left:

@@ -35,6 +35,7 @@ class Pipeline:
         self._transport: asyncio.Transport | None = None
         self._queue: list[Call] = []
         self._sent: deque[Call] = deque()
+        self._append, self._next = self._sent.append, self._sent.popleft
 
     def queue(self, call: Call) -> None:
         self._queue.append(call)
@@ -46,16 +47,16 @@ class Pipeline:
         assert self._transport is not None
         if self._transport.is_closing():
             return
-        now_s = monotonic()
-        queue, self._queue = self._queue, []
+        now_s, queue = monotonic(), self._queue
+        self._queue = []
         for call in queue:
             call.sent_s = now_s
-        self._sent.extend(queue)
-        self._transport.write(b"".join([call.data for call in queue]))
+            self._append(call)
+        self._transport.write(call.data if len(queue) == 1 else b"".join([call.data for call in queue]))
 
     def answers(self, reader: hiredis.Reader) -> None:
         """What the present connection has read. Raises hiredis.ProtocolError for an answer to nothing."""
-        gets, sent, on_answer = reader.gets, self._sent, self._on_answer
+        gets, sent, next_sent, on_answer = reader.gets, self._sent, self._next, self._on_answer
         handed = 0
         try:
             while (reply := gets()) is not False:
@@ -65,7 +66,7 @@ class Pipeline:
                     handed = 0
                     self._after_read()
                 handed += 1
-                on_answer(sent.popleft(), reply)
+                on_answer(next_sent(), reply)
         finally:
             self._patience_s, self._heard_s = self._timeout_s, monotonic()
             self._after_read()

@@ -4,11 +4,13 @@ from rater.charging.call cimport Operation
 from rater.charging.keys cimport Keys
 from rater.charging.model cimport FreeLeases, OfLeg, Reply, Reserve, Settle, TakeLeases
 from rater.charging.newest cimport Newest
+from rater.charging.pipeline cimport Pipeline
 from rater.charging.places cimport Places
 from rater.charging.wire_legs cimport from_reply, leg_call, needs_after, reserve_needs
 from rater.histogram cimport Latencies
+from rater_native.command cimport Command
 
-cdef object _OK, _DENIED, _UNAVAILABLE, _write
+cdef object _OK, _DENIED, _UNAVAILABLE
 
 cdef class Turns:
     cdef public object on_answered, _link, _forms
@@ -20,11 +22,14 @@ cdef class Turns:
     cdef public bint _reading
     cdef public double _read_s
     cdef list _keys_of
+    cdef Command _command
 
     @cython.locals(of_leg=OfLeg)
     cpdef submit(self, request, done)
     cpdef flush(self)
-    @cython.locals(called=tuple)
+    @cython.locals(one=Pipeline)
+    cdef _write(self)
+    @cython.locals(command=Command, keys=Keys, script=str, one=Pipeline)
     cpdef _queue(self, Operation operation, bint as_script=*)
     @cython.locals(reply=Reply)
     cpdef _answered(self, Operation operation, answer)

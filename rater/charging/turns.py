@@ -7,9 +7,9 @@ their order round; legs do not wait for each other.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -28,8 +28,9 @@ from rater.charging.model import (
     TakeLeases,
 )
 from rater.charging.newest import Newest
+from rater.charging.pipeline import Pipeline
 from rater.charging.places import OfAccount, Places, without_group
-from rater.charging.rules import validate
+from rater.charging.rules import MAX_ID_LENGTH, validate
 from rater.charging.scripts import Forms
 from rater.charging.store import Done
 from rater.charging.wire import to_call
@@ -41,7 +42,6 @@ from rater.verdict import Reason
 
 _OK, _DENIED = Status.OK, Status.DENIED
 _UNAVAILABLE = Reason.STORE_UNAVAILABLE
-_write = packing.call
 log = structlog.get_logger(__name__)
 
 
@@ -66,6 +66,7 @@ class Turns:
         self._reading = False
         self._read_s = 0.0
         self._keys_of = keys
+        self._command = packing.Command()
 
     def submit(self, request: Request, done: Done) -> None:
         """See `ChargingStore`. New work beyond the queue's bound is answered at once: denied, store unavailable."""
@@ -73,9 +74,12 @@ class Turns:
         if isinstance(request, OfLeg):
             of_leg = request
             leg = of_leg.leg
-        elif isinstance(request, TakeLeases | FreeLeases):
-            leg = request.leg
-        validate(request)
+            if not 0 < len(of_leg.op) <= MAX_ID_LENGTH:  # all that there is to be said against one
+                validate(request)
+        else:
+            if isinstance(request, TakeLeases | FreeLeases):
+                leg = request.leg
+            validate(request)
         if self._open >= self._queue_max and (leg is None or isinstance(request, Reserve)):
             self.refused += 1
             done(request, Reply(_DENIED, _UNAVAILABLE))
@@ -96,7 +100,15 @@ class Turns:
     def flush(self) -> None:
         """Everything queued in one write; while answers are being handed out, after the last of them."""
         if not self._reading:
-            self._link.flush()
+            self._write()
+
+    def _write(self) -> None:
+        link = self._link
+        if isinstance(link, Pipeline):
+            one = link
+            one.flush()
+        else:
+            link.flush()
 
     def _queue(self, operation: Operation, as_script: bool = False) -> None:
         request = operation.request
@@ -109,20 +121,28 @@ class Turns:
             operation.needs = reserve_needs(request)
         elif operation.leg is not None:
             operation.needs = self._needs.get(operation.leg, b"")
-        keys, forms = self.keys(operation.shard), self._forms
-        called = leg_call(request, keys, operation.needs)
-        if called is None:
-            called = to_call(request, keys, operation.needs, operation.refunded_micro)
-        script, names, arguments = called
+        keys, command, forms = self.keys(operation.shard), self._command, self._forms
+        script = leg_call(command, request, keys, operation.needs)
+        if not script:
+            script, names, arguments = to_call(request, keys, operation.needs, operation.refunded_micro)
+            command.begin()
+            for name in names:
+                command.key(name, "")
+            for argument in arguments:
+                command.argument(argument)
         operation.script, operation.as_function = script, forms.functions and not as_script
-        words = forms.call(script, as_function=False) if as_script else forms.words[script]
-        operation.data = _write(words, names, arguments)
-        self._link.queue(operation)
+        operation.data = command.call(forms.call(script, as_function=False) if as_script else forms.words[script])
+        link = self._link
+        if isinstance(link, Pipeline):
+            one = link
+            one.queue(operation)
+        else:
+            link.queue(operation)
 
     def _answered(self, operation: Operation, answer: Any) -> None:
         if not self._reading:
             self._reading = True
-            self._read_s = time.monotonic()
+            self._read_s = monotonic()
         if not isinstance(answer, bytes):
             self._failed(operation, str(answer))
             return
@@ -165,7 +185,7 @@ class Turns:
 
     def _after_read(self) -> None:
         self._reading = False
-        self._link.flush()
+        self._write()
         self.on_answered()
 
     def keys(self, shard: int) -> Keys:

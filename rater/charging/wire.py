@@ -7,6 +7,7 @@ head. Redis' msgpack library knows no binary type: bytes travel as strings.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from rater.charging.grants import MAX_GRANTS, Kind
@@ -25,24 +26,29 @@ from rater.charging.packed import parse_sequence as parse_sequence
 from rater.charging.packed import sequence as sequence
 from rater.charging.rules import denial_value
 from rater.charging.terms import GrantSpec, Resource
-from rater.charging.wire_legs import Arguments, leg_call
 from rater.charging.wire_legs import OtherNeeds as OtherNeeds
 from rater.charging.wire_legs import from_reply as from_reply
+from rater.charging.wire_legs import leg_call
 from rater.charging.wire_legs import needs_after as needs_after
 from rater.charging.wire_legs import needs_of as needs_of
 from rater.charging.wire_legs import other_account as other_account
 from rater.charging.wire_legs import reserve_needs as reserve_needs
 from rater.charging.wire_terms import pack_set, pack_thresholds
+from rater.packing import Command
 from rater.verdict import Reason
+
+Arguments = tuple[str, Sequence[str], Sequence[bytes | str]]
+"""Script name, keys, arguments."""
 
 
 def to_call(request: Request, keys: Keys, needs: bytes, refunded_before_micro: int | None = None) -> Arguments:
     """The script call for a request. `needs`: the leg's, packed (of Reserve its own); of no use to what is not of a
-    leg.
-    `refunded_before_micro`: of a posting, what the account's homes before know; None when they were not asked."""
-    of_leg = leg_call(request, keys, needs)
-    if of_leg is not None:
-        return of_leg
+    leg. `refunded_before_micro`: of a posting, what the account's homes before know; None when they were not
+    asked."""
+    command = Command()
+    script = leg_call(command, request, keys, needs)
+    if script:
+        return script, *command.parts()
     if isinstance(request, Deny):
         names = (keys.operation(request.op), keys.outbox)
         return "deny", names, (str(denial_value(request.facts)), request.facts)

@@ -5,16 +5,17 @@ This is the hot path's part of `rater.charging.wire`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 import msgpack
 
+from rater import packing
 from rater.charging.keys import Keys
 from rater.charging.model import (
     Answer,
     Extend,
     FreeLeases,
+    OfLeg,
     Post,
     Reply,
     Request,
@@ -24,22 +25,19 @@ from rater.charging.model import (
     TakeLeases,
     op_number,
 )
-from rater.charging.packed import parse_sequence
 from rater.charging.terms import Terms
 from rater.charging.wire_moves import refusal_of
 from rater.charging.wire_terms import PackedTerms
 from rater.ids import AccountId
 from rater.kept import Kept
 from rater.money import Quote
-from rater.packing import numbers, sequence
+from rater.packing import first_text, numbers, sequence
 from rater.verdict import Reason
 
-Arguments = tuple[str, Sequence[str], Sequence[bytes | str]]
-"""Script name, keys, arguments."""
 _STATUSES = (Status.OK, Status.DENIED, Status.GONE, Status.STALE, Status.CONFLICT)
 _REASONS = {int(reason): reason for reason in Reason}
 _OTHER_NEEDS = 5
-_NO_OWNER = b"\xa0"
+_NO_OWNER, _NO_TEXT = b"\xa0", 0xA0
 
 
 class OtherNeeds(Exception):
@@ -50,22 +48,22 @@ class OtherNeeds(Exception):
         self.needs = needs
 
 
-def leg_call(request: Request, keys: Keys, needs: bytes) -> Arguments | None:
-    """The script call for what is sent in turn for a leg; None for what is not. `needs`: see `wire.to_call`."""
+def leg_call(command: packing.Command, request: Request, keys: Keys, needs: bytes) -> str:
+    """Writes the script call for what is sent in turn for a leg and returns the script's name; "" for what is not.
+    `needs`: see `wire.to_call`."""
     if isinstance(request, Extend):
-        return _extend(request, keys, needs)
+        return _extend(command, request, keys, needs)
     if isinstance(request, Reserve):
-        return _reserve(request, keys, needs)
+        return _reserve(command, request, keys, needs)
     if isinstance(request, Settle):
-        return _settle(request, keys, needs)
+        return _settle(command, request, keys, needs)
     if isinstance(request, Answer):
-        return _answer(request, keys, needs)
+        return _answer(command, request, keys, needs)
     if isinstance(request, TakeLeases):
-        return _take_leases(request, keys)
+        return _take_leases(command, request, keys)
     if isinstance(request, FreeLeases):
-        head = sequence((str(request.epoch), request.leg, request.switch))
-        return "release", _outside(request, keys, request.scopes), (head,)
-    return None
+        return _free_leases(command, request, keys)
+    return ""
 
 
 def needs_of(owner: AccountId | None, scopes: Iterable[str]) -> bytes:
@@ -74,9 +72,12 @@ def needs_of(owner: AccountId | None, scopes: Iterable[str]) -> bytes:
 
 
 def reserve_needs(request: Reserve) -> bytes:
-    terms = request.terms
-    share = terms.share
-    return needs_of(share.owner if share is not None else None, [lease.scope for lease in request.leases])
+    share, values = request.terms.share, _VALUES
+    values.begin()
+    values.text(share.owner if share is not None else "")
+    for lease in request.leases:
+        values.text(lease.scope)
+    return values.values()
 
 
 def needs_after(request: Request, needs: bytes) -> bytes:
@@ -96,33 +97,68 @@ def other_account(request: Request, needs: bytes) -> AccountId:
     return AccountId(_owner(needs) or (share.owner if share is not None else request.account))
 
 
-def _reserve(r: Reserve, keys: Keys, needs: bytes) -> Arguments:
-    terms, slices = r.terms, r.slice
-    share = terms.share
-    limits: list[int] = []
-    rates: list[int] = []
+def _reserve(to: packing.Command, r: Reserve, keys: Keys, needs: bytes) -> str:
+    terms, slices, packed = r.terms, r.slice, _packed(r.terms)
+    share, shadow = terms.share, terms.shadow
+    _begin(to, keys, r.leg, r.switch)
+    to.key(keys.account_prefix, r.account)
+    to.key(keys.legs_prefix, r.switch)
+    to.key(keys.accounts, "")
+    to.key(keys.ledger, "")
+    to.key(keys.outbox, "")
     for lease in r.leases:
-        limits += (lease.limit, _signed(lease.reason, lease.shadow or terms.shadow))
+        to.key(keys.lease_prefix, lease.scope)
     for rate in r.rates:
-        rates += (rate.calls, _signed(rate.reason, rate.shadow or terms.shadow))
-    head = sequence((
-        op_number(r.op), str(r.epoch), r.now_ms, r.account, r.leg, r.switch, int(r.exempt), slices.first_s,
-        _signed(r.broken, terms.shadow), sequence(limits), needs, r.op, slices.short_s,
-    ))  # fmt: skip
-    names: tuple[str, ...] = (
-        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
-        keys.accounts, keys.ledger, keys.outbox,
-    )  # fmt: skip
-    leases = _leases(keys, needs)
-    names += leases if len(leases) == len(r.leases) else tuple([keys.lease(lease.scope) for lease in r.leases])
-    if r.rates:
-        names += tuple([keys.rate(rate.scope) for rate in r.rates])
-    packed = _packed(terms)
+        to.key(keys.rate_prefix, rate.scope)
     if not packed.alone:
-        owner = share.owner if share is not None else r.account
-        names += (keys.account(owner), keys.spend(r.account), keys.spend(owner))
-    arguments = (head, _quote(r.quote), r.facts, packed.walk)
-    return "reserve", names, (*arguments, sequence(rates)) if rates else arguments
+        _second(to, keys, r.account, share.owner if share is not None else r.account)
+    _number(to, r)
+    to.text(r.account)
+    to.text(r.leg)
+    to.text(r.switch)
+    to.number(r.exempt)
+    to.number(slices.first_s)
+    to.number(_signed(r.broken, shadow))
+    to.begin_inner()
+    for lease in r.leases:
+        to.number(lease.limit)
+        to.number(_signed(lease.reason, lease.shadow or shadow))
+    to.end_inner()
+    to.data(needs)
+    to.text(r.op)
+    to.number(slices.short_s)
+    to.end_argument()
+    to.argument(_quote(r.quote))
+    to.argument(r.facts)
+    to.argument(packed.walk)
+    if r.rates:
+        for rate in r.rates:
+            to.number(rate.calls)
+            to.number(_signed(rate.reason, rate.shadow or shadow))
+        to.end_argument()
+    return "reserve"
+
+
+def _begin(to: packing.Command, keys: Keys, leg: str, switch: str) -> None:
+    """The keys that all have."""
+    to.begin()
+    to.key(keys.leg_prefix, leg)
+    to.key(keys.epoch_prefix, switch)
+    to.key(keys.switches, "")
+
+
+def _number(to: packing.Command, r: OfLeg) -> None:
+    """The values that all have."""
+    to.number(op_number(r.op))
+    to.digits(r.epoch)
+    to.number(r.now_ms)
+
+
+def _second(to: packing.Command, keys: Keys, account: str, other: str) -> None:
+    """The keys of another account that is looked at, and of what was spent."""
+    to.key(keys.account_prefix, other)
+    to.key(keys.spend_prefix, account)
+    to.key(keys.spend_prefix, other)
 
 
 def _signed(reason: Reason, shadow: bool) -> int:
@@ -130,59 +166,107 @@ def _signed(reason: Reason, shadow: bool) -> int:
     return -reason if shadow else int(reason)
 
 
-def _take_leases(r: TakeLeases, keys: Keys) -> Arguments:
-    values: list[Any] = [str(r.epoch), r.now_ms, r.leg, r.switch, r.until_ms, int(r.forced)]
+def _take_leases(to: packing.Command, r: TakeLeases, keys: Keys) -> str:
+    to.begin()
+    to.key(keys.epoch_prefix, r.switch)
+    to.key(keys.switches, "")
     for lease in r.leases:
-        values += (lease.limit, _signed(lease.reason, lease.shadow))
-    return "lease", _outside(r, keys, [lease.scope for lease in r.leases]), (sequence(values),)
+        to.key(keys.lease_prefix, lease.scope)
+    to.digits(r.epoch)
+    to.number(r.now_ms)
+    to.text(r.leg)
+    to.text(r.switch)
+    to.number(r.until_ms)
+    to.number(r.forced)
+    for lease in r.leases:
+        to.number(lease.limit)
+        to.number(_signed(lease.reason, lease.shadow))
+    to.end_argument()
+    return "lease"
 
 
-def _outside(r: TakeLeases | FreeLeases, keys: Keys, scopes: Iterable[str]) -> tuple[str, ...]:
-    return keys.epoch(r.switch), keys.switches, *[keys.lease(scope) for scope in scopes]
+def _free_leases(to: packing.Command, r: FreeLeases, keys: Keys) -> str:
+    to.begin()
+    to.key(keys.epoch_prefix, r.switch)
+    to.key(keys.switches, "")
+    for scope in r.scopes:
+        to.key(keys.lease_prefix, scope)
+    to.digits(r.epoch)
+    to.text(r.leg)
+    to.text(r.switch)
+    to.end_argument()
+    return "release"
 
 
-def _answer(r: Answer, keys: Keys, needs: bytes) -> Arguments:
-    head = sequence((op_number(r.op), str(r.epoch), r.now_ms, r.leg, r.switch, r.answered_at_ms, needs))
-    names: tuple[str, ...] = (
-        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account),
-    )  # fmt: skip
-    names += _leases(keys, needs)
-    return "answer", names, (head, r.facts)
+def _answer(to: packing.Command, r: Answer, keys: Keys, needs: bytes) -> str:
+    _begin(to, keys, r.leg, r.switch)
+    to.key(keys.account_prefix, r.account)
+    to.keys_in(keys.lease_prefix, needs)
+    _number(to, r)
+    to.text(r.leg)
+    to.text(r.switch)
+    to.number(r.answered_at_ms)
+    to.data(needs)
+    to.end_argument()
+    to.argument(r.facts)
+    return "answer"
 
 
-def _extend(r: Extend, keys: Keys, needs: bytes) -> Arguments:
-    slices, leases, packed = r.slice, _leases(keys, needs), _packed(r.terms)
-    head = sequence((
-        op_number(r.op), str(r.epoch), r.now_ms, len(leases), r.elapsed_s, slices.long_s, r.seen_at_ms, needs,
-        r.leg, r.switch, r.op, r.account, slices.short_s,
-    ))  # fmt: skip
-    names: tuple[str, ...] = (
-        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.ledger,
-    )  # fmt: skip
-    names += leases
+def _extend(to: packing.Command, r: Extend, keys: Keys, needs: bytes) -> str:
+    slices, packed = r.slice, _packed(r.terms)
+    _begin(to, keys, r.leg, r.switch)
+    to.key(keys.account_prefix, r.account)
+    to.key(keys.ledger, "")
+    leases = to.keys_in(keys.lease_prefix, needs)
     if not packed.alone or _owner(needs):
         owner = other_account(r, needs)
-        names += (keys.account(owner), keys.accounts, keys.spend(r.account), keys.spend(owner))
-    return "extend", names, (head, packed.walk)
+        to.key(keys.account_prefix, owner)
+        to.key(keys.accounts, "")
+        to.key(keys.spend_prefix, r.account)
+        to.key(keys.spend_prefix, owner)
+    _number(to, r)
+    to.number(leases)
+    to.number(r.elapsed_s)
+    to.number(slices.long_s)
+    to.number(r.seen_at_ms)
+    to.data(needs)
+    to.text(r.leg)
+    to.text(r.switch)
+    to.text(r.op)
+    to.text(r.account)
+    to.number(slices.short_s)
+    to.end_argument()
+    to.argument(packed.walk)
+    return "extend"
 
 
-def _settle(r: Settle, keys: Keys, needs: bytes) -> Arguments:
-    terms, leases = r.terms, _leases(keys, needs)
-    share, packed = terms.share, _packed(terms)
-    head = sequence((
-        op_number(r.op), str(r.epoch), r.now_ms, len(leases), r.op, r.account, r.leg, r.duration_s or 0,
-        int(r.emit), needs, r.switch, keys.wake, share.owner if share is not None else "",
-    ))  # fmt: skip
-    names: tuple[str, ...] = (
-        keys.leg(r.leg), keys.epoch(r.switch), keys.switches, keys.account(r.account), keys.legs(r.switch),
-        keys.ledger, keys.outbox,
-    )  # fmt: skip
-    names += leases
+def _settle(to: packing.Command, r: Settle, keys: Keys, needs: bytes) -> str:
+    share, packed = r.terms.share, _packed(r.terms)
+    _begin(to, keys, r.leg, r.switch)
+    to.key(keys.account_prefix, r.account)
+    to.key(keys.legs_prefix, r.switch)
+    to.key(keys.ledger, "")
+    to.key(keys.outbox, "")
+    leases = to.keys_in(keys.lease_prefix, needs)
     owner = _owner(needs)
     if not packed.alone or owner:
-        payer = AccountId(owner or r.account)
-        names += (keys.account(payer), keys.spend(r.account), keys.spend(payer))
-    return "settle", names, (head, r.facts, *packed.settling)
+        _second(to, keys, r.account, owner or r.account)
+    _number(to, r)
+    to.number(leases)
+    to.text(r.op)
+    to.text(r.account)
+    to.text(r.leg)
+    to.number(r.duration_s or 0)
+    to.number(r.emit)
+    to.data(needs)
+    to.text(r.switch)
+    to.text(keys.wake)
+    to.text(share.owner if share is not None else "")
+    to.end_argument()
+    to.argument(r.facts)
+    for part in packed.settling:
+        to.argument(part)
+    return "settle"
 
 
 def _quote(quote: Quote) -> bytes:
@@ -205,43 +289,27 @@ def _packed(terms: Terms) -> PackedTerms:
     return packed
 
 
+_VALUES = packing.Command()
+"""For values that are no command."""
 _KEPT = 4096
 _QUOTES, _TERMS = Kept(_KEPT), Kept(_KEPT)
 """By identity; each entry keeps its object alive, so that no other can have the same."""
 
 
-def _leases(keys: Keys, needs: bytes) -> tuple[str, ...]:
-    if len(needs) <= 1:
-        return ()
-    known: tuple[str, ...] | None = keys.of_needs.get(needs)
-    if known is None:
-        known = tuple(keys.lease(scope.decode()) for scope in parse_sequence(needs)[1:])
-        keys.of_needs.put(needs, known)
-    return known
-
-
 def _owner(needs: bytes) -> str:
-    if not needs or needs.startswith(_NO_OWNER):
-        return ""
-    return str(parse_sequence(needs)[0].decode())
+    return first_text(needs) if needs and needs[0] != _NO_TEXT else ""
 
 
 def from_reply(data: bytes) -> Reply:
     """Raises OtherNeeds when the call has to be made again with the leg's own needs, NotHere when elsewhere,
     OtherHomes when only after looking there."""
-    if data[0] == _OTHER_NEEDS:
+    kind = data[0]
+    if kind == _OTHER_NEEDS:
         raise OtherNeeds(data[1:])
-    if data[0] > _OTHER_NEEDS:
+    if kind > _OTHER_NEEDS:
         raise refusal_of(data)
     status, reason, granted_s, final, amount, balance, reserved, repeated = numbers(data, 8)
     return Reply(
-        _STATUSES[status],
-        _REASONS[reason],
-        granted_s,
-        final > 0,
-        amount,
-        balance,
-        reserved,
-        repeated == 1,
+        _STATUSES[status], _REASONS[reason], granted_s, final > 0, amount, balance, reserved, repeated == 1,
         final == 2,
-    )
+    )  # fmt: skip

@@ -69,15 +69,117 @@ def test_values_without_end_are_refused() -> None:
             way.sequence((endless,))
 
 
+COMMANDS = (pytest.importorskip("rater_native.command").Command(), packing_reference.Command())
+"""One writes call after call."""
 WORDS = st.lists(st.one_of(st.text(), st.binary(max_size=40)), max_size=12)
 
 
-@given(st.tuples(st.text(), st.binary()), WORDS, WORDS)
-def test_both_ways_write_the_same_call(head: tuple[str, bytes], names: list[Any], arguments: list[Any]) -> None:
-    expected = hiredis.pack_command((*head, len(names), *names, *arguments))
+@given(st.tuples(st.text(), st.binary()), st.lists(st.tuples(st.text(), st.text())), WORDS)
+def test_both_ways_write_the_same_call(
+    head: tuple[str, bytes], names: list[tuple[str, str]], arguments: list[Any]
+) -> None:
+    keys = [prefix + name for prefix, name in names]
+    for command in COMMANDS:
+        command.begin()
+        for prefix, name in names:
+            command.key(prefix, name)
+        for argument in arguments:
+            command.argument(argument)
+        assert command.call(head) == hiredis.pack_command((*head, len(keys), *keys, *arguments))
+        words = tuple(word if isinstance(word, bytes) else word.encode() for word in arguments)
+        assert command.parts() == (tuple(keys), words)
+
+
+VALUE = st.one_of(
+    st.tuples(st.just("text"), st.text() | st.sampled_from([31, 32, 255, 256]).map("é".__mul__)),
+    st.tuples(st.just("number"), st.integers(-(1 << 63), (1 << 63) - 1) | EDGES.filter(lambda n: n < 1 << 63)),
+    st.tuples(st.just("digits"), st.integers(-(1 << 63), (1 << 63) - 1)),
+    st.tuples(st.just("data"), st.binary(max_size=40) | st.sampled_from([300, 70_000]).map(bytes)),
+)
+
+
+@given(st.lists(VALUE, max_size=8), st.lists(VALUE, max_size=8), st.lists(VALUE, max_size=3))
+def test_both_ways_make_arguments_of_the_same_values(
+    before: list[Any], within: list[Any], after: list[Any]
+) -> None:
+    def packed(values: list[Any]) -> bytes:
+        plain = [str(value) if kind == "digits" else value for kind, value in values]
+        return b"".join(msgpack.packb(value, use_bin_type=False) for value in plain)
+
+    for command in COMMANDS:
+        command.begin()
+        for kind, value in before:
+            getattr(command, kind)(value)
+        command.begin_inner()
+        for kind, value in within:
+            getattr(command, kind)(value)
+        command.end_inner()
+        command.end_argument()
+        for kind, value in after:
+            getattr(command, kind)(value)
+        assert command.values() == packed(after)
+        inner = msgpack.packb(packed(within), use_bin_type=False)
+        assert command.parts() == ((), (packed(before) + inner,))
+
+
+@given(st.text(), st.lists(st.text() | st.sampled_from([31, 32, 255, 256, 65_536]).map("x".__mul__), max_size=6))
+def test_both_ways_name_keys_by_packed_texts(prefix: str, texts: list[str]) -> None:
+    for way, command in zip(WAYS, COMMANDS, strict=True):
+        for form in (msgpack.packb, way.sequence):
+            data = b"".join(form(text) if form is msgpack.packb else form((text,)) for text in texts)
+            command.begin()
+            assert command.keys_in(prefix, data) == len(texts[1:])
+            assert command.parts() == (tuple(prefix + text for text in texts[1:]), ())
+            if texts:
+                assert way.first_text(data) == texts[0]
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xa1", b"\xa0\xa2x", b"\xa0\x01", b"\xc0", b"\xa0\xa1\xff", b"\xa0\xd9", b"\xa0\xda\x00"]
+)
+def test_what_are_no_texts_names_no_keys(data: bytes) -> None:
+    for way, command in zip(WAYS, COMMANDS, strict=True):
+        command.begin()
+        with pytest.raises(ValueError, match=r"text|value|utf-8"):
+            command.keys_in("x:", data)
+        with pytest.raises(ValueError, match=r"text|value|utf-8"):
+            way.first_text(data[1:] if data[:1] == b"\xa0" else data)
+
+
+def test_a_call_that_is_not_complete_is_refused() -> None:
+    for command in COMMANDS:
+        command.begin()
+        command.text("x")
+        with pytest.raises(ValueError, match="ended"):
+            command.call(("EVALSHA", "0"))
+        command.begin_inner()
+        for unfinished in (command.begin_inner, command.end_argument, command.values):
+            with pytest.raises(ValueError, match="within"):
+                unfinished()
+        command.begin()
+        with pytest.raises(ValueError, match="begun"):
+            command.end_inner()
+        command.argument("x")
+        for key in (lambda to: to.key("x:", "y"), lambda to: to.keys_in("x:", b"\xa0\xa0")):
+            with pytest.raises(ValueError, match="before"):
+                key(command)
+        with pytest.raises((TypeError, AttributeError)):
+            command.argument(1)
+        command.begin()
+        assert command.call(("A", "B")) == hiredis.pack_command(("A", "B", 0)), "of the others nothing is left"
+
+
+@pytest.mark.parametrize("text", ["leg:1", "a:b:17", "9", "x:000", f"x:{(1 << 63) - 1}", "x:999999999999999999"])
+def test_both_ways_read_the_number_at_the_end(text: str) -> None:
     for way in WAYS:
-        assert way.call(head, names, arguments) == expected
-        assert way.call(head, tuple(names), tuple(arguments)) == expected
+        assert way.trailing_number(text) == int(text.rpartition(":")[2])
+
+
+@pytest.mark.parametrize("text", ["", "x", ":", "1:", "1:x", "1:2x"])
+def test_a_text_without_a_number_at_its_end_is_refused(text: str) -> None:
+    for way in WAYS:
+        with pytest.raises(ValueError, match="int"):
+            way.trailing_number(text)
 
 
 def test_facts_are_a_map_of_all_their_fields() -> None:
