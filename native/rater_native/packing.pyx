@@ -5,9 +5,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringA
 from cpython.dict cimport PyDict_Check
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.list cimport PyList_Check
-from cpython.long cimport PyLong_Check
+from cpython.long cimport PyLong_Check, PyLong_CheckExact
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_INCREF, PyObject
 from cpython.tuple cimport PyTuple_Check, PyTuple_New, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_Check, PyUnicode_DecodeUTF8
 from libc.stdint cimport int16_t, int32_t, int64_t, uint64_t
@@ -16,6 +16,7 @@ from libc.string cimport memcpy
 from msgpack import unpackb
 
 cdef extern from "Python.h":
+    PyObject* PyTuple_GET_ITEM(object values, Py_ssize_t place)
     long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
     unsigned long long PyLong_AsUnsignedLongLong(object value) except? 0xFFFFFFFFFFFFFFFF
 
@@ -133,7 +134,7 @@ cdef int add_count(Buffer* out, unsigned char fixed, unsigned char wide, Py_ssiz
 
 
 cdef inline int add_value(Buffer* out, object value, int depth) except -1:
-    """The two that are most frequent first."""
+    """The three that are most frequent first."""
     cdef Py_ssize_t size = 0
     cdef const char* data
     if PyUnicode_Check(value):
@@ -141,11 +142,13 @@ cdef inline int add_value(Buffer* out, object value, int depth) except -1:
         return add_text(out, data, size)
     if value is None:
         return add_code(out, 0xC0)
+    if PyLong_CheckExact(value):
+        return add_int(out, value)
     return add_other(out, value, depth)
 
 
 cdef int add_other(Buffer* out, object value, int depth) except -1:
-    """What is neither a text nor None."""
+    """What is neither a text nor None nor just a number."""
     cdef uint64_t bits
     cdef double number
     if depth > DEPTH:
@@ -220,14 +223,21 @@ cdef inline const unsigned char* taken(const unsigned char** at, const unsigned 
     return here
 
 
-cdef int64_t number_at(const unsigned char** at, const unsigned char* end) except? -1:
+cdef inline int64_t number_at(const unsigned char** at, const unsigned char* end) except? -1:
+    cdef unsigned char code
+    if at[0] != end and at[0][0] < 0x80:  # most are their own byte
+        code = at[0][0]
+        at[0] += 1
+        return code
+    return longer_number_at(at, end)
+
+
+cdef int64_t longer_number_at(const unsigned char** at, const unsigned char* end) except? -1:
     cdef unsigned char code = taken(at, end, 1)[0]
     cdef const unsigned char* digits
     cdef uint64_t bits = 0
     cdef double real
     cdef int width, i
-    if code < 0x80:
-        return code
     if code >= 0xE0:
         return <int64_t>code - 0x100
     if not 0xCB <= code <= 0xD3:
@@ -333,16 +343,18 @@ cpdef bytes named(bytes head, tuple names, tuple values):
     """A map. `head`: its own, packed; `names`: its keys, each packed; `values`: as they come."""
     cdef Buffer out
     cdef Py_ssize_t i
-    cdef bytes name
+    cdef PyObject* name  # borrowed, as are the values: the tuples hold them
     if len(names) != len(values):
         raise ValueError("each value has one name")
     begin(&out, ROOM, False)
     try:
         add(&out, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
         for i in range(len(names)):
-            name = names[i]
-            add(&out, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
-            add_value(&out, values[i], 0)
+            name = PyTuple_GET_ITEM(names, i)
+            if not PyBytes_Check(<object>name):
+                raise TypeError("a name is packed")
+            add(&out, PyBytes_AS_STRING(<object>name), PyBytes_GET_SIZE(<object>name))
+            add_value(&out, <object>PyTuple_GET_ITEM(values, i), 0)
         return PyBytes_FromStringAndSize(out.data, out.size)
     finally:
         end(&out)

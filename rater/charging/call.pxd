@@ -4,7 +4,7 @@ cdef class Call:
     cdef public long shard
 
 cdef class Operation(Call):
-    cdef public object done, leg, refunded_micro, request, routed
+    cdef public object done, leg, refunded_micro, request, routed, waiting
     cdef public str script
     cdef public bytes needs
     cdef public bint alone, as_function

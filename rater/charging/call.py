@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from rater.charging.model import Request
 from rater.charging.store import Done
 from rater.ids import LegId
@@ -25,7 +27,7 @@ class Operation(Call):
 
     __slots__ = (
         "alone", "as_function", "done", "leg", "needs", "refunded_micro", "request", "routed", "script", "tries",
-        "waits",
+        "waiting", "waits",
     )  # fmt: skip
 
     def __init__(self, request: Request, done: Done, leg: LegId | None) -> None:
@@ -42,6 +44,8 @@ class Operation(Call):
         self.script = ""
         self.as_function = False
         self.needs = b""
+        self.waiting: deque[Operation] | None = None
+        """Those of the leg that are sent after it, one after the other."""
         self.tries = 0
         self.waits = 0
         self.alone = False

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,7 +19,7 @@ import structlog
 from redis.asyncio.connection import SSLConnection, parse_url
 
 from rater.charging.call import Call as Call
-from rater.charging.pipeline import Pipeline
+from rater.charging.pipeline import Pipeline, Reading
 from rater.charging.scripts import Ask as Ask
 from rater.charging.scripts import Forms
 
@@ -68,32 +67,20 @@ class Address:
         return self.socket or f"{self.host}:{self.port}"
 
 
-class _Protocol(asyncio.Protocol):
+class _Protocol(Reading, asyncio.Protocol):
     """Before `serve` answers resolve `greeting`; after it they go to the link."""
 
     def __init__(self, link: Link) -> None:
+        Reading.__init__(self, link)
         self._link = link
-        self._reader = hiredis.Reader()
-        self.greeting: deque[asyncio.Future[Any]] = deque()
         self.lost = asyncio.Event()
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are not of that class
 
-    def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
-        try:
-            if self.greeting:
-                self._greeted()
-            elif self._link.uses(self):
-                self._link.answers(self._reader)
-        except hiredis.ProtocolError as error:
-            log.error("redis sent what is no answer", error=str(error))
-            self.abort()
-
-    def _greeted(self) -> None:
-        while self.greeting and (reply := self._reader.gets()) is not False:
+    def greeted(self) -> None:
+        while self.greeting and (reply := self.next_answer()) is not False:
             answer = self.greeting.popleft()
             if not answer.done():
                 answer.set_result(reply)
@@ -149,7 +136,6 @@ class Link(Pipeline):
         self.address = address
         self._forms = forms
         self._on_up, self._inspect = on_up, inspect
-        self._protocol: _Protocol | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -169,13 +155,13 @@ class Link(Pipeline):
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        if self._protocol is not None:
-            self._protocol.abort()
+        if self._reading is not None:
+            self._reading.abort()
 
     def reconnect(self) -> None:
         """Make the connection anew; what is unanswered is sent again on it."""
-        if self.up and self._protocol is not None:
-            self._protocol.abort()
+        if self.up and self._reading is not None:
+            self._reading.abort()
 
     def refused(self, call: Call, code: str, error: str, tries: int) -> bool:
         """The server did not carry the call out; a new connection may mend that. False: it is not under way."""
@@ -183,12 +169,8 @@ class Link(Pipeline):
             self.reconnect()
         return False
 
-    def uses(self, protocol: _Protocol) -> bool:
-        """Whether that is the present connection; others may still have bytes to deliver."""
-        return protocol is self._protocol
-
     def gone(self, protocol: _Protocol) -> None:
-        if protocol is self._protocol and self.up:
+        if protocol is self._reading and self.up:
             self.up = False
             self._on_up(False)
 
@@ -230,7 +212,7 @@ class Link(Pipeline):
     def _serve(self, protocol: _Protocol) -> None:
         if protocol.lost.is_set():
             return
-        self._protocol, self._transport = protocol, protocol.transport
+        self._reading, self._transport = protocol, protocol.transport
         self._queue[:0] = self._sent
         self._sent.clear()
         self.up = True

@@ -11,12 +11,14 @@ from time import monotonic
 from typing import Any
 
 import hiredis
+import structlog
 
 from rater.charging.call import Call
 
 ANSWERS_AT_ONCE = 32
 """So many are handed out before what they lead to is written: of a read with hundreds the first would wait for the
 last, some ten milliseconds."""
+log = structlog.get_logger(__name__)
 
 
 class Pipeline:
@@ -32,6 +34,8 @@ class Pipeline:
         self._heard_s = 0.0
         self._on_answer = on_answer
         self._after_read = after_read
+        self._reading: Reading | None = None
+        """The present connection; others may still have bytes to deliver."""
         self._transport: asyncio.Transport | None = None
         self._queue: list[Call] = []
         self._sent: deque[Call] = deque()
@@ -54,12 +58,13 @@ class Pipeline:
             self._append(call)
         self._transport.write(call.data if len(queue) == 1 else b"".join([call.data for call in queue]))
 
-    def answers(self, reader: hiredis.Reader) -> None:
-        """What the present connection has read. Raises hiredis.ProtocolError for an answer to nothing."""
-        gets, sent, next_sent, on_answer = reader.gets, self._sent, self._next, self._on_answer
+    def answers(self, next_answer: Callable[[], Any]) -> None:
+        """What the present connection has read; `next_answer` gives False when there is no more. Raises
+        hiredis.ProtocolError for an answer to nothing."""
+        sent, next_sent, on_answer = self._sent, self._next, self._on_answer
         handed = 0
         try:
-            while (reply := gets()) is not False:
+            while (reply := next_answer()) is not False:
                 if not sent:
                     raise hiredis.ProtocolError("an answer to nothing")
                 if handed == ANSWERS_AT_ONCE:
@@ -83,3 +88,33 @@ class Pipeline:
         self._sent.clear()
         self._queue.clear()
         return taken
+
+
+class Reading:
+    """What comes over one connection. `greeting`: who waits for an answer before the pipeline uses it."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        reader = hiredis.Reader()
+        self._feed, self.next_answer = reader.feed, reader.gets
+        self.greeting: deque[asyncio.Future[Any]] = deque()
+
+    def data_received(self, data: bytes) -> None:
+        self._feed(data)
+        pipeline = self._pipeline
+        try:
+            if self.greeting:
+                self.greeted()
+            elif pipeline._reading is self:
+                pipeline.answers(self.next_answer)
+        except hiredis.ProtocolError as error:
+            log.error("redis sent what is no answer", error=str(error))
+            self.abort()
+
+    def greeted(self) -> None:
+        """Answers have come for who waits."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """End the connection."""
+        raise NotImplementedError

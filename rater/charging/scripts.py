@@ -23,6 +23,8 @@ HOT = ("reserve", "answer", "extend", "settle", "deny", "post", "grant", "lease"
 Ask = Callable[[Iterable[Sequence[bytes | str]]], Awaitable[list[Any]]]
 """Sends commands; a refusal is an exception among the answers."""
 LIBRARY_PREFIX = "rater_"
+FUNCTION = "FCALL"
+"""The first word of a call of a function."""
 _FOLDER = Path(__file__).parent / "lua"
 _USES = re.compile(r"^-- uses: ([a-z ]+)$", re.MULTILINE)
 _LOADED = "already exists"
@@ -103,7 +105,7 @@ class Forms:
         self.functions = functions
         self.both = False
         name, self._source = library()
-        self._calls = {each: ("FCALL", f"{name}_{each}") for each in HOT}
+        self._calls = {each: (FUNCTION, f"{name}_{each}") for each in HOT}
         self._digests = {each: ("EVALSHA", digest(body)) for each, body in load_scripts().items()}
         self.words = self._calls if functions else self._digests
         """As `call` has them."""

@@ -24,15 +24,16 @@ cdef class Turns:
     cdef list _keys_of
     cdef Command _command
 
-    @cython.locals(of_leg=OfLeg)
+    @cython.locals(of_leg=OfLeg, under_way=Operation)
     cpdef submit(self, request, done)
     cpdef flush(self)
     @cython.locals(one=Pipeline)
     cdef _write(self)
-    @cython.locals(command=Command, keys=Keys, script=str, one=Pipeline)
+    @cython.locals(command=Command, keys=Keys, script=str, words=tuple, one=Pipeline)
     cpdef _queue(self, Operation operation, bint as_script=*)
     @cython.locals(reply=Reply)
     cpdef _answered(self, Operation operation, answer)
+    @cython.locals(following=Operation)
     cpdef _finish(self, Operation operation, Reply reply)
     cpdef _after_read(self)
     cpdef Keys keys(self, long shard)

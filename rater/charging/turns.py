@@ -31,7 +31,7 @@ from rater.charging.newest import Newest
 from rater.charging.pipeline import Pipeline
 from rater.charging.places import OfAccount, Places, without_group
 from rater.charging.rules import MAX_ID_LENGTH, validate
-from rater.charging.scripts import Forms
+from rater.charging.scripts import FUNCTION, Forms
 from rater.charging.store import Done
 from rater.charging.wire import to_call
 from rater.charging.wire_legs import OtherNeeds, from_reply, leg_call, needs_after, reserve_needs
@@ -60,8 +60,8 @@ class Turns:
         self.refused = 0
         self._queue_max = queue_max
         self._open = 0
-        self._busy: dict[LegId, deque[Operation] | None] = {}
-        """Legs with an operation under way, with those that wait for it."""
+        self._busy: dict[LegId, Operation] = {}
+        """The operation of each leg that is under way."""
         self._needs: dict[LegId, bytes] = {}
         self._reading = False
         self._read_s = 0.0
@@ -87,14 +87,12 @@ class Turns:
         self._open += 1
         operation = Operation(request, done, leg)
         if leg is not None:
-            busy = self._busy
-            if leg in busy:
-                waiting = busy[leg]
-                if waiting is None:
-                    waiting = busy[leg] = deque()
-                waiting.append(operation)
+            under_way = self._busy.setdefault(leg, operation)
+            if under_way is not operation:
+                if under_way.waiting is None:
+                    under_way.waiting = deque()
+                under_way.waiting.append(operation)
                 return
-            busy[leg] = None
         self._queue(operation)
 
     def flush(self) -> None:
@@ -130,8 +128,9 @@ class Turns:
                 command.key(name, "")
             for argument in arguments:
                 command.argument(argument)
-        operation.script, operation.as_function = script, forms.functions and not as_script
-        operation.data = command.call(forms.call(script, as_function=False) if as_script else forms.words[script])
+        words = forms.call(script, as_function=False) if as_script else forms.words[script]
+        operation.script, operation.as_function = script, words[0] == FUNCTION
+        operation.data = command.call(words)
         link = self._link
         if isinstance(link, Pipeline):
             one = link
@@ -173,9 +172,12 @@ class Turns:
                 self._needs[leg] = needs_after(operation.routed, operation.needs)
             if reply.status is _OK and isinstance(request, OfLeg):
                 self._newest.note(operation.shard, request, operation.sent_s)
-            waiting = self._busy[leg]
+            waiting = operation.waiting
             if waiting:
-                self._queue(waiting.popleft())
+                following = waiting.popleft()
+                following.waiting = waiting
+                self._busy[leg] = following
+                self._queue(following)
             else:
                 del self._busy[leg]
         try:

@@ -17,7 +17,7 @@ def test_what_answers_lead_to_is_not_held_back_until_the_last_of_very_many() -> 
     pipeline._sent.extend(Call(b"") for _ in range(MANY))
     reader = hiredis.Reader()
     reader.feed(b"".join(b":%d\r\n" % number for number in range(MANY)))
-    pipeline.answers(reader)
+    pipeline.answers(reader.gets)
     assert handed == list(range(MANY))
     assert written_after == [ANSWERS_AT_ONCE, 2 * ANSWERS_AT_ONCE, MANY]
 
@@ -28,5 +28,5 @@ def test_a_few_answers_lead_to_one_write() -> None:
     pipeline._sent.extend(Call(b"") for _ in range(ANSWERS_AT_ONCE))
     reader = hiredis.Reader()
     reader.feed(b":1\r\n" * ANSWERS_AT_ONCE)
-    pipeline.answers(reader)
+    pipeline.answers(reader.gets)
     assert written == [True]
