@@ -1,3 +1,4 @@
+from rater_native.actionbytes cimport Sent
 from rater_native.amievent cimport EventFrame
 
 cdef enum State:
@@ -34,7 +35,7 @@ cdef class FrameParser:
     cdef readonly Py_ssize_t frames, unknown, garbage, tampered, oversized, answers
     cdef Words _events
     cdef list _selection
-    cdef dict _sent
+    cdef Sent _sent
     cdef Wanted _wanted
     cdef Py_ssize_t _size, _place
     cdef State _state

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, final
 
+from rater_native.actionbytes import Sent
+
 LINE_LIMIT: int
 FRAME_LIMIT: int
 TAMPERED: str
@@ -17,7 +19,9 @@ class Wanted(Words):
 
 @final
 class FrameParser:
-    def __init__(self, selection: Mapping[str, Iterable[str]], sent: dict[str, Any] | None = None) -> None: ...
+    def __init__(
+        self, selection: Mapping[str, Iterable[str]], sent: Sent | dict[str, Any] | None = None
+    ) -> None: ...
     @property
     def banner(self) -> str: ...
     @property

@@ -12,6 +12,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.string cimport memchr, memcmp, memcpy, memset
 
+from rater_native.actionbytes cimport Sent
 from rater_native.amievent cimport (
     AT_DEST_VARIABLES, AT_EVENT, AT_TIMESTAMP, AT_VARIABLES, NOWHERE, STAMP_LENGTH, EventFrame, slot_of,
 )
@@ -143,7 +144,7 @@ cdef str _known_text(const char* start, Py_ssize_t length):
 cdef class FrameParser:
     def __init__(self, selection, sent=None):
         self.banner = ""
-        self._sent = {} if sent is None else sent
+        self._sent = sent if isinstance(sent, Sent) else Sent(sent)
         self._events = Words(selection)
         self._selection = [Wanted(tuple(headers), name) for name, headers in selection.items()]
         self._wanted = None
@@ -286,7 +287,7 @@ cdef class FrameParser:
             else:
                 return NULL
             line = end + 1
-        if action == NULL or self._sent.pop(text_of(action, action_length), None) is None:
+        if action == NULL or not self._sent.take(action, action_length):
             return NULL
         self.frames += 1
         return end + 1

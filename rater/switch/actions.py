@@ -14,6 +14,7 @@ from rater.ids import LegId
 from rater.switch.frames import Action
 from rater.switch.legs import LegChannels
 from rater.switch.payer import paying_side
+from rater.switch.sent import made, shape
 from rater.switch.tracker import Tracker
 
 DISARMED_S = 86_400
@@ -26,6 +27,12 @@ WHISPER = "quWES"
 """ChanSpy: quietly, into this one channel, so that only its party hears it; gone with either of the two."""
 BEAT, FAIL = "RATER_BEAT", "RATER_FAIL"
 _OUT, _BILLED = Direction.OUT, Party.BILLED
+_SET = shape("Setvar", ("Channel", "Variable", "Value"))
+_SET_GLOBAL = shape("Setvar", ("Variable", "Value"))
+_LEAVE_GATE = shape("AGI", ("Channel", "Command"))
+_LIMIT = shape("AbsoluteTimeout", ("Channel", "Timeout"))
+_HANG_UP = shape("Hangup", ("Channel",))
+_HANG_UP_WITH_CAUSE = shape("Hangup", ("Channel", "Cause"))
 
 
 class Actions:
@@ -35,10 +42,10 @@ class Actions:
         self._prefix = prefix
         self._made = 0
 
-    def _name(self) -> str:
-        """An action's id."""
+    def _number(self) -> int:
+        """Of an action, in its id."""
         self._made += 1
-        return f"{self._prefix}-{self._made}"
+        return self._made
 
     def of(self, command: SwitchCommand, tracker: Tracker) -> list[Action]:
         """What the switch is told. Nothing when the channels concerned are gone, or for `Forget`."""
@@ -48,10 +55,7 @@ class Actions:
         if channels is None:
             return []
         if isinstance(command, ArmTimer):
-            if channels.passes:
-                return []
-            channel = channels.billed if command.party is _BILLED else channels.caller
-            return self._arm(command.leg, channel, command.after_ms, tracker)
+            return self._arm_timer(command, channels, tracker)
         if isinstance(command, AnswerGate):
             return self._answer_gate(command, channels, tracker)
         if isinstance(command, AnnounceEnd):
@@ -59,6 +63,12 @@ class Actions:
         if isinstance(command, HangUp):
             return self._hang_up(command.leg, command.cause, channels, tracker)
         return self._warn(command, tracker)
+
+    def _arm_timer(self, command: ArmTimer, channels: LegChannels, tracker: Tracker) -> list[Action]:
+        if channels.passes:
+            return []
+        channel = channels.billed if command.party is _BILLED else channels.caller
+        return self._arm(command.leg, channel, command.after_ms, tracker)
 
     def _answer_gate(self, command: AnswerGate, channels: LegChannels, tracker: Tracker) -> list[Action]:
         allowed = command.reason.allows
@@ -73,7 +83,7 @@ class Actions:
             self._set(caller, REASON, command.reason.code),
             self._set(caller, SECONDS, str(command.seconds if allowed else 0)),
             self._set(caller, VERDICT, "allow" if allowed else "deny"),
-            {"Action": "AGI", "ActionID": self._name(), "Channel": caller, "Command": "ASYNCAGI BREAK"},
+            made(_LEAVE_GATE, self._prefix, self._number(), caller, "ASYNCAGI BREAK"),
             self._timer(caller, command.seconds * 1000 if limited else DISARMED_S * 1000),
         ]
 
@@ -99,12 +109,12 @@ class Actions:
         doomed = [channels.billed]
         if not channels.answered and channels.direction is _OUT and tracker.is_alone(leg):
             doomed.append(channels.caller)
-        cause_header = {"Cause": str(cause)} if cause else {}
-        return [
-            {"Action": "Hangup", "ActionID": self._name(), "Channel": name, **cause_header}
-            for name in doomed
-            if name
-        ]
+        return [self._hang_up_one(name, cause) for name in doomed if name]
+
+    def _hang_up_one(self, channel: str, cause: int) -> Action:
+        if cause:
+            return made(_HANG_UP_WITH_CAUSE, self._prefix, self._number(), channel, str(cause))
+        return made(_HANG_UP, self._prefix, self._number(), channel)
 
     def _warn(self, command: Warn, tracker: Tracker) -> list[Action]:
         """A Local channel plays what the dialplan has for so many seconds, and whispers it to the paying side."""
@@ -115,7 +125,7 @@ class Actions:
         return [
             {
                 "Action": "Originate",
-                "ActionID": self._name(),
+                "ActionID": f"{self._prefix}-{self._number()}",
                 "Channel": f"Local/{command.seconds}@{WARNING_CONTEXT}/n",
                 "Application": "ChanSpy",
                 "Data": f"{listener.name},{WHISPER}",
@@ -131,21 +141,19 @@ class Actions:
         return [self._set(channels.caller, CUT_AT, at), self._set(channels.caller, CUT, command.cut)]
 
     def _set(self, channel: str, variable: str, value: str) -> Action:
-        return {
-            "Action": "Setvar", "ActionID": self._name(), "Channel": channel, "Variable": variable, "Value": value
-        }  # fmt: skip
+        return made(_SET, self._prefix, self._number(), channel, variable, value)
 
     def _timer(self, channel: str, after_ms: int) -> Action:
         after_ms = max(after_ms, LEAST_TIMER_MS)
         timeout = f"{after_ms // 1000}.{after_ms % 1000:03d}"
-        return {"Action": "AbsoluteTimeout", "ActionID": self._name(), "Channel": channel, "Timeout": timeout}
+        return made(_LIMIT, self._prefix, self._number(), channel, timeout)
 
     # -- for the switch as a whole -------------------------------------------------------------------------------
 
     def beat(self, epoch_s: int) -> Action:
         """Tell the dialplan, by the switch's own clock, that we are ready to decide."""
-        return {"Action": "Setvar", "ActionID": self._name(), "Variable": BEAT, "Value": str(epoch_s)}
+        return made(_SET_GLOBAL, self._prefix, self._number(), BEAT, str(epoch_s))
 
     def fail_policy(self, fail: str) -> Action:
         """`fail`: open | closed; what the dialplan does by itself while we are away."""
-        return {"Action": "Setvar", "ActionID": self._name(), "Variable": FAIL, "Value": fail}
+        return made(_SET_GLOBAL, self._prefix, self._number(), FAIL, fail)

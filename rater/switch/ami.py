@@ -211,9 +211,9 @@ class SwitchConnection(Exchange):
 
     def _look_for_overdue(self) -> None:
         latest_ns = time.monotonic_ns() - int(self._timing.answer_s * 1e9)
-        overdue = [action for action, (sent_ns, _) in self._sent.items() if sent_ns < latest_ns]
+        overdue = self._sent.overdue(latest_ns)
         if overdue:
-            self.on_overdue([self._sent.pop(action)[1] for action in overdue])
+            self.on_overdue(overdue)
 
     def _forget_all(self) -> None:
         """What was under way is lost with the connection; nothing of it is ever sent again."""

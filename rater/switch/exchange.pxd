@@ -1,11 +1,13 @@
 cimport cython
 
+from rater_native.actionbytes cimport Sent
 from rater_native.amievent cimport EventFrame
 from rater_native.amiframe cimport FrameParser
 
 cdef class Exchange:
     cdef public object _switch, _on_frames, _recorder, _transport, _backlog
-    cdef public dict _sent, _lists
+    cdef public Sent _sent
+    cdef public dict _lists
     cdef public FrameParser _parser
     cdef public bint _recording, _working, up
     cdef public long long backlog_frames, refused_actions

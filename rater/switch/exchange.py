@@ -14,7 +14,7 @@ import structlog
 
 from rater.switch.ami_parse import EventFrame as Event
 from rater.switch.ami_parse import Frame
-from rater.switch.frames import Action, frame_parser, serialize, serialize_all
+from rater.switch.frames import Action, frame_parser, sent_actions, serialize, serialize_all
 
 BATCH = 64
 """Frames handled before the socket is looked at again."""
@@ -42,8 +42,8 @@ class Exchange:
         self._recorder = recorder
         self._recording = False
         self._transport: asyncio.Transport | None = None
-        self._sent: dict[str, tuple[int, str]] = {}
-        """When each action of the hot path was sent that is not answered, and which one it is."""
+        self._sent = sent_actions()
+        """Those of the hot path that are not answered."""
         self._parser = frame_parser(sent=self._sent)
         self._lists: dict[str, list[Frame]] = {}
         """What came of lists that were asked for, by the action's id."""
@@ -66,8 +66,7 @@ class Exchange:
         if data is None:
             actions, data = self._fit(actions)
         now_ns = time.monotonic_ns()
-        for action in actions:
-            self._sent[action["ActionID"]] = (now_ns, action["Action"])
+        self._sent.put(actions, now_ns)
         if data:
             transport.write(data)
             if transport.get_write_buffer_size() > WRITE_LIMIT:

@@ -16,6 +16,7 @@ from rater_native import actionbytes
 from rater.errors import ConfigError
 from rater.switch import ami_parse
 from rater.switch.ami_parse import SELECTION, EventFrame, Frame
+from rater.switch.sent import Sent
 
 ACTION_LINE_LIMIT = 1024
 """A line this long, CR and LF included, Asterisk cuts in two."""
@@ -28,7 +29,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 Action = Mapping[str, str]
 
 
-def _look_closer(action: dict[str, str]) -> bytes | None:
+def _look_closer(action: Action) -> bytes | None:
     return None
 
 
@@ -37,7 +38,7 @@ def _look_closer_at_all(actions: Sequence[Action]) -> bytes | None:
 
 
 _REFERENCE = os.environ.get("RATER_KERNEL") == "reference"
-_plain = _look_closer if _REFERENCE else actionbytes.serialize
+_plain: Callable[[Action], bytes | None] = _look_closer if _REFERENCE else actionbytes.serialize
 serialize_all: Callable[[Sequence[Action]], bytes | None] = (
     _look_closer_at_all if _REFERENCE else actionbytes.serialize_all
 )
@@ -66,7 +67,7 @@ class Parser(Protocol):
     def feed(self, data: bytes) -> list[Frame]: ...
 
 
-def _implementation(name: str) -> Callable[[Mapping[str, Iterable[str]], dict[str, Any] | None], Parser]:
+def _implementation(name: str) -> Callable[[Mapping[str, Iterable[str]], Any], Parser]:
     if name == "reference":
         return ami_parse.FrameParser
     if name != "compiled":
@@ -82,8 +83,13 @@ def _implementation(name: str) -> Callable[[Mapping[str, Iterable[str]], dict[st
     return FrameParser
 
 
-def frame_parser(selection: Mapping[str, Iterable[str]] = SELECTION, sent: dict[str, Any] | None = None) -> Parser:
-    """A new parser, for one connection. `sent`: actions by their ids, whose success nobody wants to hear of. Raises
+def sent_actions() -> Sent:
+    """An empty one."""
+    return Sent() if _REFERENCE else cast(Sent, actionbytes.Sent())
+
+
+def frame_parser(selection: Mapping[str, Iterable[str]] = SELECTION, sent: Sent | None = None) -> Parser:
+    """A new parser, for one connection. `sent`: actions whose success nobody wants to hear of. Raises
     ConfigError when the chosen one is not there."""
     return _implementation(os.environ.get("RATER_KERNEL", "compiled"))(selection, sent)
 
@@ -105,7 +111,7 @@ def serialize(action: Action) -> bytes:
     anything that a switch is told; a line of `ACTION_LINE_LIMIT` bytes or more would be split; keys are plain
     names.
     """
-    plain = _plain(action) if isinstance(action, dict) else None
+    plain = _plain(action)
     return _checked(action) if plain is None else plain
 
 

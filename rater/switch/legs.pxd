@@ -1,3 +1,5 @@
+cimport cython
+
 from rater.switch.channels cimport Channel
 
 cdef object _IN
@@ -14,6 +16,7 @@ cdef class Leg:
     cdef public Channel caller, billed
     cdef public bint asking, open, answered, ended
 
+    @cython.locals(billed=Channel)
     cpdef LegChannels channels(self)
     cpdef bint is_dialled_by(self, Channel caller) except -1
 

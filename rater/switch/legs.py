@@ -37,14 +37,11 @@ class Leg:
 
     def channels(self) -> LegChannels:
         """Where its actions go, now."""
+        billed = self.billed
         return LegChannels(
-            billed=_living(self.billed),
-            caller=_living(self.caller),
-            asking=self.asking,
-            answered=self.answered,
-            direction=self.direction,
-            passes=self.passes,
-        )
+            _living(billed), _living(self.caller), self.asking, self.answered, self.direction,
+            self.direction is _IN and billed is not None and billed.trunk is not None,
+        )  # fmt: skip
 
     def is_dialled_by(self, caller: Channel | None) -> bool:
         return self.caller is caller and self.billed is not None and not self.passes and not self.ended
