@@ -61,7 +61,9 @@ cdef int grow(Buffer* out, Py_ssize_t more) except -1:
 cdef inline int add_head(Buffer* out, unsigned char code, uint64_t value, int width) except -1:
     """A type's byte and a number of that many bytes, the highest first."""
     cdef char* at = reserve(out, 9)
-    cdef uint64_t bits = highest_first(value << (64 - 8 * width)) if width else 0
+    cdef uint64_t bits = 0
+    if width:
+        bits = highest_first(value << (64 - 8 * width))
     at[0] = <char>code
     memcpy(at + 1, &bits, 8)  # what is too much of them is written over
     out.size += width + 1
@@ -83,7 +85,7 @@ cdef int add_large(Buffer* out, int64_t number) except -1:
             return add_head(out, 0xCC, number, 1)
         if number < 0x10000:
             return add_head(out, 0xCD, number, 2)
-        if number < 0x100000000:
+        if number <= 0xFFFFFFFFLL:
             return add_head(out, 0xCE, number, 4)
         return add_head(out, 0xCF, number, 8)
     if number >= -0x80:
@@ -101,7 +103,7 @@ cdef int add_long_text(Buffer* out, const char* data, Py_ssize_t size) except -1
         add_head(out, 0xD9, size, 1)
     elif size < 0x10000:
         add_head(out, 0xDA, size, 2)
-    elif size < 0x100000000:
+    elif size <= 0xFFFFFFFFLL:
         add_head(out, 0xDB, size, 4)
     else:
         raise ValueError("a text is too long")
@@ -115,7 +117,7 @@ cdef int add_bytes(Buffer* out, const char* data, Py_ssize_t size) except -1:
         add_head(out, 0xC4, size, 1)
     elif size < 0x10000:
         add_head(out, 0xC5, size, 2)
-    elif size < 0x100000000:
+    elif size <= 0xFFFFFFFFLL:
         add_head(out, 0xC6, size, 4)
     else:
         raise ValueError("these are too many bytes")
