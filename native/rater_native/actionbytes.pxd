@@ -15,6 +15,8 @@ cdef class Action:
 cpdef Shape shape(str action, names)
 cpdef Action made(Shape shape, str prefix, long long number, first, second=*, third=*)
 
+cpdef str seconds_of(long long ms)
+
 cdef class Sent:
     cdef dict _numbered, _others
     cdef str _prefix

@@ -171,6 +171,21 @@ cdef Py_ssize_t _digits(char* out, long long number) noexcept:
     return count
 
 
+cpdef str seconds_of(long long ms):
+    """Milliseconds, 0 or more, as seconds of three decimal places. Raises ValueError for fewer."""
+    cdef char[DIGITS + 4] text
+    cdef Py_ssize_t length
+    cdef long long rest = ms % 1000
+    if ms < 0:
+        raise ValueError(f"{ms} ms are no span")
+    length = _digits(text, ms // 1000)
+    text[length] = 46
+    text[length + 1] = <char>(48 + rest // 100)
+    text[length + 2] = <char>(48 + rest // 10 % 10)
+    text[length + 3] = <char>(48 + rest % 10)
+    return text_of(text, length + 4)
+
+
 cdef Py_ssize_t _size_of_made(Action action) except -1:
     """Likewise, at most."""
     cdef Shape shape = action._shape

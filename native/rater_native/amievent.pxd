@@ -27,3 +27,4 @@ cdef class EventFrame:
     cpdef object variables_of(self, str channel)
 
 cdef int slot_of(str header) except? -1
+cpdef bint differ(str text, str other) except -1

@@ -8,9 +8,14 @@ a text only when somebody asks for it.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from rater_native.amitexts cimport stamp_ms_of, text_of
+from rater_native.amitexts cimport same, stamp_ms_of, text_of
 
 from collections.abc import Mapping
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
+    const char* PyUnicode_DATA(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
 
 TAMPERED = "!tampered"
 
@@ -251,3 +256,18 @@ cdef class EventFrame:
 
 
 Mapping.register(EventFrame)
+
+
+cpdef bint differ(str text, str other) except -1:
+    """As ``!=``, of two texts; see `rater.switch.texts`."""
+    cdef Py_ssize_t length
+    if text is None or other is None:
+        raise TypeError("texts are compared")
+    if text is other:
+        return False
+    length = PyUnicode_GET_LENGTH(text)
+    if length != PyUnicode_GET_LENGTH(other):
+        return True
+    if not PyUnicode_IS_COMPACT_ASCII(text) or not PyUnicode_IS_COMPACT_ASCII(other):
+        return text != other
+    return length > 0 and not same(PyUnicode_DATA(text), PyUnicode_DATA(other), length)

@@ -1,7 +1,7 @@
 cimport cython
 
 from rater_native.actionbytes cimport Action as Made
-from rater_native.actionbytes cimport Shape, made, shape
+from rater_native.actionbytes cimport Shape, made, seconds_of, shape
 
 from rater.calls.commands cimport AnnounceEnd, AnswerGate, ArmTimer, Forget, HangUp, Warn
 from rater.switch.channels cimport Channel

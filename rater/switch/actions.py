@@ -14,7 +14,7 @@ from rater.ids import LegId
 from rater.switch.frames import Action
 from rater.switch.legs import LegChannels
 from rater.switch.payer import paying_side
-from rater.switch.sent import made, shape
+from rater.switch.sent import made, seconds_of, shape
 from rater.switch.tracker import Tracker
 
 DISARMED_S = 86_400
@@ -144,9 +144,7 @@ class Actions:
         return made(_SET, self._prefix, self._number(), channel, variable, value)
 
     def _timer(self, channel: str, after_ms: int) -> Action:
-        after_ms = max(after_ms, LEAST_TIMER_MS)
-        timeout = f"{after_ms // 1000}.{after_ms % 1000:03d}"
-        return made(_LIMIT, self._prefix, self._number(), channel, timeout)
+        return made(_LIMIT, self._prefix, self._number(), channel, seconds_of(max(after_ms, LEAST_TIMER_MS)))
 
     # -- for the switch as a whole -------------------------------------------------------------------------------
 

@@ -50,6 +50,11 @@ def arguments_of(text: str) -> Arguments | None:
     return arguments
 
 
+def question_hash(stamp: str, env: str) -> int:
+    """Tells a question that came twice from another of the same channel. There is a compiled twin."""
+    return hash(stamp + env)
+
+
 def is_ours(arguments: Arguments) -> bool:
     """``AGI(agi:async[,NUMBER[,out]])`` or ``AGI(agi:async,NUMBER,in,LINE)``; others use AsyncAGI too."""
     return len(arguments) < 2 or arguments[1] == "out" or (arguments[1] == "in" and len(arguments) > 2)

@@ -26,6 +26,13 @@ def made(
     }
 
 
+def seconds_of(ms: int) -> str:
+    """Milliseconds, 0 or more, as seconds of three decimal places. Raises ValueError for fewer."""
+    if ms < 0:
+        raise ValueError(f"{ms} ms are no span")
+    return f"{ms // 1000}.{ms % 1000:03d}"
+
+
 class Sent(dict[str, tuple[int, str]]):
     """When each action was sent that is not answered, and which one it is, by its id."""
 

@@ -1,6 +1,7 @@
 cimport cython
 
-from rater_native.amievent cimport EventFrame
+from rater_native.amievent cimport EventFrame, differ
+from rater_native.percent cimport question_hash
 
 from rater.switch.channels cimport Channel, ChannelTable, Trunks, endpoint_of, is_number, number_of, variable_of
 from rater.switch.gate cimport gate_arguments, is_inbound, is_ours
@@ -12,7 +13,7 @@ from rater.switch.switch_time cimport SwitchTime
 
 cdef int _NEWCHANNEL, _NEWSTATE, _NEW_ACCOUNT_CODE, _DIAL_BEGIN, _DIAL_END, _HANGUP, _GATE_ASKS, _GATE_OVER
 cdef int _BRIDGE_ENTER, _HANGUP_REQUEST, _DIAL_STATE, _RENAME, _BLIND_TRANSFER
-cdef dict _KINDS
+cdef dict _KINDS, _CAUSES
 cdef frozenset _TELL_THE_ANSWER
 cdef object _OUT, _IN, _GATE, _SHADOW, _OBSERVED, _RECONCILED, _ESTIMATED
 
@@ -42,7 +43,7 @@ cdef class Tracker(LegTable):
     cdef _rename(self, EventFrame frame, long long arrived_ns)
     @cython.locals(leg=Leg)
     cdef _up(self, Channel channel, long long at_ms, object grade)
-    @cython.locals(channel=Channel, leg=Leg, gate=Leg, cause=str)
+    @cython.locals(channel=Channel, leg=Leg, gate=Leg)
     cdef _hangup(self, EventFrame frame, long long at_ms)
     @cython.locals(dialler=Channel, called=Channel)
     cdef _dial_begin(self, EventFrame frame, long long at_ms, long long arrived_ns)
@@ -65,11 +66,12 @@ cdef class Tracker(LegTable):
     @cython.locals(sent=Channel)
     cdef _blind_transfer(self, EventFrame frame)
     cdef _sent(self, Channel channel, Channel sender)
-    @cython.locals(channel=Channel, gate=Leg, arguments=list, env=str, stamp=str)
+    @cython.locals(channel=Channel, gate=Leg, arguments=list, env=str, stamp=str, asked=cython.longlong)
     cdef _gate_asks(self, EventFrame frame, long long at_ms, long long arrived_ns)
     @cython.locals(gate=Leg, leg=Leg, inbound=cython.bint, number=str)
     cpdef ask(self, Channel channel, list arguments, long long at_ms, long long arrived_ns)
     @cython.locals(channel=Channel)
     cdef _gate_over(self, EventFrame frame, long long at_ms, long long arrived_ns)
 
-cdef bint _differ(str text, str other) except -1
+@cython.locals(cause=cython.longlong)
+cdef long long _cause_of(str text) except? -1

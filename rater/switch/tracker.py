@@ -45,12 +45,13 @@ from rater.switch.channels import (
     variable_of,
 )
 from rater.switch.frames import event_frame
-from rater.switch.gate import Arguments, gate_arguments, is_inbound, is_ours
+from rater.switch.gate import Arguments, gate_arguments, is_inbound, is_ours, question_hash
 from rater.switch.leg_table import LegTable
 from rater.switch.legs import Leg
 from rater.switch.passage import begin as begin_passing
 from rater.switch.payer import doubt_own_code, line_payer, payer_of
 from rater.switch.switch_time import SwitchTime
+from rater.switch.texts import differ
 
 _NEWCHANNEL, _NEWSTATE, _NEW_ACCOUNT_CODE, _DIAL_BEGIN, _DIAL_END, _HANGUP, _GATE_ASKS, _GATE_OVER = range(1, 9)
 _BRIDGE_ENTER, _HANGUP_REQUEST, _DIAL_STATE, _RENAME, _BLIND_TRANSFER = range(9, 14)
@@ -63,6 +64,7 @@ _KINDS = {
 """The events that are read."""
 _TELL_THE_ANSWER = frozenset({"Newchannel", "Newstate", "DialEnd", "BridgeEnter"})
 """Events at the moment of an answer. Any other that shows a channel up comes later: those were missed."""
+_CAUSES = {str(cause): cause for cause in range(128)}
 _OUT, _IN = Direction.OUT, Direction.IN
 _GATE, _SHADOW = Mode.GATE, Mode.SHADOW
 _OBSERVED, _RECONCILED, _ESTIMATED = Grade.OBSERVED, Grade.RECONCILED, Grade.ESTIMATED
@@ -181,7 +183,7 @@ class Tracker(LegTable):
         channel.told_ns = arrived_ns
         self._keep(channel, frame.linkedid, frame.account_code, frame.variables, frame)
         caller = frame.caller
-        if caller is not None and _differ(caller, channel.caller):
+        if caller is not None and differ(caller, channel.caller):
             channel.caller = "" if caller == "<unknown>" else caller
         if channel.up_at_ms is None and frame.channel_state == STATE_UP:
             self._show_up(channel, frame, at_ms)
@@ -212,13 +214,13 @@ class Tracker(LegTable):
     ) -> None:
         """Texts that other channels have too are kept once, and none is exchanged for its equal: of 100,000 live
         calls nothing else is as large."""
-        if linkedid and _differ(linkedid, channel.linkedid):
+        if linkedid and differ(linkedid, channel.linkedid):
             first = self.channels.live.get(linkedid)
             channel.linkedid = first.uniqueid if first is not None else linkedid
-        if account_code is not None and _differ(account_code, channel.account_code):
+        if account_code is not None and differ(account_code, channel.account_code):
             channel.account_code = intern(account_code)
         lines = variables or frame.variables_of(channel.name)
-        if lines and (channel.variables is None or _differ(lines, channel.variables)):
+        if lines and (channel.variables is None or differ(lines, channel.variables)):
             self.note_variables(channel, lines)
 
     def _show_up(self, channel: Channel, frame: Event, at_ms: int) -> None:
@@ -275,8 +277,7 @@ class Tracker(LegTable):
         if channel is None:
             self.unknown_hangups += (frame.uniqueid or "") not in self.channels.gone
             return
-        cause = frame.cause
-        channel.cause = int(cause) if cause is not None and cause.isdecimal() else 0
+        channel.cause = _cause_of(frame.cause)
         if channel.let_go_at_ms is not None:
             at_ms = min(at_ms, channel.let_go_at_ms)
         channel.hung_at_ms = at_ms
@@ -420,7 +421,7 @@ class Tracker(LegTable):
             self.foreign_questions += 1
             return
         stamp = frame.timestamp or ""
-        asked = hash(stamp + env)
+        asked = question_hash(stamp, env)
         if asked == channel.asked and (stamp or (channel.gate is not None and channel.gate.asking)):
             return
         channel.asked = asked
@@ -452,6 +453,9 @@ class Tracker(LegTable):
             self.gate_passed(channel, at_ms)
 
 
-def _differ(text: str, other: str) -> bool:
-    """As ``!=``, sooner: most are one and the same."""
-    return text is not other and (len(text) != len(other) or text != other)
+def _cause_of(text: str | None) -> int:
+    """The Q.850 cause in a header; 0 when there is none."""
+    cause = _CAUSES.get(text or "", -1)
+    if cause < 0:
+        cause = int(text) if text is not None and text.isdecimal() else 0
+    return cause

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rater_native import percent
 
-from rater.switch.gate import arguments_of
+from rater.switch.gate import arguments_of, question_hash
 
 LINES = st.sampled_from(
     [
@@ -58,3 +58,11 @@ def test_a_key_that_comes_twice_is_seen_among_many(more: int) -> None:
         assert percent.plain_arguments(quote("\n".join(lines))) is None
     lines[-1] = "agi_threadid: 1\n" * more + "another: 1"
     assert (percent.plain_arguments(quote("\n".join(lines))) is None) == bool(more)
+
+
+@given(st.text(max_size=20), st.text(max_size=40), st.text(max_size=20), st.text(max_size=40))
+def test_a_question_is_told_from_another(stamp: str, env: str, other_stamp: str, other_env: str) -> None:
+    for of in (question_hash, percent.question_hash):
+        assert of(stamp, env) == of("".join(stamp), "".join(env))
+        if stamp + env != other_stamp + other_env:
+            assert of(stamp, env) != of(other_stamp, other_env)

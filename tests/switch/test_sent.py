@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rater_native import actionbytes
+from rater_native import actionbytes, amievent
 from rater_native.amiframe import FrameParser
 
 from rater.switch import sent as twins
@@ -46,6 +46,20 @@ def test_a_mapping_without_that_header_says_so() -> None:
 def test_no_shape_has_a_bad_name(names: tuple[str, ...]) -> None:
     with pytest.raises(ValueError):
         actionbytes.shape("Setvar", names)
+
+
+@pytest.mark.parametrize("ms", [0, 1, 9, 10, 999, 1000, 1234, 86_400_000, 2**62])
+def test_a_span_is_written_in_seconds(ms: int) -> None:
+    assert actionbytes.seconds_of(ms) == twins.seconds_of(ms)
+    with pytest.raises(ValueError, match="no span"):
+        actionbytes.seconds_of(-1 - ms)
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_texts_differ_as_python_says(text: str, other: str) -> None:
+    assert amievent.differ(text, other) == (text != other)
+    assert not amievent.differ(text, "".join(text))
+    assert amievent.differ(text + "a", text + "b") and amievent.differ(text, text + "a")
 
 
 @BOTH

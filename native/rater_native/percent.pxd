@@ -1,0 +1,1 @@
+cpdef long long question_hash(str stamp, str env) except? -1
