@@ -12,6 +12,7 @@ cdef class LegTable:
     cdef readonly object _dial_mode
     cdef readonly list _out
     cdef readonly dict _put_off
+    cdef readonly list passed
 
     cpdef Leg attempt(
         self, Channel named_after, Channel caller, object payer, object direction, str number, object trunk,

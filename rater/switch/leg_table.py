@@ -24,6 +24,8 @@ class LegTable:
         self._out: list[Signal] = []
         self._put_off: dict[LegId, None] = {}
         """Those whose timer waits until a channel has passed the gate, in the order in which they will be told."""
+        self.passed: list[LegId] = []
+        """Those whose channel has passed the gate, for whoever keeps their verdicts to take out."""
 
     def attempt(
         self,
@@ -135,6 +137,7 @@ class LegTable:
         channel.unheard = False
         if channel.gate is not None:
             channel.gate.asking = False
+            self.passed.append(channel.gate.id)
         for leg in [self.legs[leg] for leg in self._put_off]:
             if leg.caller is channel or leg.billed is channel:
                 self._put_off.pop(leg.id, None)

@@ -16,4 +16,5 @@ cdef class Port:
     @cython.locals(actions=list)
     cpdef flush(self)
     cpdef on_frames(self, list frames, long long arrived_ns)
+    @cython.locals(passed=list)
     cdef _handle(self, list frames, long long arrived_ns)

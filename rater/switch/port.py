@@ -53,6 +53,7 @@ class Port:
         self._actions = actions
         self._outgoing: list[Action] = []
         self._gates: dict[LegId, AnswerGate] = {}
+        """Verdicts of channels that have not passed the gate, as far as is known."""
         self._hang_ups: dict[LegId, HangUp] = {}
         self._measure_next_ns = 0
 
@@ -104,6 +105,11 @@ class Port:
     def _handle(self, frames: list[Frame], arrived_ns: int) -> None:
         assert self.tracker is not None
         self.tracker.feed_all(frames, arrived_ns, self._engine.on_signal)
+        passed = self.tracker.passed
+        if passed:
+            for leg in passed:
+                self._gates.pop(leg, None)
+            passed.clear()
         if arrived_ns >= self._measure_next_ns:
             self._measure_next_ns = arrived_ns + MEASURE_EVERY_NS
             self._measure_lag(arrived_ns)

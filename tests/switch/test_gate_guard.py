@@ -3,10 +3,15 @@ would let the caller go should no verdict come. So it waits until the gate is pa
 
 from __future__ import annotations
 
+from typing import Any
+
 from rater.calls.commands import AnswerGate, ArmTimer, Party
 from rater.calls.signals import Attempted, Direction, Payer, Seen, Signal
+from rater.config import SwitchSettings
 from rater.ids import LegId
+from rater.metrics import Metrics
 from rater.switch.actions import Actions
+from rater.switch.adapter import SwitchAdapter
 from rater.switch.ami_parse import Frame
 from rater.switch.frames import Action
 from rater.switch.tracker import Tracker
@@ -105,6 +110,38 @@ def test_a_dial_shows_that_the_gate_is_passed() -> None:
     told = feed(tracker, [dial])
     assert [type(signal).__name__ for signal in told] == ["Seen", "Dialled"]
     assert arm(tracker, ASKED, Party.CALLER) == [(LINE, "30.000")]
+
+
+class Nobody:
+    """In the engine's place."""
+
+    catalog = None
+
+    def collect(self) -> None:
+        pass
+
+    flush = collect
+
+    def on_signal(self, signal: Signal) -> None:
+        pass
+
+
+def test_a_verdict_is_kept_until_the_gate_is_passed() -> None:
+    """To be told again should it have been lost."""
+    settings = SwitchSettings.model_validate({"id": "lab", "secret": {"file": "x"}})
+    engine: Any = Nobody()
+    adapter = SwitchAdapter(settings, "secret", engine, Metrics())
+    adapter.tracker, adapter.synced = asking(), True
+    verdict = AnswerGate(ASKED, Reason.ALLOWED, 30)
+    adapter.execute(verdict)
+    adapter._outgoing.clear()
+    list(adapter._look_at_lost())
+    assert adapter._outgoing, "told again"
+    adapter._outgoing.clear()
+    adapter.on_frames([goes_on("line", "1.1")], 1)
+    assert not adapter._gates
+    list(adapter._look_at_lost())
+    assert not adapter._outgoing
 
 
 def test_of_a_call_that_is_over_or_forgotten_nothing_is_told() -> None:
