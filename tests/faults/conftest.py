@@ -34,7 +34,8 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    server = test_server(tmp_path / "redis")
+    # Synced each second, Redis may answer before it has written, when the disk is slow.
+    server = test_server(tmp_path / "redis", appendfsync="always")
     server.start()
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
