@@ -1,5 +1,6 @@
 cimport cython
 
+@cython.final
 cdef class Kept:
     cdef readonly Py_ssize_t most
     cdef dict _of

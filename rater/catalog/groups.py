@@ -46,6 +46,7 @@ class Sharing:
     def __init__(self, groups: dict[GroupId, Group]) -> None:
         self._of = {member.account: (group, member) for group in groups.values() for member in group.members}
         self._bounds: dict[GroupId, tuple[int, int, int]] = {}
+        self.members = frozenset(self._of)
 
     def owner(self, account: AccountId) -> AccountId | None:
         """Of the group that the account is a member of, whether it is in force or not."""

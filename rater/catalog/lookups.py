@@ -10,7 +10,6 @@ from rater.catalog.groups import Sharing
 from rater.catalog.model import Account, Line, OffHours
 from rater.catalog.pricing import PricedPlan
 from rater.catalog.rated import Rated, Refused
-from rater.catalog.terms import PlanTerms
 from rater.charging.terms import Terms
 from rater.ids import AccountId, PlanId
 from rater.limits.off_hours import holds
@@ -30,12 +29,8 @@ class Lookups:
             plan.id: PricedPlan(plan, [decks[content.plan_decks[version.key]] for version in plan.versions])
             for plan in content.plans.values()
         }
-        self._terms = {
-            version.key: PlanTerms(version.plan, version.zone)
-            for plan in self.plans.values()
-            for version in plan.versions
-        }
         self.sharing = Sharing(content.groups)
+        self._members = self.sharing.members
         self._by_endpoint = {line.endpoint: line for line in content.lines.values()}
         self._by_code = {line.account_code: line for line in content.lines.values() if line.account_code}
 
@@ -67,7 +62,7 @@ class Lookups:
     def terms(self, account: AccountId, destination_class: str, at_ms: int) -> Terms:
         """Raises KeyError for an account that is not in the catalogue."""
         terms = self._own_terms(account, destination_class, at_ms)
-        if not self.sharing.serves(account, destination_class, at_ms):
+        if account not in self._members or not self.sharing.serves(account, destination_class, at_ms):
             return terms
         owner = self.sharing.owner(account)
         if owner is None or not self.accounts[owner].active:
@@ -78,5 +73,4 @@ class Lookups:
     def _own_terms(self, account: AccountId, destination_class: str, at_ms: int) -> Terms:
         payer = self.accounts[account]
         priced = self.plans[payer.plan]
-        terms = self._terms[priced.at(at_ms).key]
-        return terms.terms(payer, destination_class, at_ms)
+        return priced.at(at_ms).terms.terms(payer, destination_class, at_ms)

@@ -1,9 +1,10 @@
 cimport cython
 
 from rater.catalog.rated cimport Rated, Refused
+from rater.catalog.terms cimport PlanTerms
 from rater.rating.normalise cimport DialPlan
 from rater.rating.reading cimport Normalised, NumberRefused
-from rater.rating.tariff cimport Found, NoRate
+from rater.rating.tariff cimport Found, NoRate, PlanTariff
 
 cdef class Priced:
     cdef readonly Normalised read
@@ -13,9 +14,11 @@ cdef class Priced:
 
 cdef class PricedPlan:
     cdef public DialPlan dial_plan
-    cdef public object plan, id, key, zone, class_limits, tariff, class_rows, _free
+    cdef public object plan, id, key, zone, class_limits, class_rows, _free
     cdef public object margin_enforce, margin_percent, blocked_classes, blocked_prefixes
     cdef public tuple _later
+    cdef public PlanTariff tariff
+    cdef readonly PlanTerms terms
 
     cpdef PricedPlan at(self, at_ms)
     @cython.locals(found=Found, read=Normalised, result=Priced)

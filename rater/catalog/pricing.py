@@ -21,6 +21,7 @@ import numpy as np
 
 from rater.catalog.plan import Plan
 from rater.catalog.rated import Rated, Refused
+from rater.catalog.terms import PlanTerms
 from rater.errors import InputError
 from rater.money import MAX_CALL_S, Quote, Segment
 from rater.rating.compiled import CompiledDeck, unpack
@@ -66,6 +67,7 @@ class PricedPlan:
         )
         self.zone = ZoneInfo(plan.zone)
         self.class_limits: Mapping[str, int] = MappingProxyType(dict(plan.class_limits))
+        self.terms = PlanTerms(plan, self.zone)
         self.dial_plan: DialPlan = dial_plan(plan.dial_plan)
         self.tariff = PlanTariff(
             plan.id, plan.currency, plan.decimals, plan.rounding, self.zone, plan.bands, deck, plan.max_call_s

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Hashable
 from zoneinfo import ZoneInfo
 
+from rater.attributes import Attribute
 from rater.catalog.cycles import Cycle, CycleKind
 from rater.catalog.hours import PlanHours
 from rater.catalog.model import Account, Enforce, Modality, SpendCaps
@@ -28,6 +30,11 @@ HOUR_MS = 3_600_000
 _CYCLES_KEPT = 10_000
 _TERMS_KEPT = 1_000
 _PREPAID, _POSTPAID = Modality.PREPAID, Modality.POSTPAID
+_OWN_THRESHOLDS, _SINCE, _CAPS, _OFF_HOURS, _MODALITY, _CREDIT_LIMIT = [
+    Attribute(Account, name)
+    for name in ("thresholds", "since_ms", "spend", "off_hours", "modality", "credit_limit_micro")
+]
+_HOUR_CAP, _DAY_CAP = Attribute(SpendCaps, "hour_micro"), Attribute(SpendCaps, "day_micro")
 _POSTPAID_WHEN_EXHAUSTED, _CREDIT_WHEN_EXHAUSTED = WhenExhausted.POSTPAID, WhenExhausted.CREDIT
 
 
@@ -41,8 +48,11 @@ class _Cycle:
     ) -> None:  # fmt: skip
         self.from_ms, self.until_ms, self.since_ms = from_ms, until_ms, since_ms
         self.allowances, self.thresholds, self.bands = allowances, thresholds, bands
+        self.prepaid: Terms | None = None
+        """Of accounts that may spend what they have, and have no caps: most are such."""
         self.terms = Kept(_TERMS_KEPT)
-        """By floor, whether money pays, and caps: most accounts have the same, and are given the same object."""
+        """By floor, whether money pays, and caps, or, where money pays and nothing is capped, by floor alone: many
+        accounts have the same, and are given the same object."""
 
 
 class PlanTerms:
@@ -60,18 +70,31 @@ class PlanTerms:
         self._spend_ms: dict[Cycle, tuple[int, int]] = {}
 
     def terms(self, account: Account, destination_class: str, at_ms: int) -> Terms:
-        own = account.thresholds
+        own = _OWN_THRESHOLDS.of(account)
         cycle = self._kept(destination_class, 0, own, at_ms)
-        if account.since_ms > cycle.since_ms:
-            cycle = self._kept(destination_class, account.since_ms, own, at_ms)
-        floor_micro, use_money = floor(account, self._when_exhausted)
-        caps = account.spend if account.off_hours is None else _caps_at(account, at_ms, self._zone)
-        counts = own is not None or self._watches or caps.hour_micro is not None or caps.day_micro is not None
-        key = (floor_micro, use_money, self._spend(caps, self._told(own), at_ms) if counts else ())
+        since_ms = _SINCE.of(account)
+        if since_ms > cycle.since_ms:
+            cycle = self._kept(destination_class, since_ms, own, at_ms)
+        caps = _CAPS.of(account) if _OFF_HOURS.of(account) is None else _caps_at(account, at_ms, self._zone)
+        if own is not None or self._watches or _HOUR_CAP.of(caps) is not None or _DAY_CAP.of(caps) is not None:
+            floor_micro, use_money = floor(account, self._when_exhausted)
+            spend = self._spend(caps, self._told(own), at_ms)
+            return self._of(cycle, (floor_micro, use_money, spend), floor_micro, use_money, spend)
+        if _MODALITY.of(account) is not _PREPAID:
+            floor_micro, use_money = floor(account, self._when_exhausted)
+            key: Hashable = floor_micro if use_money else (floor_micro, use_money, ())
+            return self._of(cycle, key, floor_micro, use_money, ())
+        if cycle.prepaid is None:
+            cycle.prepaid = self._of(cycle, 0, 0, True, ())
+        return cycle.prepaid
+
+    def _of(
+        self, cycle: _Cycle, key: Hashable, floor_micro: int, use_money: bool, spend: tuple[SpendCap, ...]
+    ) -> Terms:
         terms: Terms | None = cycle.terms.get(key)
         if terms is None:
             terms = Terms(
-                floor_micro, use_money, cycle.allowances, cycle.thresholds, self._plan.currency, key[2],
+                floor_micro, use_money, cycle.allowances, cycle.thresholds, self._plan.currency, spend,
                 seconds_order=self._plan.seconds_order, money_order=self._plan.money_order, bands=cycle.bands,
             )  # fmt: skip
             cycle.terms.put(key, terms)
@@ -85,9 +108,10 @@ class PlanTerms:
         return rules
 
     def _kept(self, destination_class: str, since_ms: int, own: OwnThresholds | None, at_ms: int) -> _Cycle:
-        key = (destination_class, since_ms, own)
+        key: Hashable = (destination_class, since_ms, own) if since_ms or own is not None else destination_class
         cycle: _Cycle | None = self._cycles.get(key)
-        if cycle is None or not cycle.from_ms <= at_ms < cycle.until_ms:
+        now_ms = at_ms
+        if cycle is None or not cycle.from_ms <= now_ms < cycle.until_ms:
             cycle = self._cycle(destination_class, since_ms, self._told(own), at_ms)
             self._cycles.put(key, cycle)
         return cycle
@@ -212,10 +236,9 @@ def _uncapped(own_micro: int | None, off_hours_micro: int | None) -> int | None:
 
 def floor(account: Account, when_exhausted: WhenExhausted) -> tuple[int, bool]:
     """(How far down the balance may go, whether money pays at all)."""
-    if account.modality is _PREPAID:
+    modality = _MODALITY.of(account)
+    if modality is _PREPAID:
         return 0, True
-    if account.modality is _POSTPAID:
-        return -account.credit_limit_micro, True
-    if when_exhausted is _POSTPAID_WHEN_EXHAUSTED:
-        return -account.credit_limit_micro, True
+    if modality is _POSTPAID or when_exhausted is _POSTPAID_WHEN_EXHAUSTED:
+        return -_CREDIT_LIMIT.of(account), True
     return 0, when_exhausted is _CREDIT_WHEN_EXHAUSTED

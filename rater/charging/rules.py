@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
-
-import msgpack
 
 from rater.charging.model import Post, PostGrant, PostKind, Request
 from rater.charging.terms import FOREVER_MS, MAX_PRIORITY, GrantSpec, Resource
 from rater.errors import AmountError, InputError
+from rater.events.facts import reason_of
 from rater.money import MAX_AMOUNT_MICRO, format_amount
 from rater.verdict import Reason
+
+_VALUES = {name: int(reason) for name, reason in Reason.__members__.items()}
 
 LEASE_MARGIN_MS = 120_000
 """A lease taken or renewed outlives the paid slice by this much: time for a restarted daemon to renew it."""
@@ -38,8 +38,7 @@ def lease_needed_ms(now_ms: int, granted_s: int, elapsed_s: int) -> int:
 
 def denial_value(facts: bytes) -> int:
     """The Reason value behind the code in a denial's facts; 0 when they name none."""
-    known: Any = msgpack.unpackb(facts).get("reason", "")
-    return int(Reason.__members__.get(str(known).upper(), Reason.ALLOWED))
+    return _VALUES.get(reason_of(facts).upper(), 0)
 
 
 def validate(request: Request) -> None:

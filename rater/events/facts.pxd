@@ -1,3 +1,8 @@
+cimport cython
+
+cdef bytes _HEAD, _REASON
+cdef tuple _KEYS
+
 cdef class LegFacts:
     cdef public object id, call, switch, mode, direction, account, line, trunk, caller, dialled, number, prefix
     cdef public object destination, destination_class, plan, catalog_version, steps, emergency, attempted_at_ms
@@ -6,3 +11,6 @@ cdef class LegFacts:
     cdef public object shadow, shadow_at_s, longest_s
 
     cpdef bytes pack(self)
+
+@cython.locals(at=Py_ssize_t, begin=Py_ssize_t, size=Py_ssize_t)
+cpdef str reason_of(bytes data)

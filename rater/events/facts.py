@@ -96,3 +96,15 @@ _FACTS = frozenset(_NAMES)
 _REQUIRED = tuple(f.name for f in fields(LegFacts) if f.default is MISSING)
 _HEAD: bytes = msgpack.packb(dict.fromkeys(_NAMES))[:3]
 _KEYS: tuple[bytes, ...] = tuple(msgpack.packb(name) for name in _NAMES)
+_REASON: bytes = msgpack.packb("reason")
+
+
+def reason_of(data: bytes) -> str:
+    """The reason in packed facts; empty when they name none."""
+    at = data.find(_REASON)
+    if data.startswith(_HEAD) and at >= 0 and data.find(_REASON, at + 1) < 0:  # so that it stands in no other text
+        begin = at + len(_REASON) + 1
+        size = data[begin - 1] - 0xA0
+        if 0 <= size < 32:
+            return data[begin : begin + size].decode()
+    return str(msgpack.unpackb(data).get("reason", ""))

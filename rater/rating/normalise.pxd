@@ -14,4 +14,5 @@ cdef class DialPlan:
 cdef class _Own(Rule):
     cdef object _rule, _name
 
+@cython.locals(length=Py_ssize_t, start=Py_ssize_t, i=Py_ssize_t)
 cdef bint _is_allowed(str number) except -1

@@ -61,5 +61,6 @@ cdef class Rules:
     @cython.locals(number=str, matching=int, place=Py_ssize_t, rule=Rule, bit=int)
     cpdef read(self, Reading reading)
 
-@cython.locals(place=Place)
+cdef bint _are_digits(str text) except -1
+@cython.locals(place=Place, digits=str)
 cpdef checked_place(Reading reading)

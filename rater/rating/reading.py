@@ -8,7 +8,7 @@ those are called that have something to say.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rater.rating.automaton import Automaton, Pattern, group_start
 from rater.rating.normalise_countries import Place, place_of
@@ -58,7 +58,7 @@ class Reading:
     number: str
     area: str
     at_ms: int
-    steps: list[str] = field(default_factory=list)
+    steps: list[str]
 
     def note(self, rule: str, text: str) -> None:
         self.steps.append(f"{rule}: {text}")
@@ -240,7 +240,7 @@ _SUGGESTED = {
 def checked_place(reading: Reading) -> Place | NumberRefused:
     """The country and kind of ``reading.number`` (with plus), or why there is none."""
     digits = reading.number[1:]
-    if not digits.isdigit():
+    if not _are_digits(digits):
         return reading.refuse(Reason.MALFORMED_NUMBER, f"{reading.number} holds other characters than digits")
     place = place_of(digits)
     if place.fault:
@@ -249,6 +249,13 @@ def checked_place(reading: Reading) -> Place | NumberRefused:
     if place.number != digits:
         reading.rewrite("country", f"+{place.number}", f"as numbers of {place.label} are written")
     return place
+
+
+def _are_digits(text: str) -> bool:
+    for symbol in text:
+        if symbol not in "0123456789":
+            return False
+    return len(text) > 0
 
 
 _TOGETHER = 30

@@ -1,5 +1,20 @@
+cimport cython
+
+from rater.kept cimport Kept
+
 cdef class Found:
     cdef readonly object quote, prefix, destination, destination_class, row
 
 cdef class NoRate:
     cdef readonly object detail
+
+cdef class PlanTariff:
+    cdef readonly object plan, currency, rounding, zone, bands, deck, max_call_s, unit_micro, timeline
+    cdef public object pricer
+    cdef readonly Kept _made
+
+    @cython.locals(parts=tuple, made=tuple, length=Py_ssize_t)
+    cpdef quote(self, str number, at_ms, horizon_s=*)
+    cdef tuple _make(self, tuple parts)
+
+cdef bint _is_number(str text) except -1

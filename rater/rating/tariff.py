@@ -6,9 +6,8 @@ it: segments by band, by position in the call, by first and next increment.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -36,7 +35,6 @@ from rater.rating.segments import Stretch, rows_in_force, stretches
 from rater.rating.timeline import Timeline, uncovered
 
 _QUOTES_KEPT = 20_000
-NUMBER = re.compile(r"[0-9*#]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -73,62 +71,53 @@ class Cost(NamedTuple):
     row: int
 
 
-@dataclass(frozen=True, eq=False)
 class PlanTariff:
-    """The prices of one plan. `decimals`: how many the currency is rounded to, 0 to 6, in the way of `rounding`.
+    """The prices of one plan. `decimals`: how many the currency is rounded to, 0 to 6, in the way of `rounding`;
+    `unit_micro`: the smallest unit of that rounding.
 
     `bands`: in their order of precedence. Raises CatalogError when the deck names a band that is not there or
     leaves hours of them without a rate.
     """
 
-    plan: PlanId
-    currency: str
-    decimals: int
-    rounding: Rounding
-    zone: ZoneInfo
-    bands: tuple[Band, ...]
-    deck: CompiledDeck
-    max_call_s: int = MAX_CALL_S
-    timeline: Timeline = field(init=False, repr=False)
-    pricer: Pricer = field(init=False, repr=False)
-    _made: Kept = field(init=False, repr=False, default_factory=lambda: Kept(_QUOTES_KEPT))
-    """Quotes and destinations, by what the pricer says: the prefix and the hours are in it, the number is not."""
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.decimals <= 6 and 0 < self.max_call_s <= MAX_CALL_S):
+    def __init__(
+        self, plan: PlanId, currency: str, decimals: int, rounding: Rounding, zone: ZoneInfo,
+        bands: tuple[Band, ...], deck: CompiledDeck, max_call_s: int = MAX_CALL_S,
+    ) -> None:  # fmt: skip
+        if not (0 <= decimals <= 6 and 0 < max_call_s <= MAX_CALL_S):
             raise ValueError("a tariff rounds to 0 to 6 decimals, and calls last 1 second to a day")
-        problems = band_problems(self.plan, self.bands, self.deck)
+        problems = band_problems(plan, bands, deck)
         if problems:
             raise CatalogError(problems)
-        timeline = Timeline(self.zone, self.bands, self.deck.bands)
-        pricer = Pricer(self.deck, timeline, self.unit_micro, int(self.rounding), self.max_call_s)
-        object.__setattr__(self, "timeline", timeline)
-        object.__setattr__(self, "pricer", pricer)
-
-    @property
-    def unit_micro(self) -> int:
-        """The smallest unit of rounding."""
-        return int(MICRO // 10**self.decimals)
+        self.plan, self.currency, self.zone, self.bands, self.deck = plan, currency, zone, bands, deck
+        self.rounding, self.max_call_s = rounding, max_call_s
+        self.unit_micro = int(MICRO // 10**decimals)
+        self.timeline = Timeline(zone, bands, deck.bands)
+        self.pricer = Pricer(deck, self.timeline, self.unit_micro, int(rounding), max_call_s)
+        self._made = Kept(_QUOTES_KEPT)
+        """Quotes, destinations and classes, by what the pricer says: the prefix and the hours are in it, the number
+        is not."""
 
     def quote(self, number: str, at_ms: int, horizon_s: int | None = None) -> Found | NoRate:
         """The price of a call to `number` (normalised: digits, ``*``, ``#``) that begins at `at_ms`.
 
         Raises ValueError for a time outside 1970 to 2100.
         """
-        if not (number.isdigit() and number.isascii()) and not NUMBER.fullmatch(number):
+        if not _is_number(number):
             return NoRate(f"{number!r} is not a number: only digits, * and # are")
         horizon = self.max_call_s if horizon_s is None else min(horizon_s, self.max_call_s)
         parts = self.pricer.parts(number, at_ms, horizon)
         if parts is None:
             return NoRate(self._missing(number))
-        made: tuple[Quote, str] | None = self._made.get(parts)
+        made: tuple[Quote, str, str] | None = self._made.get(parts)
         if made is None:
             made = self._make(parts)
             self._made.put(parts, made)
-        quote, destination = made
-        return Found(quote, number[: parts[0]], destination, quote.destination_class, parts[1])
+        length: int = parts[0]
+        return Found(made[0], number[:length], made[1], made[2], parts[1])
 
-    def _make(self, parts: tuple[int, int, int, tuple[tuple[int, int, int, int, int], ...]]) -> tuple[Quote, str]:
+    def _make(
+        self, parts: tuple[int, int, int, tuple[tuple[int, int, int, int, int], ...]]
+    ) -> tuple[Quote, str, str]:
         _, row, horizon, flat = parts
         rate = self._terms(row)
         names = self.deck.bands
@@ -139,7 +128,7 @@ class PlanTariff:
             self.currency, klass, self.unit_micro, self.rounding, int(rate["free_s"]), int(rate["connect_micro"]),
             int(rate["min_micro"]), None if maximum == NO_MAXIMUM else maximum, horizon,
         )  # fmt: skip
-        return quote, self.deck.destination(row)
+        return quote, self.deck.destination(row), klass
 
     def cost(self, number: str, at_ms: int, seconds: int) -> Cost | None:
         """The price of a call that lasts `seconds`; the same as C(seconds) of its quote. None: no rate.
@@ -193,6 +182,13 @@ class PlanTariff:
             return f"no prefix of {number} is in the deck"
         prefixes = ", ".join(unpack(int(self.deck.keys[group])) for group in groups)
         return f"no prefix of {number} has a rate in force then (looked at: {prefixes})"
+
+
+def _is_number(text: str) -> bool:
+    for symbol in text:  # no generator: each leg asks
+        if symbol not in "0123456789*#":
+            return False
+    return len(text) > 0
 
 
 def band_problems(plan: str, bands: Sequence[Band], deck: CompiledDeck) -> list[Problem]:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rater import packing_reference
+from rater.charging.rules import denial_value
 from rater.events.facts import LegFacts
 from rater.verdict import Reason
 
@@ -191,6 +192,26 @@ def test_facts_are_a_map_of_all_their_fields() -> None:
         assert facts.pack() == msgpack.packb(expected)
         assert LegFacts.unpack(facts.pack()) == facts
         assert list(facts.steps) == ["a: b", "c"]
+
+
+def some_facts(reason: str, detail: str) -> LegFacts:
+    values = {field.name: f"its {field.name}" for field in fields(LegFacts)[:16]} | {"catalog_version": 7}
+    facts = LegFacts(**values, steps=["a: b"], emergency=False, attempted_at_ms=1_790_000_000_000)  # type: ignore[arg-type]
+    facts.reason, facts.detail = reason, detail
+    return facts
+
+
+@pytest.mark.parametrize("detail", ["", "Ŧreason", "reason", "its reason" * 40])
+@pytest.mark.parametrize("reason", list(Reason))
+def test_the_reason_of_a_denial_is_told_by_its_facts(reason: Reason, detail: str) -> None:
+    assert denial_value(some_facts(reason.code, detail).pack()) == reason
+    assert denial_value(msgpack.packb({"detail": detail, "reason": reason.name})) == reason
+
+
+@pytest.mark.parametrize("facts", [{}, {"reason": None}, {"reason": "none"}, {"detail": "Ŧreason\xa8no_rate"}])
+def test_facts_that_name_no_reason_have_the_value_of_none(facts: dict[str, Any]) -> None:
+    assert denial_value(msgpack.packb(facts)) == 0
+    assert denial_value(some_facts("", "Ŧreason").pack()) == 0
 
 
 def test_each_value_has_one_name() -> None:

@@ -1,0 +1,6 @@
+cdef class Attribute:
+    cdef type owner
+    cdef str name
+    cdef Py_ssize_t offset
+
+    cpdef of(self, record)
