@@ -1,3 +1,5 @@
+from collections.abc import Hashable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +21,9 @@ class Pricer:
 
     def groups(self, number: str) -> tuple[int, ...]:
         """The groups of all prefixes of `number`, the longest first."""
+
+    def key(self, number: str, at_ms: int, horizon_s: int) -> Hashable | None:
+        """What all calls with the same `parts` have in common, or None as there. Much sooner had than these."""
 
     def parts(
         self, number: str, at_ms: int, horizon_s: int

@@ -7,6 +7,7 @@ its bands come from a `rater.rating.timeline.Timeline`, about a month at a time.
 
 import numpy as np
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
 
@@ -224,6 +225,32 @@ cdef class Pricer:
             group = shorter(&self.trie.tree, group)
         return -1
 
+    cdef int32_t lay(self, str number, int64_t at_ms, int64_t horizon_s) except? -2:
+        """Fills the room with the segments of a call; the group that prices it, -1 for none."""
+        cdef int32_t group
+        self.look(at_ms)
+        group = self.group_in_force(longest(&self.trie.tree, key_of(number)), at_ms)
+        if group >= 0:
+            walk(&self.deck, &self.hours, group, at_ms, horizon_s, &self.room)
+        return group
+
+    def key(self, str number not None, int64_t at_ms, int64_t horizon_s):
+        """What all calls with the same `parts` have in common, or None as there."""
+        cdef int32_t group = self.lay(number, at_ms, horizon_s)
+        cdef int64_t* values
+        cdef Py_ssize_t i
+        cdef bytes key
+        if group < 0:
+            return None
+        key = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>sizeof(int64_t) * (2 + 3 * self.room.count))
+        values = <int64_t*>PyBytes_AS_STRING(key)
+        values[0], values[1] = group, horizon_s
+        for i in range(self.room.count):
+            values[2 + 3 * i] = self.room.items[i].from_s
+            values[3 + 3 * i] = self.room.items[i].step_s
+            values[4 + 3 * i] = self.room.items[i].row
+        return key
+
     def parts(self, str number not None, int64_t at_ms, int64_t horizon_s):
         """(prefix length, first row, horizon, ((from, step, price num, price den, band), …)), or None.
 
@@ -232,12 +259,9 @@ cdef class Pricer:
         cdef Bill bill
         cdef const Terms* terms
         cdef Py_ssize_t i
-        cdef int32_t group
-        self.look(at_ms)
-        group = self.group_in_force(longest(&self.trie.tree, key_of(number)), at_ms)
+        cdef int32_t group = self.lay(number, at_ms, horizon_s)
         if group < 0:
             return None
-        walk(&self.deck, &self.hours, group, at_ms, horizon_s, &self.room)
         terms = self.deck.terms + self.deck.row_terms[self.room.items[0].row]
         if terms.cut and terms.max_micro >= 0:
             bill_for(terms, &bill, self.unit_micro, self.rounding, horizon_s)

@@ -21,9 +21,9 @@ cdef class PricedPlan:
     cdef readonly PlanTerms terms
 
     cpdef PricedPlan at(self, at_ms)
-    @cython.locals(found=Found, read=Normalised, result=Priced)
+    @cython.locals(found=Found, read=Normalised, priced=Priced)
     cpdef rate(self, number, area, at_ms, version)
-    @cython.locals(version=PricedPlan, steps=list)
+    @cython.locals(version=PricedPlan, steps=list, read=Normalised, found=Found)
     cpdef price(self, number, area, at_ms)
     cdef str _below_margin(self, Found found, at_ms)
     cpdef barred(self, Normalised read)

@@ -94,9 +94,10 @@ class PricedPlan:
         return {band.name for version in (self.at(at_ms), *later) for band in version.plan.bands}
 
     def rate(self, number: str, area: str, at_ms: int, version: int) -> Rated | Refused:
-        priced = self.price(number, area, at_ms)
-        if isinstance(priced, Refused):
-            return priced
+        answer = self.price(number, area, at_ms)
+        if isinstance(answer, Refused):
+            return answer
+        priced = answer
         found, read = priced.found, priced.read
         enforce = self.at(at_ms).margin_enforce
         if found is None:
@@ -114,18 +115,20 @@ class PricedPlan:
         version = self.at(at_ms)
         if version is not self:
             return version.price(number, area, at_ms)
-        read = self.dial_plan.read(number, area, at_ms)
-        if isinstance(read, NumberRefused):
-            return Refused(read.reason, read.number or number, read.detail, read.steps)
+        outcome = self.dial_plan.read(number, area, at_ms)
+        if isinstance(outcome, NumberRefused):
+            return Refused(outcome.reason, outcome.number or number, outcome.detail, outcome.steps)
+        read = outcome
         if read.emergency:
             return Priced(read, self._free, None, read.steps)
         barred = self.barred(read)
         if barred:
             return Refused(Reason.BLOCKED_DESTINATION, read.number, barred, read.steps)
         steps = list(read.steps)
-        found = self._find(read, at_ms, steps)
-        if isinstance(found, NoRate):
-            return Refused(Reason.NO_RATE, read.number, found.detail, tuple(steps))
+        answer = self._find(read, at_ms, steps)
+        if isinstance(answer, NoRate):
+            return Refused(Reason.NO_RATE, read.number, answer.detail, tuple(steps))
+        found = answer
         if found.destination_class in self.blocked_classes:
             detail = f"the plan {self.id} bars the class {found.destination_class}"
             return Refused(Reason.BLOCKED_DESTINATION, read.number, detail, tuple(steps))

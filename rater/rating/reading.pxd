@@ -51,6 +51,9 @@ cdef class _WithArea(Rule):
 cdef class _International(Rule):
     cdef object _home
 
+    @cython.locals(place=Place)
+    cpdef apply(self, Reading reading)
+
 cdef class _When(Rule):
     cdef object _then
 

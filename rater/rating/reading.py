@@ -172,9 +172,10 @@ class _International(Rule):
         self._home = home
 
     def apply(self, reading: Reading) -> Outcome | None:
-        place = checked_place(reading)
-        if isinstance(place, NumberRefused):
-            return place
+        checked = checked_place(reading)
+        if isinstance(checked, NumberRefused):
+            return checked
+        place = checked
         suggested = _SUGGESTED.get(place.kind, "") if self._home else ""
         if suggested in ("fixed", "mobile") and place.code != self._home:
             suggested = f"intl_{suggested}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Hashable
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +85,10 @@ class Pricer:
     def groups(self, number: str) -> tuple[int, ...]:
         """The groups of all prefixes of `number`, the longest first."""
         return self._trie.groups(number)
+
+    def key(self, number: str, at_ms: int, horizon_s: int) -> Hashable | None:
+        """What all calls with the same `parts` have in common, or None as there."""
+        return self.parts(number, at_ms, horizon_s)
 
     def parts(self, number: str, at_ms: int, horizon_s: int) -> Parts | None:
         """(prefix length, first row, horizon, ((from, step, price num, price den, band), …)), or None.

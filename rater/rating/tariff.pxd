@@ -8,13 +8,17 @@ cdef class Found:
 cdef class NoRate:
     cdef readonly object detail
 
+cdef class _Made:
+    cdef readonly object quote, destination, destination_class, row
+    cdef readonly Py_ssize_t length
+
 cdef class PlanTariff:
     cdef readonly object plan, currency, rounding, zone, bands, deck, max_call_s, unit_micro, timeline
     cdef public object pricer
     cdef readonly Kept _made
 
-    @cython.locals(parts=tuple, made=tuple, length=Py_ssize_t)
+    @cython.locals(made=_Made)
     cpdef quote(self, str number, at_ms, horizon_s=*)
-    cdef tuple _make(self, tuple parts)
+    cdef _Made _make(self, str number, at_ms, horizon_s)
 
 cdef bint _is_number(str text) except -1

@@ -71,6 +71,14 @@ class Cost(NamedTuple):
     row: int
 
 
+class _Made:
+    """What numbers with the same prefix have in common while the same rows price them; `length`: of that prefix."""
+
+    def __init__(self, quote: Quote, length: int, destination: str, destination_class: str, row: int) -> None:
+        self.quote, self.length, self.row = quote, length, row
+        self.destination, self.destination_class = destination, destination_class
+
+
 class PlanTariff:
     """The prices of one plan. `decimals`: how many the currency is rounded to, 0 to 6, in the way of `rounding`;
     `unit_micro`: the smallest unit of that rounding.
@@ -94,8 +102,7 @@ class PlanTariff:
         self.timeline = Timeline(zone, bands, deck.bands)
         self.pricer = Pricer(deck, self.timeline, self.unit_micro, int(rounding), max_call_s)
         self._made = Kept(_QUOTES_KEPT)
-        """Quotes, destinations and classes, by what the pricer says: the prefix and the hours are in it, the number
-        is not."""
+        """By what the pricer says: the prefix and the hours are in it, the number is not."""
 
     def quote(self, number: str, at_ms: int, horizon_s: int | None = None) -> Found | NoRate:
         """The price of a call to `number` (normalised: digits, ``*``, ``#``) that begins at `at_ms`.
@@ -105,20 +112,19 @@ class PlanTariff:
         if not _is_number(number):
             return NoRate(f"{number!r} is not a number: only digits, * and # are")
         horizon = self.max_call_s if horizon_s is None else min(horizon_s, self.max_call_s)
-        parts = self.pricer.parts(number, at_ms, horizon)
-        if parts is None:
+        key = self.pricer.key(number, at_ms, horizon)
+        if key is None:
             return NoRate(self._missing(number))
-        made: tuple[Quote, str, str] | None = self._made.get(parts)
+        made: _Made | None = self._made.get(key)
         if made is None:
-            made = self._make(parts)
-            self._made.put(parts, made)
-        length: int = parts[0]
-        return Found(made[0], number[:length], made[1], made[2], parts[1])
+            made = self._make(number, at_ms, horizon)
+            self._made.put(key, made)
+        return Found(made.quote, number[: made.length], made.destination, made.destination_class, made.row)
 
-    def _make(
-        self, parts: tuple[int, int, int, tuple[tuple[int, int, int, int, int], ...]]
-    ) -> tuple[Quote, str, str]:
-        _, row, horizon, flat = parts
+    def _make(self, number: str, at_ms: int, horizon_s: int) -> _Made:
+        parts = self.pricer.parts(number, at_ms, horizon_s)
+        assert parts is not None
+        length, row, horizon, flat = parts
         rate = self._terms(row)
         names = self.deck.bands
         maximum = int(rate["max_micro"])
@@ -128,7 +134,7 @@ class PlanTariff:
             self.currency, klass, self.unit_micro, self.rounding, int(rate["free_s"]), int(rate["connect_micro"]),
             int(rate["min_micro"]), None if maximum == NO_MAXIMUM else maximum, horizon,
         )  # fmt: skip
-        return quote, self.deck.destination(row), klass
+        return _Made(quote, length, self.deck.destination(row), klass, row)
 
     def cost(self, number: str, at_ms: int, seconds: int) -> Cost | None:
         """The price of a call that lasts `seconds`; the same as C(seconds) of its quote. None: no rate.
