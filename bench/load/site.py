@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,10 @@ from bench.load.servers import Redis, RedisCluster, free_port, stop
 
 ROOT = Path(__file__).resolve().parents[2]
 RATER = [str(Path(sys.executable).with_name("rater"))]
+LOOK_S = 1.0
+"""How often, while the generator is waited for, the daemons are looked at."""
+SAID = 5
+"""Last lines of the log of one that has ended."""
 _PLANS = """
 [plan.second]
 name = "By the second, prepaid"
@@ -133,9 +138,12 @@ class Generator:
             sys.executable, "-m", "bench.load", "--switches", str(switches), "--usual", str(people.usual),
             "--poor", str(people.poor), "--records", str(self.records), *arguments,
         ]  # fmt: skip
+        self.daemons: dict[Path, subprocess.Popen[bytes]] = {}
+        """Without whom there is nothing to wait for, by their logs."""
         self.process = subprocess.Popen(
             words,
             cwd=ROOT,
+            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONHASHSEED": "0"},
@@ -144,7 +152,13 @@ class Generator:
         self.ports: list[int] = self.answer()["ports"]
 
     def answer(self) -> dict[str, Any]:
+        """To the last order. Raises RuntimeError when the generator or a daemon has ended."""
         assert self.process.stdout is not None
+        while not select.select([self.process.stdout], [], [], LOOK_S)[0]:
+            for log, daemon in self.daemons.items():
+                if daemon.poll() is not None:
+                    said = "\n".join(log.read_text(errors="replace").splitlines()[-SAID:])
+                    raise RuntimeError(f"the daemon ended with {daemon.returncode}: {said}")
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"the load generator ended with {self.process.wait()}")
@@ -220,7 +234,8 @@ class Site:
         return self.led[0]
 
     def _start_daemon(self, settings: Path) -> None:
-        with settings.with_suffix(".log").open("ab") as log:
+        log_to = settings.with_suffix(".log")
+        with log_to.open("ab") as log:
             started = subprocess.Popen(
                 [*RATER, "serve", "--config", str(settings)],
                 stdout=log,
@@ -229,6 +244,7 @@ class Site:
                 start_new_session=True,
             )
         self.running.append(started)
+        self.load.daemons[log_to] = started
 
     def _write_settings(self, daemon: int, all_switches: Sequence[tuple[int, int]]) -> Path:
         """Of one daemon: it leads every so-manieth switch, and knows no other."""

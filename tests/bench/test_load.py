@@ -19,7 +19,9 @@ from bench.load import report  # noqa: E402
 from bench.load.captures import bursts  # noqa: E402
 from bench.load.histogram import Histogram  # noqa: E402
 from bench.load.mix import mix  # noqa: E402
+from bench.load.people import People  # noqa: E402
 from bench.load.records import CallRecord, Fate, RecordFile, read_records  # noqa: E402
+from bench.load.site import Generator  # noqa: E402
 from tests.servers import DEBIAN_WANTED  # noqa: E402
 
 
@@ -44,6 +46,19 @@ def test_every_call_of_a_short_run_is_decided_and_the_books_balance() -> None:
     assert books["crossings"] > 0, "thresholds are on"
     assert books["allowance_s"] > 0, "allowances are on"
     assert result["figures"]["events_per_call"] > 15
+
+
+def test_a_daemon_that_ended_is_not_waited_for(tmp_path: Path) -> None:
+    generator = Generator(tmp_path, People(20, 10), 1)
+    log = tmp_path / "rater.log"
+    log.write_text("no such switch\n")
+    generator.daemons[log] = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    try:
+        with pytest.raises(RuntimeError, match="the daemon ended with 3: no such switch"):
+            generator.answer()
+    finally:
+        generator.process.terminate()
+        generator.process.wait()
 
 
 def test_many_calls_can_be_held_and_ended() -> None:
