@@ -46,8 +46,8 @@ def loaded_by_a_world() -> dict[str, set[str]]:
 def test_every_clock_of_what_a_world_loads_can_be_replaced() -> None:
     """Also in compiled modules, where a name may be no name of the module's."""
     modules = loaded_by_a_world()
-    assert {"rater.engine", "rater.switch.port", "rater.switch.ami", "rater.leading"} <= modules.keys()
-    assert modules["rater.engine"] == {"time"}
+    assert {"rater.tally", "rater.switch.port", "rater.switch.ami", "rater.leading"} <= modules.keys()
+    assert modules["rater.tally"] == {"time"}
     for name, clocks in modules.items():
         path = ROOT.joinpath(*name.split("."))
         source = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
