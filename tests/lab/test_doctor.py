@@ -215,5 +215,5 @@ def test_needs_are_those_of_the_code() -> None:
     """Every action that the daemon sends stands in the doctor's list."""
     root = Path(__file__).resolve().parents[2] / "rater" / "switch"
     text = "".join((root / name).read_text() for name in ("adapter.py", "actions.py"))
-    sent = set(re.findall(r'(?:(?:request|request_list)\(\s*|"Action": )"([A-Za-z]+)"', text))
+    sent = set(re.findall(r'(?:(?:request|request_list|shape)\(\s*|"Action": )"([A-Za-z]+)"', text))
     assert sent - {"Events"} == set(ACTIONS | GATE_ACTIONS | WARNING_ACTIONS)
