@@ -183,7 +183,8 @@ def test_what_is_paid_while_it_asks_is_armed_behind_the_gate(
     def arm(after_ms: int) -> int:
         made = actions.of(ArmTimer(leg, Party.BILLED, after_ms), tracker)
         for action in made:
-            ami.send(action.pop("Action"), **action)
+            headers = dict(action)
+            ami.send(headers.pop("Action"), **headers)
         return len(made)
 
     sent = SentOn(ami, phones, 20.0, beat)
