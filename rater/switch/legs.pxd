@@ -1,5 +1,3 @@
-cimport cython
-
 from rater.switch.channels cimport Channel
 
 cdef object _IN
@@ -16,7 +14,6 @@ cdef class Leg:
     cdef public Channel caller, billed
     cdef public bint asking, open, answered, ended
 
-    @cython.locals(billed=Channel)
     cpdef LegChannels channels(self)
     cpdef bint is_dialled_by(self, Channel caller) except -1
 

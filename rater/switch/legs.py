@@ -37,11 +37,9 @@ class Leg:
 
     def channels(self) -> LegChannels:
         """Where its actions go, now."""
-        billed = self.billed
         return LegChannels(
-            _living(billed), _living(self.caller), self.asking, self.answered, self.direction,
-            self.direction is _IN and billed is not None and billed.trunk is not None,
-        )  # fmt: skip
+            _living(self.billed), _living(self.caller), self.asking, self.answered, self.direction, self.passes
+        )
 
     def is_dialled_by(self, caller: Channel | None) -> bool:
         return self.caller is caller and self.billed is not None and not self.passes and not self.ended

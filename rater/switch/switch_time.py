@@ -11,7 +11,6 @@ class SwitchTime:
     def __init__(self, base_ms: int = 0) -> None:
         self.source = ""
         """``switch`` or ``arrival``; empty before any event."""
-        self._by_stamps = False
         self._base_ms = base_ms
         self.last_ms = 0
         """The newest good timestamp."""
@@ -19,12 +18,10 @@ class SwitchTime:
 
     def at_ms(self, stamp_ms: int, arrived_ns: int) -> int:
         """`stamp_ms`: the event's own, -1 when it has none. `arrived_ns`: time.monotonic_ns() when it was read."""
-        if not self._by_stamps:
-            if not self.source:
-                self.source = "arrival" if stamp_ms < 0 else "switch"
-                self._by_stamps = stamp_ms >= 0
-            if not self._by_stamps:
-                return self._base_ms + arrived_ns // 1_000_000
+        if not self.source:
+            self.source = "arrival" if stamp_ms < 0 else "switch"
+        if self.source == "arrival":
+            return self._base_ms + arrived_ns // 1_000_000
         if stamp_ms < 0:
             return self.last_ms + max(0, arrived_ns - self._last_ns) // 1_000_000
         self.last_ms, self._last_ns = stamp_ms, arrived_ns
