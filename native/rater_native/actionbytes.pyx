@@ -12,19 +12,14 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
-from rater_native.amitexts cimport text_of
+from rater_native.amitexts cimport PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_IS_COMPACT_ASCII, text_of
+from rater_native.digits cimport DIGITS, put_digits
 
 from collections.abc import Mapping
-
-cdef extern from "Python.h":
-    bint PyUnicode_IS_COMPACT_ASCII(object text)
-    const char* PyUnicode_DATA(object text)
-    Py_ssize_t PyUnicode_GET_LENGTH(object text)
 
 cdef enum:
     LINE_LIMIT_BYTES = 1024
     HEADER_LIMIT = 128
-    DIGITS = 20
     VALUES = 3
 
 LINE_LIMIT = LINE_LIMIT_BYTES
@@ -158,19 +153,6 @@ cpdef Action made(Shape shape, str prefix, long long number, first, second=None,
     return action
 
 
-cdef Py_ssize_t _digits(char* out, long long number) noexcept:
-    """Writes a number, not a negative one, of `DIGITS` digits at most; how many. Cannot raise."""
-    cdef char[DIGITS] digits
-    cdef Py_ssize_t count = 0, i
-    while number or count == 0:
-        digits[count] = <char>(48 + number % 10)
-        number //= 10
-        count += 1
-    for i in range(count):
-        out[i] = digits[count - 1 - i]
-    return count
-
-
 cpdef str seconds_of(long long ms):
     """Milliseconds, 0 or more, as seconds of three decimal places. Raises ValueError for fewer."""
     cdef char[DIGITS + 4] text
@@ -178,7 +160,7 @@ cpdef str seconds_of(long long ms):
     cdef long long rest = ms % 1000
     if ms < 0:
         raise ValueError(f"{ms} ms are no span")
-    length = _digits(text, ms // 1000)
+    length = put_digits(text, ms // 1000)
     text[length] = 46
     text[length + 1] = <char>(48 + rest // 100)
     text[length + 2] = <char>(48 + rest // 10 % 10)
@@ -246,7 +228,7 @@ cdef char* _write(char* out, action) except NULL:
         one = <Action>action
         out = _put(_put_piece(out, <bytes>one._shape._pieces[0]), one._prefix)
         out[0] = 45
-        out += 1 + _digits(out + 1, one._number)
+        out += 1 + put_digits(out + 1, one._number)
         for place in range(len(one._shape.names)):
             out = _put_piece(out, <bytes>one._shape._pieces[place + 1])
             out = _put(out, one._first if place == 0 else one._second if place == 1 else one._third)

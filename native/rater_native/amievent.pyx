@@ -8,14 +8,11 @@ a text only when somebody asks for it.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from rater_native.amitexts cimport same, stamp_ms_of, text_of
+from rater_native.amitexts cimport (
+    PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_IS_COMPACT_ASCII, same, stamp_ms_of, text_of
+)
 
 from collections.abc import Mapping
-
-cdef extern from "Python.h":
-    bint PyUnicode_IS_COMPACT_ASCII(object text)
-    const char* PyUnicode_DATA(object text)
-    Py_ssize_t PyUnicode_GET_LENGTH(object text)
 
 TAMPERED = "!tampered"
 

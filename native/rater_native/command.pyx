@@ -11,30 +11,8 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.string cimport memcpy, memmove
 
+from rater_native.digits cimport DIGITS, put_digits
 from rater_native.packing cimport KEPT, ROOM, Buffer, add, add_number, add_text, reserve, text_at, utf8_of
-
-cdef enum:
-    DIGITS = 24
-
-
-cdef inline Py_ssize_t put_digits(char* at, long long value) noexcept:
-    """A number in decimal digits, into so many bytes as `DIGITS`; how many they are."""
-    cdef char[DIGITS] digits
-    cdef Py_ssize_t place = DIGITS
-    cdef unsigned long long rest = <unsigned long long>value
-    if value < 0:
-        rest = 0 - rest
-    while True:
-        place -= 1
-        digits[place] = <char>(c"0" + rest % 10)
-        rest //= 10
-        if rest == 0:
-            break
-    if value < 0:
-        place -= 1
-        digits[place] = c"-"
-    memcpy(at, digits + place, DIGITS - place)
-    return DIGITS - place
 
 
 cdef inline int add_line(Buffer* out, char kind, Py_ssize_t number) except -1:

@@ -5,12 +5,9 @@ what the rules are."""
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp
 
-from rater_native.amitexts cimport hash_of, same, text_of
-
-cdef extern from "Python.h":
-    bint PyUnicode_IS_COMPACT_ASCII(object text)
-    const char* PyUnicode_DATA(object text)
-    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+from rater_native.amitexts cimport (
+    PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_IS_COMPACT_ASCII, hash_of, same, text_of
+)
 
 cdef enum:
     LINES_AT_MOST = 64

@@ -1,5 +1,6 @@
 cimport cython
 
+from rater.dialled cimport is_dialled
 from rater.rating.reading cimport Normalised, NumberRefused, Reading, Rule, Rules
 
 cdef class DialPlan:
@@ -13,6 +14,3 @@ cdef class DialPlan:
 
 cdef class _Own(Rule):
     cdef object _rule, _name
-
-@cython.locals(length=Py_ssize_t, start=Py_ssize_t, i=Py_ssize_t)
-cdef bint _is_allowed(str number) except -1

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rater.dialled import MAX_DIALLED, is_dialled
 from rater.errors import InputError
 from rater.rating.reading import Normalised, NumberRefused, Outcome, Reading, Rule, Rules
 from rater.verdict import Reason
 
-MAX_DIALLED = 32
 EMERGENCY = "emergency"
 
 
@@ -33,7 +33,7 @@ class DialPlan:
 
     def read(self, dialled: str, area: str, at_ms: int) -> Outcome:
         """Normalise `dialled` for a line in `area` at a wall time. Never raises, whatever was dialled."""
-        if not _is_allowed(dialled):
+        if not is_dialled(dialled):
             return NumberRefused(Reason.MALFORMED_NUMBER, "", _fault_in(dialled))
         reading = Reading(dialled, dialled, area or self.area, at_ms, [])
         if dialled in self.emergency:
@@ -42,7 +42,7 @@ class DialPlan:
         if outcome is not None:
             return outcome
         if reading.number != dialled:
-            if not _is_allowed(reading.number):
+            if not is_dialled(reading.number):
                 return reading.refuse(
                     Reason.MALFORMED_NUMBER, "the plan's own rules left no number that can be dialled"
                 )
@@ -56,18 +56,6 @@ class DialPlan:
     def _emergency(self, reading: Reading) -> Normalised:
         reading.note("emergency", f"{reading.number} is an emergency number: free, exempt from every limit")
         return Normalised(reading.number, EMERGENCY, True, True, True, tuple(reading.steps))
-
-
-def _is_allowed(number: str) -> bool:
-    """Digits, ``*`` and ``#``, with at most one ``+``, in front."""
-    length = len(number)
-    start = 1 if length and number[0] == "+" else 0
-    if not 0 < length - start <= MAX_DIALLED:
-        return False
-    for i in range(start, length):  # noqa: SIM110  # no generator: each leg asks
-        if number[i] not in "0123456789*#":
-            return False
-    return True
 
 
 def _fault_in(dialled: str) -> str:

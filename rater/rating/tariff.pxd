@@ -1,5 +1,6 @@
 cimport cython
 
+from rater.dialled cimport are_symbols
 from rater.kept cimport Kept
 
 cdef class Found:
@@ -20,5 +21,3 @@ cdef class PlanTariff:
     @cython.locals(made=_Made)
     cpdef quote(self, str number, at_ms, horizon_s=*)
     cdef _Made _make(self, str number, at_ms, horizon_s)
-
-cdef bint _is_number(str text) except -1

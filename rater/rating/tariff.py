@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from rater.dialled import are_symbols
 from rater.errors import CatalogError, Problem
 from rater.ids import PlanId
 from rater.kept import Kept
@@ -109,7 +110,7 @@ class PlanTariff:
 
         Raises ValueError for a time outside 1970 to 2100.
         """
-        if not _is_number(number):
+        if not are_symbols(number, 0):
             return NoRate(f"{number!r} is not a number: only digits, * and # are")
         horizon = self.max_call_s if horizon_s is None else min(horizon_s, self.max_call_s)
         key = self.pricer.key(number, at_ms, horizon)
@@ -188,13 +189,6 @@ class PlanTariff:
             return f"no prefix of {number} is in the deck"
         prefixes = ", ".join(unpack(int(self.deck.keys[group])) for group in groups)
         return f"no prefix of {number} has a rate in force then (looked at: {prefixes})"
-
-
-def _is_number(text: str) -> bool:
-    for symbol in text:  # no generator: each leg asks
-        if symbol not in "0123456789*#":
-            return False
-    return len(text) > 0
 
 
 def band_problems(plan: str, bands: Sequence[Band], deck: CompiledDeck) -> list[Problem]:

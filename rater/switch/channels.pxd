@@ -1,7 +1,7 @@
 cimport cython
 
-@cython.locals(begin=Py_ssize_t)
-cpdef bint is_number(str text) except? -1
+from rater.dialled cimport is_dialled
+
 @cython.locals(begin=Py_ssize_t, end=Py_ssize_t, instance=Py_ssize_t)
 cpdef str endpoint_of(str name)
 @cython.locals(text=str, begin=Py_ssize_t, end=Py_ssize_t, mark=Py_ssize_t)

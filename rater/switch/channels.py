@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rater.calls.signals import Payer
 from rater.catalog.model import Trunk
+from rater.dialled import is_dialled
 from rater.ids import SwitchId, TrunkId
 
 if TYPE_CHECKING:
@@ -27,18 +28,7 @@ forward, the name of the channel that did it."""
 STATE_DOWN, STATE_UP = "0", "6"
 """AST_STATE_DOWN: what the switch dials begins so. AST_STATE_UP: answered."""
 GONE_KEPT = 4096
-NUMBER_LIMIT = 32
 _TECHNOLOGY = re.compile(r"(?:PJSIP|SIP|IAX2|DAHDI|OOH323|H323|Motif|Skinny|MGCP|USTM|Phone|Console|mISDN)/")
-
-
-def is_number(text: str) -> bool:
-    """Whether it may be handed on as a dialled number."""
-    begin = 1 if text.startswith("+") else 0
-    if not begin < len(text) <= begin + NUMBER_LIMIT:
-        return False
-    while begin < len(text) and text[begin] in "0123456789*#":
-        begin += 1
-    return begin == len(text)
 
 
 def endpoint_of(name: str) -> str:
@@ -71,7 +61,7 @@ def number_of(dialled: str) -> str:
     end = len(text) if end < 0 else end
     mark = text.find(";" if begin else "!", begin, end)
     number = text[begin : end if mark < 0 else mark]
-    return number if is_number(number) else ""
+    return number if is_dialled(number) else ""
 
 
 def variable_of(lines: str, name: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rater.calls.signals import Dialled, Direction, Grade, KnownLeg, Mode, Payer, Seen
+from rater.dialled import is_dialled
 from rater.ids import TrunkId
-from rater.switch.channels import is_number
 from rater.switch.legs import Leg
 from rater.switch.listing import Listing, Row, number_dialled
 from rater.switch.tracker import Tracker
@@ -165,7 +165,7 @@ class _Doubt:
 
 
 def _digits(number: str) -> str:
-    return number.lstrip("+") if is_number(number) else ""
+    return number.lstrip("+") if is_dialled(number) else ""
 
 
 def _ends_alike(asked: str, told: str) -> bool:

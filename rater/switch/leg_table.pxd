@@ -1,6 +1,7 @@
 cimport cython
 
-from rater.switch.channels cimport Channel, ChannelTable, is_number
+from rater.dialled cimport is_dialled
+from rater.switch.channels cimport Channel, ChannelTable
 from rater.switch.legs cimport Leg, LegChannels, disposition
 from rater.switch.passage cimport answered as answer_passing
 

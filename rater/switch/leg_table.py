@@ -6,8 +6,9 @@ What is a leg, and when, is the tracker's to say; see there.
 from __future__ import annotations
 
 from rater.calls.signals import Answered, Attempted, Dialled, Direction, Ended, Grade, Mode, Payer, Seen, Signal
+from rater.dialled import is_dialled
 from rater.ids import CallId, LegId, SwitchId, TrunkId
-from rater.switch.channels import Channel, ChannelTable, Trunks, is_number
+from rater.switch.channels import Channel, ChannelTable, Trunks
 from rater.switch.legs import Leg, LegChannels, disposition
 from rater.switch.passage import answered as answer_passing
 
@@ -50,7 +51,7 @@ class LegTable:
         self.emit(
             leg,
             Attempted(
-                leg.id, leg.call, self.switch, leg.mode, direction, payer, number if is_number(number) else "",
+                leg.id, leg.call, self.switch, leg.mode, direction, payer, number if is_dialled(number) else "",
                 trunk, shown, at_ms, arrived_ns, channel_id,
             ),
         )  # fmt: skip

@@ -1,6 +1,7 @@
 cimport cython
 
-from rater.switch.channels cimport Channel, is_number
+from rater.dialled cimport is_dialled
+from rater.switch.channels cimport Channel
 from rater.switch.legs cimport Leg
 
 cdef object _IN, _GATE

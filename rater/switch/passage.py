@@ -17,7 +17,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rater.calls.signals import Dialled, Direction, Grade, Mode, Payer
-from rater.switch.channels import Channel, is_number
+from rater.dialled import is_dialled
+from rater.switch.channels import Channel
 from rater.switch.legs import Leg
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def begin(tracker: LegTable, outbound: Leg, at_ms: int) -> None:
         return
     leg = incoming.gate_in
     if leg is None or not leg.open:
-        number = incoming.exten if is_number(incoming.exten) else ""
+        number = incoming.exten if is_dialled(incoming.exten) else ""
         payer, trunk = outbound.payer, incoming.trunk
         leg = tracker.attempt(incoming, incoming, payer, _IN, number, trunk, at_ms, 0)
     leg.open = False

@@ -3,7 +3,8 @@ cimport cython
 from rater_native.amievent cimport EventFrame, differ
 from rater_native.percent cimport question_hash
 
-from rater.switch.channels cimport Channel, ChannelTable, Trunks, endpoint_of, is_number, number_of, variable_of
+from rater.dialled cimport is_dialled
+from rater.switch.channels cimport Channel, ChannelTable, Trunks, endpoint_of, number_of, variable_of
 from rater.switch.gate cimport gate_arguments, is_inbound, is_ours
 from rater.switch.leg_table cimport LegTable
 from rater.switch.legs cimport Leg

@@ -30,6 +30,7 @@ from typing import cast
 
 from rater.calls.signals import Direction, Grade, Mode, Payer, Signal
 from rater.catalog.model import SwitchRules, Trunk
+from rater.dialled import is_dialled
 from rater.ids import SwitchId, TrunkId
 from rater.switch.ami_parse import EventFrame as Event
 from rater.switch.ami_parse import Frame
@@ -40,7 +41,6 @@ from rater.switch.channels import (
     Channel,
     Trunks,
     endpoint_of,
-    is_number,
     number_of,
     variable_of,
 )
@@ -343,9 +343,9 @@ class Tracker(LegTable):
         origin = self.channels.origin(dialler) if dialler is not None else None
         if dialler is not None and origin is not None and origin.trunk is not None:
             number = "" if origin.dialled else origin.exten
-            if not is_number(number):
+            if not is_dialled(number):
                 number = frame.exten or ""
-            if not is_number(number):
+            if not is_dialled(number):
                 number = number_of(frame.dial_string or "")
             self._inbound(dialler, origin, called, number, at_ms, arrived_ns)
         elif called.hung_at_ms is None:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rater.dialled import MAX_DIALLED
 from rater.errors import InputError
 from rater.rating import normalise_countries
-from rater.rating.normalise import MAX_DIALLED, OwnAction, OwnRule, asterisk_pattern
+from rater.rating.normalise import OwnAction, OwnRule, asterisk_pattern
 from rater.rating.normalise_brazil import BrazilOptions
 from rater.rating.normalise_countries import place_of
 from rater.rating.normalise_presets import PRESETS, DialPlanSettings, area_pattern, dial_plan

@@ -10,9 +10,10 @@ import pytest
 
 from rater.calls.signals import Answered, Attempted, Dialled, Disposition, Ended, Grade, Mode, Payer
 from rater.catalog.model import SwitchRules, Trunk
+from rater.dialled import is_dialled
 from rater.ids import SwitchId, TrunkId
 from rater.switch.ami_parse import TAMPERED, Frame
-from rater.switch.channels import endpoint_of, is_number, number_of, variable_of
+from rater.switch.channels import endpoint_of, number_of, variable_of
 from rater.switch.gate import gate_arguments
 from rater.switch.tracker import Tracker
 from tests.switch.support import call_events, capture_events, channel, event, feed, lines, new_tracker, told
@@ -404,7 +405,7 @@ def test_the_endpoint_in_a_channel_name(name: str, endpoint: str):
 
 
 def test_numbers_and_variables():
-    assert is_number("+0*#") and not is_number("++1") and not is_number("")
+    assert is_dialled("+0*#") and not is_dialled("++1") and not is_dialled("")
     assert variable_of("A=1\nB=x=y\nC", "B") == "x=y"
     assert variable_of("AB=1", "B") == variable_of("", "B") == ""
 
