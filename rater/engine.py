@@ -288,13 +288,17 @@ class Engine:
         return None
 
     def _is_shed(self, switch: LiveSwitch, attempt: Attempted, decision: Admitted) -> bool:
-        """Whether the attempt waited so long for its turn that deciding it would only make the next ones wait
-        longer, and with them the timers of calls that were answered. A refusal costs a fraction of a call. Where
-        `fail` is open the call would go on by itself, and has to be followed all the same."""
+        """Whether the attempt waited so long for its turn, or would wait so long for the store's answer, that
+        deciding it would only make the next ones wait longer, and with them the timers of calls that were answered.
+        A refusal costs a fraction of a call. Where `fail` is open the call would go on by itself, and has to be
+        followed all the same."""
         if attempt.mode is not _GATE or decision.exempt or decision.shadow or switch.fails_open:
             return False
+        if not attempt.arrived_ns:
+            return False
         waited_ms = self._clock.monotonic_ms() - attempt.arrived_ns // 1_000_000
-        return attempt.arrived_ns > 0 and waited_ms > self._policy.shed_after_ms
+        expected_ms = 1000.0 * self._store.expected_wait_s(decision.account.shard)
+        return bool(waited_ms + expected_ms > self._policy.shed_after_ms)
 
     def _begin(self, switch: LiveSwitch, attempt: Attempted, decision: Admitted) -> None:
         decision.facts.caller_channel_id = attempt.caller_channel_id

@@ -37,6 +37,6 @@ def attach_link(link: Link | ClusterLinks, wire: Wire) -> Callable[[bytes], obje
     assert isinstance(link, Link)
     protocol = _Protocol(link)
     protocol.connection_made(wire)  # type: ignore[arg-type]
-    link._reading, link._transport = protocol, protocol.transport
+    link.open(protocol, wire)  # type: ignore[arg-type]
     link.up = True
     return protocol.data_received

@@ -1,7 +1,7 @@
 cdef class Call:
     cdef public bytes data
     cdef public double sent_s
-    cdef public long shard
+    cdef public long shard, row, lane
 
 cdef class Operation(Call):
     cdef public object done, leg, refunded_micro, request, routed, waiting

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections import deque
 
-from rater.charging.model import Request
+from rater.charging.model import OfLeg, Request
 from rater.charging.store import Done
 from rater.ids import LegId
+
+ROWS = 256
+"""Accounts by the hash of their id; what is of no leg is in the first. So many that few wait for what does not
+concern them, so few that nothing need be kept of accounts."""
 
 
 class Call:
     """`data`: as it is written; `sent_s`: when it last was, monotonic; `shard`: whose keys it names, where that
-    decides which server it goes to."""
+    decides which server it goes to. `row`: those of a row are carried out in the order in which they were queued.
+    `lane`: the number of the connection that it last went over."""
 
-    __slots__ = ("data", "sent_s", "shard")
+    __slots__ = ("data", "lane", "row", "sent_s", "shard")
 
-    def __init__(self, data: bytes, shard: int = 0) -> None:
+    def __init__(self, data: bytes, shard: int = 0, row: int = 0) -> None:
         self.data = data
         self.shard = shard
+        self.row = row
+        self.lane = 0
         self.sent_s = 0.0
 
 
@@ -33,6 +40,8 @@ class Operation(Call):
     def __init__(self, request: Request, done: Done, leg: LegId | None) -> None:
         self.data = b""
         self.shard = request.shard
+        self.row = hash(request.account) % ROWS if isinstance(request, OfLeg) else 0
+        self.lane = 0
         self.sent_s = 0.0
         self.leg = leg
         self.request = request

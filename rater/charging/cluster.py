@@ -90,6 +90,11 @@ class ClusterLinks:
         link = self._links.get(self._masters.get(self._slots[shard], ("", 0)))
         return link is not None and link.up
 
+    def expected_wait_s(self, shard: int) -> float:
+        """Of operations of that shard: see `Pipeline`."""
+        link = self._links.get(self._masters.get(self._slots.get(shard, -1), ("", 0)))
+        return link.expected_wait_s(shard) if link is not None else 0.0
+
     def start(self) -> None:
         if self._task is None:
             self._task = asyncio.create_task(self._keep(), name="redis cluster")

@@ -1,8 +1,8 @@
-"""One pipelined connection to a Redis node for the hot path: one write out, answers in order, no task per call.
+"""Pipelined connections to a Redis node for the hot path: one write out, answers in order, no task per call.
 
-What goes over it is `rater.charging.pipeline`; here is how it lives. A `Link` keeps itself connected. What was sent
-and not answered when a connection breaks is sent again, in order, on the next one: the scripts give a repeat its
-first answer. An answer that is overdue breaks the connection.
+What goes over them is `rater.charging.pipeline`; here is how they live. A `Link` keeps itself connected, by one
+connection while that is enough. They live and die together: what was sent and not answered when one breaks is sent
+again, in order, on the next: the scripts give a repeat its first answer. An answer that is overdue breaks them.
 """
 
 from __future__ import annotations
@@ -137,6 +137,7 @@ class Link(Pipeline):
         self._forms = forms
         self._on_up, self._inspect = on_up, inspect
         self._task: asyncio.Task[None] | None = None
+        self._widening: asyncio.Task[None] | None = None
 
     @property
     def whole(self) -> bool:
@@ -151,17 +152,17 @@ class Link(Pipeline):
             self._task = asyncio.create_task(self._keep(), name=f"redis {self.address}")
 
     async def close(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
+        tasks = [task for task in (self._task, self._widening) if task is not None]
+        self._task = self._widening = None
+        for task in tasks:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        if self._reading is not None:
-            self._reading.abort()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.reconnect()
 
     def reconnect(self) -> None:
-        """Make the connection anew; what is unanswered is sent again on it."""
-        if self.up and self._reading is not None:
-            self._reading.abort()
+        """Make the connections anew; what is unanswered is sent again."""
+        for lane in self.lanes:
+            lane.reading.abort()
 
     def refused(self, call: Call, code: str, error: str, tries: int) -> bool:
         """The server did not carry the call out; a new connection may mend that. False: it is not under way."""
@@ -170,9 +171,30 @@ class Link(Pipeline):
         return False
 
     def gone(self, protocol: _Protocol) -> None:
-        if protocol is self._reading and self.up:
-            self.up = False
+        if protocol.lane is not None:
+            others = [lane.reading for lane in self.lanes if lane is not protocol.lane]
+            self.shut()
+            for other in others:
+                other.abort()
             self._on_up(False)
+
+    def widen(self) -> None:
+        if self._widening is None or self._widening.done():
+            self._widening = asyncio.create_task(self._widen(), name=f"redis {self.address}, one more")
+
+    async def _widen(self) -> None:
+        first = self.lanes[0].reading
+        try:
+            protocol = await asyncio.wait_for(self._connect(further=True), CONNECT_S)
+        except (OSError, TimeoutError, hiredis.HiredisError) as error:
+            log.warning("no further redis connection", address=str(self.address), error=str(error))
+            await asyncio.sleep(RETRY_MAX_S)
+            return
+        if first.lane is None or protocol.lost.is_set():
+            protocol.abort()
+            return
+        assert protocol.transport is not None
+        self.open(protocol, protocol.transport)
 
     async def _keep(self) -> None:
         wait_s = RETRY_MIN_S
@@ -189,7 +211,8 @@ class Link(Pipeline):
             await self._watch(protocol)
             await asyncio.sleep(wait_s)
 
-    async def _connect(self) -> _Protocol:
+    async def _connect(self, *, further: bool = False) -> _Protocol:
+        """`further`: beside one that loaded the scripts."""
         loop, at = asyncio.get_running_loop(), self.address
         if at.socket:
             _, protocol = await loop.create_unix_connection(lambda: _Protocol(self), at.socket)
@@ -202,7 +225,10 @@ class Link(Pipeline):
             hello.append(("SELECT", str(at.database)))
         try:
             await protocol.greet(hello)
-            await self._forms.load(protocol.ask)
+            if further:  # a server that has too many says so, or hangs up
+                await protocol.greet([("PING",)])
+            else:
+                await self._forms.load(protocol.ask)
             await self._inspect(protocol.ask)
         except BaseException:
             protocol.abort()
@@ -212,29 +238,27 @@ class Link(Pipeline):
     def _serve(self, protocol: _Protocol) -> None:
         if protocol.lost.is_set():
             return
-        self._reading, self._transport = protocol, protocol.transport
-        self._queue[:0] = self._sent
-        self._sent.clear()
+        assert protocol.transport is not None
+        self.open(protocol, protocol.transport)
         self.up = True
         self._on_up(True)
         self.flush()
 
     async def _watch(self, protocol: _Protocol) -> None:
-        """Until the connection is lost. One on which nothing is heard while an answer is overdue is given up; each
-        time in a row that this happens, the next one is given twice as long. Where answers keep coming, only late,
-        the server has much to do, or we have: what is unanswered, sent again, would only be more."""
+        """Until the connections are lost. They are given up when nothing is heard on one while an answer is
+        overdue; each time in a row that this happens, the next are given twice as long. Where answers keep coming,
+        only late, the server has much to do, or we have: what is unanswered, sent again, would only be more."""
         look_s = self._timeout_s / 4
         while not protocol.lost.is_set():
             slept_from_s = time.monotonic()
             try:
                 await asyncio.wait_for(protocol.lost.wait(), look_s)
             except TimeoutError:
-                now_s = time.monotonic()
-                if now_s - slept_from_s > 2 * look_s:
+                if time.monotonic() - slept_from_s > 2 * look_s:
                     continue  # we were held up ourselves, and what has arrived is yet to be read
-                late_s = now_s - max(self._sent[0].sent_s, self._heard_s) if self._sent else 0.0
+                late_s = self.late_s
                 if late_s > self._patience_s:
                     log.warning("redis is late; the connection is made anew", late_s=round(late_s, 3))
                     self._patience_s = min(self._patience_s * 2, 16 * self._timeout_s)
-                    protocol.abort()
+                    self.reconnect()
                     await protocol.lost.wait()

@@ -47,6 +47,9 @@ class MemoryStore(MemoryMoves):
         finally:
             self._flushing = False
 
+    def expected_wait_s(self, shard: Shard) -> float:
+        return 0.0
+
     async def ask(self, request: Request) -> Reply:
         validate(request)
         return self.execute(request)

@@ -1,6 +1,7 @@
 cimport cython
 
 cdef class Acknowledged:
+    cdef public long shard
     cdef public object request
     cdef public double sent_s
 
@@ -9,4 +10,4 @@ cdef class Newest:
     cdef dict _of
 
     @cython.locals(known=Acknowledged)
-    cpdef note(self, long shard, request, double sent_s)
+    cpdef note(self, long shard, long lane, request, double sent_s)

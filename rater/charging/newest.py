@@ -3,8 +3,9 @@
 A leg keeps the number of its last operation, and keeps it for a day when it is over. Redis carries operations out
 one after the other, and what it loses (a power cut, a file cut short, a backup, a replica that was behind) is the
 end of that row. So that one number tells all: where the newest acknowledged operation stands, everything that was
-acknowledged before it stands too; where it does not, writes are missing. It is asked for on every new connection,
-before anything else is sent on it; without a new connection there is no other server and no earlier self of it.
+acknowledged before it stands too; where it does not, writes are missing. Of two connections nobody knows which
+answered first, so the newest of each is kept. They are asked for on every new connection, before anything else is
+sent on it; without a new connection there is no other server and no earlier self of it.
 Keeping it costs no command and no byte in Redis.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 from rater.charging.keys import Keys
 from rater.charging.model import LegRequest, op_number
+from rater.charging.pipeline import LANES
 from rater.charging.wire import parse_sequence
 from rater.charging.wire_moves import to_away
 from rater.ids import Shard
@@ -26,11 +28,12 @@ Command = tuple[str, ...]
 
 
 class Acknowledged:
-    """An operation, and when it was sent, monotonic."""
+    """An operation of a shard, and when it was sent, monotonic."""
 
-    __slots__ = ("request", "sent_s")
+    __slots__ = ("request", "sent_s", "shard")
 
-    def __init__(self, request: LegRequest, sent_s: float) -> None:
+    def __init__(self, shard: int, request: LegRequest, sent_s: float) -> None:
+        self.shard = shard
         self.request = request
         self.sent_s = sent_s
 
@@ -43,36 +46,46 @@ class Newest:
         self._monotonic_s = monotonic_s
         self._of: dict[int, Acknowledged] = {}
 
-    def note(self, shard: int, request: LegRequest, sent_s: float) -> None:
-        """It was carried out there."""
-        known = self._of.get(shard)
+    def note(self, shard: int, lane: int, request: LegRequest, sent_s: float) -> None:
+        """It was carried out there, and answered on the connection of that number."""
+        key = shard * LANES + lane
+        known = self._of.get(key)
         if known is None:
-            self._of[shard] = Acknowledged(request, sent_s)
+            self._of[key] = Acknowledged(shard, request, sent_s)
         else:
             known.request, known.sent_s = request, sent_s
 
-    def questions(self) -> list[Command]:
-        """What to ask a server, for `missing`; nothing when nothing was acknowledged."""
+    def acknowledged(self) -> list[Acknowledged]:
+        """What may be asked for now."""
         now_s = self._monotonic_s()
-        for shard in [shard for shard, known in self._of.items() if now_s - known.sent_s > KEPT_S]:
-            del self._of[shard]
+        for key in [key for key, known in self._of.items() if now_s - known.sent_s > KEPT_S]:
+            del self._of[key]
+        return [Acknowledged(known.shard, known.request, known.sent_s) for known in self._of.values()]
+
+    def questions(self, acknowledged: Sequence[Acknowledged]) -> list[Command]:
+        """What to ask a server, for `missing`."""
         asked: list[Command] = []
-        for shard, known in self._of.items():
-            request, keys = known.request, self._keys(Shard(shard))
+        for known in acknowledged:
+            request, keys = known.request, self._keys(Shard(known.shard))
             asked += [("GET", keys.leg(request.leg)), ("GET", keys.account(request.account))]
         return asked
 
-    def missing(self, answers: Sequence[Any]) -> tuple[Shard, ...]:
+    def missing(self, acknowledged: Sequence[Acknowledged], answers: Sequence[Any]) -> tuple[Shard, ...]:
         """The shards that lack what they acknowledged; each is told once. An error is of a shard that is served
         elsewhere. An account that has moved away since has taken its legs along."""
-        found = []
-        for shard, leg, account in zip(list(self._of), answers[::2], answers[1::2], strict=True):
+        found: set[Shard] = set()
+        for known, leg, account in zip(acknowledged, answers[::2], answers[1::2], strict=True):
             if isinstance(leg, Exception) or isinstance(account, Exception):
                 continue
-            number = op_number(self._of[shard].request.op)
+            number = op_number(known.request.op)
             stands = leg is not None and int(parse_sequence(leg)[1]) >= number
             has_left = leg is None and account is not None and to_away(account) is not None
             if not stands and not has_left:
-                found.append(Shard(shard))
-                del self._of[shard]
-        return tuple(found)
+                self._forget(known)
+                found.add(Shard(known.shard))
+        return tuple(sorted(found))
+
+    def _forget(self, lacking: Acknowledged) -> None:
+        for key, known in list(self._of.items()):
+            if known.request is lacking.request:
+                del self._of[key]

@@ -151,8 +151,8 @@ class RedisStore(Turns, RedisMoves):
 
     async def _inspect(self, ask: Ask) -> None:
         """A server was connected to: is it the one that was, with everything that it acknowledged?"""
-        questions = self._newest.questions()
-        lost = self._newest.missing(await ask(questions)) if questions else ()
+        known = self._newest.acknowledged()
+        lost = self._newest.missing(known, await ask(self._newest.questions(known))) if known else ()
         if lost:
             log.error("the store has lost its last writes", shards=list(lost), hint="See docs/faults.md.")
             self.on_lost(lost)

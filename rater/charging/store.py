@@ -27,6 +27,11 @@ class ChargingStore(Protocol):
         """Send what is queued."""
         ...
 
+    def expected_wait_s(self, shard: Shard) -> float:
+        """How long an operation of the shard would wait for its answer, by what was asked for before it and how
+        fast answers came lately; 0 while little waits."""
+        ...
+
     async def ask(self, request: Request) -> Reply:
         """One request, awaited. Raises StoreUnavailable when no answer came within the store's deadline."""
         ...

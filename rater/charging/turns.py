@@ -95,6 +95,10 @@ class Turns:
                 return
         self._queue(operation)
 
+    def expected_wait_s(self, shard: Shard) -> float:
+        """See `ChargingStore`."""
+        return float(self._link.expected_wait_s(shard))
+
     def flush(self) -> None:
         """Everything queued in one write; while answers are being handed out, after the last of them."""
         if not self._reading:
@@ -171,7 +175,7 @@ class Turns:
                 # Which leases a leg holds and which group it draws on must be known with each later operation.
                 self._needs[leg] = needs_after(operation.routed, operation.needs)
             if reply.status is _OK and isinstance(request, OfLeg):
-                self._newest.note(operation.shard, request, operation.sent_s)
+                self._newest.note(operation.shard, operation.lane, request, operation.sent_s)
             waiting = operation.waiting
             if waiting:
                 following = waiting.popleft()

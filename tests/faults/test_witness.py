@@ -211,22 +211,38 @@ def test_25_what_newest_can_tell() -> None:
     nobody knows any more."""
     now_s = [0.0]
     newest = Newest(lambda shard: Keys("rater", shard), lambda: now_s[0])
-    assert newest.questions() == []
+    assert newest.acknowledged() == []
     request = Desk(None).a_reservation("l")  # type: ignore[arg-type]
     moved, lived = sequence([77, 2, 1, 3]), sequence([1, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 
     def asked(*answers: object) -> tuple[Shard, ...]:
-        newest.note(Shard(0), request, now_s[0])
-        assert newest.questions() == [("GET", "rater:{0}:leg:l"), ("GET", "rater:{0}:account:ACME")]
-        return newest.missing(answers)
+        newest.note(Shard(0), 0, request, now_s[0])
+        known = newest.acknowledged()
+        assert newest.questions(known) == [("GET", "rater:{0}:leg:l"), ("GET", "rater:{0}:account:ACME")]
+        return newest.missing(known, answers)
 
     assert asked(hiredis.ReplyError("MOVED 1 127.0.0.1:1"), hiredis.ReplyError("MOVED 1 127.0.0.1:1")) == ()
     assert asked(None, moved) == ()
     assert asked(sequence([0, 1, b"", 0]), lived) == ()
     assert asked(sequence([0, 2, b"", 0]), None) == ()
     assert asked(None, lived) == (Shard(0),)
-    assert newest.questions() == [], "told once"
+    assert newest.acknowledged() == [], "told once"
     assert asked(None, None) == (Shard(0),)
-    newest.note(Shard(0), request, 0.0)
+    newest.note(Shard(0), 0, request, 0.0)
     now_s[0] = 24 * 3600.0
-    assert newest.questions() == []
+    assert newest.acknowledged() == []
+
+
+def test_25_the_newest_of_each_connection_must_be_there() -> None:
+    """Which of two connections answered first nobody knows: the one whose answer was read last may have been carried
+    out before."""
+    newest = Newest(lambda shard: Keys("rater", shard), lambda: 0.0)
+    desk = Desk(None)  # type: ignore[arg-type]
+    newest.note(Shard(3), 1, desk.a_reservation("later"), 0.0)
+    newest.note(Shard(3), 0, desk.a_reservation("earlier"), 0.0)
+    known = newest.acknowledged()
+    newest.note(Shard(3), 1, desk.a_reservation("meanwhile"), 0.0)
+    stands, lived = sequence([0, 9, b"", 0]), sequence([1, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    assert newest.missing(known, [stands, lived, stands, lived]) == ()
+    assert newest.missing(known, [None, lived, stands, lived]) == (Shard(3),)
+    assert [each.request.leg for each in newest.acknowledged()] == ["meanwhile", "earlier"]

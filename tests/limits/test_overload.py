@@ -44,6 +44,15 @@ def test_it_is_refused_and_recorded(tmp_path: Path) -> None:
     assert [record["reason"] for record in site.denials()] == [Reason.OVERLOADED]
 
 
+@pytest.mark.parametrize(("waited_ms", "told"), [(50, Reason.ALLOWED), (150, Reason.OVERLOADED)])
+def test_what_the_store_will_let_it_wait_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waited_ms: int, told: Reason
+) -> None:
+    site, waits_ms = make(tmp_path), POLICY.shed_after_ms - 100
+    monkeypatch.setattr(site.store, "expected_wait_s", lambda shard: waits_ms / 1000)
+    assert asked(site, waited_ms=waited_ms) is told
+
+
 def test_in_time_it_is_decided(tmp_path: Path) -> None:
     assert asked(make(tmp_path), waited_ms=POLICY.shed_after_ms // 2) is Reason.ALLOWED
 

@@ -95,6 +95,9 @@ class SimStore:
             self._busy[request.leg] = deque()
         self._queue.append(operation)
 
+    def expected_wait_s(self, shard: Shard) -> float:
+        return 0.0
+
     def flush(self) -> None:
         if self.dead:
             return
