@@ -45,10 +45,10 @@ class Step:
     @cached_property
     def dials(self) -> bool:
         """Whether a further channel comes into the call: a second trunk, or the line that it is sent to."""
-        return b"Event: Newchannel" in self.burst.template
+        return self.burst.holds(b"Event: Newchannel")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kind:
     """`billed`: which of the call's channels is the leg that talks, 1 or 2."""
 
@@ -58,6 +58,11 @@ class Kind:
     steps: tuple[Step, ...]
     who: Who = Who.USUAL
     billed: int = 1
+
+    @cached_property
+    def first_trunk(self) -> bytes:
+        """What the name of its first trunk's channel begins with."""
+        return b"PJSIP/trunk2-" if self.allowed.holds(b"trunk2") else b"PJSIP/trunk-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ def mix() -> Mix:
             "no_answer", 0.05, compile_burst(join(asked_n, dial_n), of_silent),
             (
                 Step(compile_burst(ring_n, of_silent), Wait.SOON),
-                Step(_both(compile_burst(silent, of_silent), compile_burst(caller_gone, of_busy)), Wait.RING,
+                Step(compile_burst(silent, of_silent).then(compile_burst(caller_gone, of_busy)), Wait.RING,
                      ends=True),
             ),
         ),
@@ -131,7 +136,7 @@ def mix() -> Mix:
             billed=2,
         ),
         Kind(
-            "transfer", 0.04, _both(compile_burst(asked, of_gate), compile_burst(dial_t, of_transfer)),
+            "transfer", 0.04, compile_burst(asked, of_gate).then(compile_burst(dial_t, of_transfer)),
             (
                 Step(compile_burst(ring_t, of_transfer), Wait.SOON),
                 Step(compile_burst(answer_t, of_transfer), Wait.RING, answers=True),
@@ -148,7 +153,7 @@ def mix() -> Mix:
         begin=compile_burst(begin, of_gate),
         denied=compile_burst(refused, of_denied),
         guard=compile_burst(ended_asking, of_denied),
-        away=_both(compile_burst(new, of_busy), compile_burst(caller_gone, of_busy)),
+        away=compile_burst(new, of_busy).then(compile_burst(caller_gone, of_busy)),
         cut=compile_burst(cut_end, of_cut),
         dropped=compile_burst(cancel_end, of_cancel),
         kinds=kinds,
@@ -166,8 +171,3 @@ def _retold(frames: list[Frame], *pairs: bytes) -> list[Frame]:
                 frame = frame.replace(before, after)
         told.append((name, frame))
     return told
-
-
-def _both(first: Burst, second: Burst) -> Burst:
-    pick, then = first.pick, second.pick
-    return Burst(first.template + second.template, lambda v: pick(v) + then(v), first.events + second.events)

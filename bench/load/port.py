@@ -9,11 +9,25 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 BANNER = b"Asterisk Call Manager/11.0.0\r\n"
 MAX_UNSENT_BYTES = 8 << 20
 BEAT_GOOD_NS = 3_000_000_000
+_READ = memoryview(bytearray(1 << 18))
+"""What is read goes there first: to ask the system for so much room each time costs more than the reading."""
+_TIMEOUT = re.compile(
+    rb"Action: AbsoluteTimeout\r\nActionID: ([^\r]*)\r\nChannel: ([^\r]*)\r\nTimeout: ([^\r]*)\r\n\r\n"
+)
+_GATE = re.compile(
+    rb"Action: Setvar\r\nActionID: ([^\r]*)\r\nChannel: ([^\r]*)\r\n"
+    rb"Variable: RATER_REASON\r\nValue: ([^\r]*)\r\n\r\n"
+    rb"Action: Setvar\r\nActionID: ([^\r]*)\r\nChannel: \2\r\nVariable: RATER_SECONDS\r\nValue: [^\r]*\r\n\r\n"
+    rb"Action: Setvar\r\nActionID: ([^\r]*)\r\nChannel: \2\r\nVariable: RATER_VERDICT\r\nValue: ([^\r]*)\r\n\r\n"
+    rb"Action: AGI\r\nActionID: ([^\r]*)\r\nChannel: \2\r\nCommand: ASYNCAGI BREAK\r\n\r\n"
+    rb"Action: AbsoluteTimeout\r\nActionID: ([^\r]*)\r\nChannel: \2\r\nTimeout: [^\r]*\r\n\r\n"
+)
+"""The five actions that answer a gate, as they mostly come: together. Looked for as one; each of them is understood
+alone, too."""
 _HOT = re.compile(
     rb"Action: (Setvar|AGI|AbsoluteTimeout)\r\nActionID: ([^\r]*)\r\nChannel: ([^\r]*)\r\n"
     rb"(?:Variable: ([^\r]*)\r\nValue|Command|Timeout): ([^\r]*)\r\n\r\n"
@@ -23,25 +37,42 @@ _DONE = {
     b"AGI": b"Response: Success\r\nActionID: %b\r\nMessage: Added AGI command to queue\r\n\r\n",
     b"AbsoluteTimeout": b"Response: Success\r\nActionID: %b\r\nMessage: Timeout Set\r\n\r\n",
 }
+_GATE_DONE = 3 * _DONE[b"Setvar"] + _DONE[b"AGI"] + _DONE[b"AbsoluteTimeout"]
+_TIMED_BEGIN, _, _TIMED = _DONE[b"AbsoluteTimeout"].partition(b"%b")
 _NO_CHANNEL = b"Response: Error\r\nActionID: %b\r\nMessage: No such channel\r\n\r\n"
 
 
-class Calls(Protocol):
+class Calls:
     """What a port needs of the calls behind it. Each answers whether there is such a channel."""
 
-    def set_variable(self, channel: bytes, name: bytes, value: bytes) -> bool: ...
-    def agi(self, channel: bytes, command: bytes) -> bool: ...
-    def set_timeout(self, channel: bytes, seconds: bytes) -> bool: ...
-    def hang_up(self, channel: bytes) -> bool: ...
-    def listing(self) -> Iterable[bytes]: ...
-    def connection_lost(self) -> None: ...
+    def set_variable(self, channel: bytes, name: bytes, value: bytes) -> bool:
+        raise NotImplementedError
+
+    def agi(self, channel: bytes, command: bytes) -> bool:
+        raise NotImplementedError
+
+    def decide(self, channel: bytes, reason: bytes, verdict: bytes) -> bool:
+        """All of a gate's answer; false as well when the channel does not wait for one."""
+        raise NotImplementedError
+
+    def set_timeout(self, channel: bytes, seconds: bytes) -> bool:
+        raise NotImplementedError
+
+    def hang_up(self, channel: bytes) -> bool:
+        raise NotImplementedError
+
+    def listing(self) -> Iterable[bytes]:
+        raise NotImplementedError
+
+    def connection_lost(self) -> None:
+        raise NotImplementedError
 
 
 class Port:
-    """`calls` is set by whoever makes the port. `started_s`: when the switch was started, local time."""
+    """`calls`: those behind it. `started_s`: when the switch was started, local time."""
 
-    def __init__(self, now_ns: Callable[[], int]) -> None:
-        self.calls: Calls
+    def __init__(self, now_ns: Callable[[], int], calls: Calls) -> None:
+        self.calls = calls
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=4)
         self.listener.setblocking(False)
         self.number = int(self.listener.getsockname()[1])
@@ -108,21 +139,31 @@ class Port:
         """What the daemon sent."""
         assert self.client is not None
         try:
-            data = self.client.recv(1 << 18)
+            size = self.client.recv_into(_READ)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
+            size = 0
+        if not size:
             self.drop()
             return
-        data = self._in + data if self._in else data
+        data = self._in + _READ[:size] if self._in else bytes(_READ[:size])
         at = 0
         while True:
+            found = _TIMEOUT.match(data, at)
+            if found is not None:
+                at = found.end()
+                self._time_out(found.groups())
+                continue
+            found = _GATE.match(data, at)
+            if found is not None and self._gate(found.groups()):
+                at = found.end()
+                continue
             found = _HOT.match(data, at)
             if found is not None:
                 at = found.end()
-                self._hot(*found.groups())
+                action, action_id, channel, variable, value = found.groups()
+                self._hot(action, action_id, channel, variable, value)
                 continue
             end = data.find(b"\r\n\r\n", at)
             if end < 0:
@@ -132,6 +173,26 @@ class Port:
                 return
             at = end + 4
         self._in = data[at:]
+
+    def _gate(self, found: tuple[bytes, ...]) -> bool:
+        """Whether there is a channel that waited for this. The answers go out before what it sets off."""
+        first, channel, reason, second, third, verdict, fourth, fifth = found
+        place = len(self.out)
+        if not self.calls.decide(channel, reason, verdict):
+            return False
+        self.actions += 5
+        self.out.insert(place, _GATE_DONE % (first, second, third, fourth, fifth))
+        return True
+
+    def _time_out(self, found: tuple[bytes, ...]) -> None:
+        """The answer goes out before what it sets off."""
+        action_id, channel, seconds = found
+        self.actions += 1
+        place = len(self.out)
+        if self.calls.set_timeout(channel, seconds):
+            self.out.insert(place, _TIMED_BEGIN + action_id + _TIMED)
+        else:
+            self.out.append(_NO_CHANNEL % action_id)
 
     def _hot(self, action: bytes, action_id: bytes, channel: bytes, variable: bytes | None, value: bytes) -> None:
         self.actions += 1

@@ -10,6 +10,8 @@ from typing import BinaryIO, NamedTuple
 
 _LAYOUT = struct.Struct("<HIIIIBBBBqq")
 BLOCK = 1 << 16
+NO_NUMBER = 0xFFFFFFFF
+"""In a record whose number is none of the usual ones."""
 
 
 class Fate(IntEnum):
@@ -54,6 +56,10 @@ class RecordFile:
         self._file: BinaryIO = path.open("wb", buffering=BLOCK)
 
     def write(self, record: CallRecord) -> None:
+        self.note(*record)
+
+    def note(self, *record: int) -> None:
+        """The same, by a `CallRecord`'s fields in their order."""
         self._file.write(_LAYOUT.pack(*record))
 
     def flush(self) -> None:

@@ -7,27 +7,38 @@ shown beside them.
 
 from __future__ import annotations
 
-import heapq
 import time
 from bisect import bisect
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import accumulate
 from random import Random
 
-from bench.load.captures import BRIDGE, COMMAND, LINE, NUMBER, OTHER, SERIAL, SLOTS, STAMP, UNIQUE, Burst
+from bench.load.captures import LINE, NUMBER, SERIAL, STAMP, UNIQUE, Burst
 from bench.load.histogram import Histogram
 from bench.load.mix import Kind, Mix, Wait, Who
 from bench.load.people import People, premium_number
-from bench.load.port import Port
-from bench.load.records import CallRecord, Fate, RecordFile
+from bench.load.port import Calls, Port
+from bench.load.records import NO_NUMBER, Fate, RecordFile
 
 SECOND_NS = 1_000_000_000
 SOON_NS = 20_000_000
 GUARD_NS = 3 * SECOND_NS
 """How long the dialplan waits in the gate."""
-GUARD, CHECK_TIMER, HANG_UP = -1, -2, -3
+CHECK_TIMER, HANG_UP = -1, -2
+NEVER_NS = 1 << 62
 ASKING, RINGING, TALKING, OVER = range(4)
+# Members of enumerations that each call asks for: looked up through their class they cost a microsecond.
+_SOON, _RING, _TALK = Wait.SOON, Wait.RING, Wait.TALK
+_USUAL, _POOR = Who.USUAL, Who.POOR
+_ANSWERED, _UNANSWERED, _CUT, _DENIED = Fate.ANSWERED, Fate.UNANSWERED, Fate.CUT, Fate.DENIED
+_FATES = {fate: fate.name.lower() for fate in Fate if fate not in (_ANSWERED, _UNANSWERED)}
+"""What calls are counted as that did not end as their kind does."""
+_OWN = "%d %08x %08x %08x %d.%d %d.%d %d.%d bf98e474-a27f-469b-9275-%012x bf98e474-a27f-469b-9276-%012x"
+"""What a call has of its own, in the order of its slots from `COMMAND` to the last."""
+_MICROS = [b"%03d" % number for number in range(1000)]
 POOR_APART = 200
 """A poor line calls for the second time when so many others have called."""
 _LISTED = (
@@ -58,43 +69,37 @@ class Lengths:
         return int((low + (high - low) * random.random()) * SECOND_NS)
 
 
-@dataclass(slots=True)
 class Window:
-    """What is measured, between two moments of the monotonic clock."""
+    """What is measured, between two moments of the monotonic clock. `verdict`: from a call's beginning to the
+    gate's answer. `timer`: from the answer of the far end to the timer on the billed leg. `lateness`: how much
+    later than it should this process sent. `unanswered`: questions and answers that got no reaction."""
 
-    begin_ns: int
-    end_ns: int
-    verdict: Histogram = field(default_factory=Histogram)
-    """From a call's beginning to the gate's answer."""
-    timer: Histogram = field(default_factory=Histogram)
-    """From the answer of the far end to the timer on the billed leg."""
-    lateness: Histogram = field(default_factory=Histogram)
-    """How much later than it should this process sent."""
-    offered: int = 0
-    completed: int = 0
-    events: int = 0
-    fates: dict[str, int] = field(default_factory=dict)
-    unanswered: int = 0
-    """Questions and answers that got no reaction."""
+    def __init__(self, begin_ns: int, end_ns: int) -> None:
+        self.begin_ns, self.end_ns = begin_ns, end_ns
+        self.verdict, self.timer, self.lateness = Histogram(), Histogram(), Histogram()
+        self.offered = self.completed = self.events = self.unanswered = 0
+        self.fates: dict[str, int] = {}
 
     def holds(self, at_ns: int) -> bool:
         return self.begin_ns <= at_ns < self.end_ns
 
 
 class Call:
+    """Times in ns of the monotonic clock, `answered_us` in µs of the switch's; 0 when there is none yet."""
+
     __slots__ = (
         "answered_us", "broken", "checking", "deadline_ns", "doubtful", "due_ns", "end_ns", "kind", "legs", "line",
-        "names", "number", "reason", "state", "step", "talk_ns", "timer_due_ns", "values", "verdict",
+        "names", "number", "reason", "seconds", "serial", "state", "switch", "talk_ns", "timer_due_ns", "values",
+        "verdict",
     )  # fmt: skip
 
 
-class Switch:
+class Switch(Calls):
     """The calls of one switch, behind its port."""
 
     def __init__(self, world: World, index: int) -> None:
         self.index = index
-        self.port = Port(time.monotonic_ns)
-        self.port.calls = self
+        self.port = Port(time.monotonic_ns, self)
         self.channels: dict[bytes, Call] = {}
         self.serial = 0
         self._world = world
@@ -107,6 +112,14 @@ class Switch:
             call.verdict = value
         elif name == b"RATER_REASON":
             call.reason = value
+        return True
+
+    def decide(self, channel: bytes, reason: bytes, verdict: bytes) -> bool:
+        call = self.channels.get(channel)
+        if call is None or call.state != ASKING:
+            return False
+        call.reason, call.verdict, call.broken = reason, verdict, True
+        self._world.decided(self, call)
         return True
 
     def agi(self, channel: bytes, command: bytes) -> bool:
@@ -124,7 +137,7 @@ class Switch:
             if call.broken:
                 self._world.decided(self, call)
         elif call.state == TALKING and channel == call.names[call.kind.billed]:
-            self._world.armed(self, call, int(float(seconds) * SECOND_NS))
+            self._world.armed(call, int(float(seconds) * SECOND_NS))
         return True
 
     def hang_up(self, channel: bytes) -> bool:
@@ -179,14 +192,19 @@ class World:
         self._records = records
         self._random = Random(seed)
         self._heap: list[tuple[int, int, Call, int]] = []
+        self._guards: deque[Call] = deque()
+        """Calls by the end of their time in the gate, `GUARD_NS` after their beginning; most have left it."""
         self._serial = 0
         self._kinds_at = list(accumulate(kind.share for kind in mix.kinds))
+        self._lines = [people.line(index).encode() for index in range(people.usual + people.poor)]
         self._numbers = [number.encode() for number in people.all_numbers()]
         self._poor = 0
         self._rate = 0.0
-        self._next_ns: int | None = None
+        self._begin_ns = NEVER_NS
+        """When the next call begins."""
         self._until_ns = 0
         self._all_hang_up = False
+        self._stamp_ms, self._stamp_begin = -1, b""
         self._wall_us = (time.time_ns() - time.monotonic_ns()) // 1000
 
     # -- time ----------------------------------------------------------------------------------------------------
@@ -194,54 +212,67 @@ class World:
     def offer(self, rate: float, until_ns: int) -> None:
         """From now on so many calls a second begin, until then."""
         self._rate, self._until_ns = rate, until_ns
-        self._next_ns = time.monotonic_ns() + int(self._random.expovariate(rate) * SECOND_NS)
+        self._begin_ns = time.monotonic_ns() + int(self._random.expovariate(rate) * SECOND_NS)
 
     @property
     def next_ns(self) -> int | None:
-        first = self._heap[0][0] if self._heap else None
-        if self._next_ns is None or first is None:
-            return first if self._next_ns is None else self._next_ns
-        return min(first, self._next_ns)
+        first_ns = self._first_ns()
+        return first_ns if first_ns < NEVER_NS else None
+
+    def _first_ns(self) -> int:
+        first_ns, guards = self._begin_ns, self._guards
+        if self._heap and self._heap[0][0] < first_ns:
+            first_ns = self._heap[0][0]
+        if guards and guards[0].due_ns + GUARD_NS < first_ns:
+            first_ns = guards[0].due_ns + GUARD_NS
+        return first_ns
 
     def run_due(self) -> None:
         """Everything whose moment has come, in order."""
-        heap = self._heap
+        heap, clock = self._heap, time.monotonic_ns
         while True:
-            self.now_ns = now_ns = time.monotonic_ns()
-            begin_ns = self._next_ns
-            if heap and heap[0][0] <= now_ns and (begin_ns is None or heap[0][0] <= begin_ns):
-                due_ns, _, call, step = heapq.heappop(heap)
+            self.now_ns = now_ns = clock()
+            due_ns = self._first_ns()
+            if due_ns > now_ns:
+                return
+            if heap and heap[0][0] == due_ns:
+                _, _, call, step = heappop(heap)
                 if call.state != OVER:
                     self._do(call, step, due_ns)
-            elif begin_ns is not None and begin_ns <= now_ns:
-                self._begin(begin_ns)
-                next_ns = begin_ns + int(self._random.expovariate(self._rate) * SECOND_NS)
-                self._next_ns = next_ns if next_ns < self._until_ns else None
+            elif due_ns == self._begin_ns:
+                self._begin(due_ns)
+                next_ns = due_ns + int(self._random.expovariate(self._rate) * SECOND_NS)
+                self._begin_ns = next_ns if next_ns < self._until_ns else NEVER_NS
             else:
-                return
+                call = self._guards.popleft()
+                if call.state == ASKING:
+                    self._guard(call.switch, call)
 
     def _later(self, at_ns: int, call: Call, step: int) -> None:
         self._serial += 1
-        heapq.heappush(self._heap, (at_ns, self._serial, call, step))
+        heappush(self._heap, (at_ns, self._serial, call, step))
 
     # -- a call --------------------------------------------------------------------------------------------------
 
     def _begin(self, due_ns: int) -> None:
-        kind = self.mix.kinds[min(bisect(self._kinds_at, self._random.random()), len(self.mix.kinds) - 1)]
+        draw = self._random.random
+        kinds, guards, window = self.mix.kinds, self._guards, self.window
+        kind = kinds[min(bisect(self._kinds_at, draw()), len(kinds) - 1)]
         call = Call()
-        call.kind, call.due_ns, call.state, call.step = kind, due_ns, ASKING, 0
-        call.line, call.number = self._caller(kind), int(self._random.random() * len(self._numbers))
+        call.kind, call.due_ns, call.state = kind, due_ns, ASKING
+        call.line = self._caller(kind)
+        call.number = int(draw() * len(self._numbers))
         call.reason = call.verdict = b""
         call.broken = call.doubtful = call.checking = False
-        call.answered_us = call.deadline_ns = call.end_ns = call.timer_due_ns = 0
-        call.legs = 0
-        call.talk_ns = self._talk_ns(kind)
-        switch = self.switches[call.line % len(self.switches)]
+        call.answered_us = call.deadline_ns = call.end_ns = call.timer_due_ns = call.legs = 0
+        # A poor caller would talk for longer than it can pay.
+        call.talk_ns = 8 * SECOND_NS if kind.who is _POOR else self.lengths.talk_ns(self._random)
+        call.switch = switch = self.switches[call.line % len(self.switches)]
         self._name(switch, call)
         self.live += 1
-        if self.window.holds(due_ns):
-            self.window.offered += 1
-            self.window.lateness.record(self.now_ns - due_ns)
+        if window.holds(due_ns):
+            window.offered += 1
+            window.lateness.record(self.now_ns - due_ns)
         if not switch.port.attended:
             self._send(switch, call, self.mix.away)
             self._finish(switch, call, Fate.AWAY)
@@ -249,14 +280,14 @@ class World:
         self.asking += 1
         call.doubtful = not switch.port.events_on
         self._send(switch, call, self.mix.begin)
-        self._later(due_ns + GUARD_NS, call, GUARD)
-
-    def _talk_ns(self, kind: Kind) -> int:
-        """A poor caller would talk for longer than it can pay."""
-        return 8 * SECOND_NS if kind.who is Who.POOR else self.lengths.talk_ns(self._random)
+        guards.append(call)
+        # One more than came, so that none is left of those that were answered.
+        for _ in range(2):
+            if guards[0].state != ASKING:
+                guards.popleft()
 
     def _caller(self, kind: Kind) -> int:
-        if kind.who is not Who.POOR or not self.people.poor:
+        if kind.who is not _POOR or not self.people.poor:
             return int(self._random.random() * self.people.usual)
         turn, again = divmod(self._poor, 2)
         self._poor += 1
@@ -265,55 +296,54 @@ class World:
         return self.people.usual + turn % self.people.poor
 
     def _name(self, switch: Switch, call: Call) -> None:
-        line = b"%d" % (200_000 + call.line)
-        other = b"%d" % (200_000 + (call.line + 1) % self.people.usual)
-        kind = call.kind
-        if kind.who is Who.BLOCKED:
-            number = premium_number(call.number).encode()
+        kind, lines = call.kind, self._lines
+        line, other = lines[call.line], lines[(call.line + 1) % self.people.usual]
+        if kind.who is _USUAL:
+            number = self._numbers[call.number]
         else:
-            number = b"33142345678" if kind.who is Who.POOR else self._numbers[call.number]
-        serial = switch.serial
+            number = b"33142345678" if kind.who is _POOR else premium_number(call.number).encode()
+        call.serial = serial = switch.serial
+        call.seconds = seconds = (self._wall_us + self.now_ns // 1000) // 1_000_000
         switch.serial += 3
-        values = call.values = [b""] * SLOTS
-        values[LINE], values[OTHER], values[NUMBER] = line, other, number
-        values[COMMAND] = b"%d" % serial
-        seconds = (self._wall_us + self.now_ns // 1000) // 1_000_000
-        for place in range(3):
-            values[SERIAL + place] = b"%08x" % (serial + place)
-            values[UNIQUE + place] = b"%d.%d" % (seconds, serial + place)
-        values[BRIDGE] = b"bf98e474-a27f-469b-9275-%012x" % serial
-        values[BRIDGE + 1] = b"bf98e474-a27f-469b-9276-%012x" % serial
-        trunk = b"PJSIP/trunk2-" if b"trunk2" in kind.allowed.template else b"PJSIP/trunk-"
-        third = b"PJSIP/%b-" % other if kind.name == "transfer" else b"PJSIP/trunk-"
-        call.names = [
-            b"PJSIP/%b-%b" % (line, values[SERIAL]),
-            trunk + values[SERIAL + 1],
-            third + values[SERIAL + 2],
-        ]
-        switch.channels[call.names[0]] = call
+        second, third = serial + 1, serial + 2
+        own = _OWN % (
+            serial,
+            serial,
+            second,
+            third,
+            seconds,
+            serial,
+            seconds,
+            second,
+            seconds,
+            third,
+            serial,
+            serial,
+        )
+        call.values = values = [b"", line, other, number, *own.encode().split()]
+        name = b"PJSIP/" + line + b"-" + values[SERIAL]
+        of_third = b"PJSIP/" + other + b"-" if kind.name == "transfer" else b"PJSIP/trunk-"
+        call.names = [name, kind.first_trunk + values[SERIAL + 1], of_third + values[SERIAL + 2]]
+        switch.channels[name] = call
 
     def _do(self, call: Call, step: int, due_ns: int) -> None:
-        switch = self.switches[call.line % len(self.switches)]
-        if step == CHECK_TIMER:
-            self._check_timer(switch, call)
+        switch = call.switch
+        if step < 0:
+            if step == CHECK_TIMER:
+                self._check_timer(switch, call)
+            else:
+                self._cut(switch, call, _ANSWERED)
             return
-        if step == GUARD:
-            if call.state == ASKING:
-                self._guard(switch, call)
-            return
-        if step == HANG_UP:
-            self._cut(switch, call, Fate.ANSWERED)
-            return
-        doing = call.kind.steps[step]
-        if self.window.holds(due_ns):
-            self.window.lateness.record(self.now_ns - due_ns)
+        doing, window = call.kind.steps[step], self.window
+        if window.holds(due_ns):
+            window.lateness.record(self.now_ns - due_ns)
         if doing.dials:
             call.legs = 2
             switch.channels.pop(call.names[0 if call.kind.billed == 1 else 1], None)
             switch.channels[call.names[2]] = call
         self._send(switch, call, doing.burst)
         if doing.ends:
-            self._finish(switch, call, Fate.ANSWERED if call.answered_us else Fate.UNANSWERED)
+            self._finish(switch, call, _ANSWERED if call.answered_us else _UNANSWERED)
             return
         if doing.answers:
             call.state = TALKING
@@ -327,25 +357,27 @@ class World:
 
     def _next_step(self, call: Call, due_ns: int, step: int) -> None:
         wait = call.kind.steps[step].wait
-        if wait is Wait.SOON:
+        if wait is _SOON:
             delay_ns = SOON_NS
-        elif wait is Wait.RING:
+        elif wait is _RING:
             delay_ns = self.lengths.ring_ns(self._random)
         else:
-            delay_ns = call.talk_ns if wait is Wait.TALK else call.talk_ns // 2
-        self._later(due_ns + delay_ns, call, step)
+            delay_ns = call.talk_ns if wait is _TALK else call.talk_ns // 2
+        self._serial += 1
+        heappush(self._heap, (due_ns + delay_ns, self._serial, call, step))
 
     # -- what the daemon does ------------------------------------------------------------------------------------
 
     def decided(self, switch: Switch, call: Call) -> None:
         """The gate's answer is complete: the dialplan goes on."""
         now_ns = self.now_ns = time.monotonic_ns()
+        window = self.window
         self.asking -= 1
-        if self.window.holds(call.due_ns):
-            self.window.verdict.record(now_ns - call.due_ns)
+        if window.holds(call.due_ns):
+            window.verdict.record(now_ns - call.due_ns)
         if call.verdict != b"allow":
             self._send(switch, call, self.mix.denied)
-            self._finish(switch, call, Fate.DENIED)
+            self._finish(switch, call, _DENIED)
             return
         call.state = RINGING
         call.legs = 1
@@ -353,7 +385,7 @@ class World:
         self._send(switch, call, call.kind.allowed)
         self._next_step(call, now_ns, 0)
 
-    def armed(self, switch: Switch, call: Call, after_ns: int) -> None:
+    def armed(self, call: Call, after_ns: int) -> None:
         """The switch's timer on the billed leg is set."""
         now_ns = time.monotonic_ns()
         call.deadline_ns = now_ns + after_ns
@@ -364,8 +396,9 @@ class World:
             self._later(call.deadline_ns, call, CHECK_TIMER)
 
     def _reacted(self, call: Call, now_ns: int) -> None:
-        if self.window.holds(call.timer_due_ns):
-            self.window.timer.record(now_ns - call.timer_due_ns)
+        window = self.window
+        if window.holds(call.timer_due_ns):
+            window.timer.record(now_ns - call.timer_due_ns)
         call.timer_due_ns = 0
         self.unarmed -= 1
 
@@ -376,7 +409,7 @@ class World:
                 call.checking = True
                 self._later(call.deadline_ns, call, CHECK_TIMER)
             return
-        self._cut(switch, call, Fate.CUT)
+        self._cut(switch, call, _CUT)
 
     def interrupt(self, switch: Switch, call: Call) -> None:
         """A manager hangs up."""
@@ -415,33 +448,41 @@ class World:
         self._finish(switch, call, Fate.NO_VERDICT)
 
     def _send(self, switch: Switch, call: Call, burst: Burst) -> None:
-        call.values[STAMP] = b"%d.%06d" % divmod(self._wall_us + self.now_ns // 1000, 1_000_000)
-        if self.window.holds(self.now_ns):
-            self.window.events += burst.events
+        now_ns, window = self.now_ns, self.window
+        if window.holds(now_ns):
+            window.events += burst.events
         if switch.port.events_on:
-            switch.port.out.append(burst.render(call.values))
+            values = call.values
+            values[STAMP] = self._stamp(self._wall_us + now_ns // 1000)
+            switch.port.out.append(burst.render(values))
         else:
             call.doubtful = True
 
+    def _stamp(self, at_us: int) -> bytes:
+        """A moment as a switch writes it; those of the same millisecond begin alike."""
+        at_ms = at_us // 1000
+        if at_ms != self._stamp_ms:
+            self._stamp_ms = at_ms
+            self._stamp_begin = b"%d.%03d" % (at_ms // 1000, at_ms % 1000)
+        return self._stamp_begin + _MICROS[at_us % 1000]
+
     def _finish(self, switch: Switch, call: Call, fate: Fate) -> None:
+        now_ns, window, channels, kind = self.now_ns, self.window, switch.channels, call.kind
         call.state = OVER
         self.live -= 1
         if call.timer_due_ns:
-            if self.window.holds(call.timer_due_ns):
-                self.window.unanswered += 1
-            self._reacted(call, self.now_ns)
+            if window.holds(call.timer_due_ns):
+                window.unanswered += 1
+            self._reacted(call, now_ns)
         for name in call.names:
-            switch.channels.pop(name, None)
-        if self.window.holds(self.now_ns):
-            self.window.completed += 1
-            name = call.kind.name if fate in (Fate.ANSWERED, Fate.UNANSWERED) else fate.name.lower()
-            self.window.fates[name] = self.window.fates.get(name, 0) + 1
-        seconds, _, serial = call.values[UNIQUE].partition(b".")
+            channels.pop(name, None)
+        if window.holds(now_ns):
+            window.completed += 1
+            counted = _FATES.get(fate, kind.name)
+            window.fates[counted] = window.fates.get(counted, 0) + 1
         reason = self.reasons.setdefault(call.reason, len(self.reasons))
-        number = -1 if call.kind.who is not Who.USUAL else call.number
-        self._records.write(
-            CallRecord(
-                switch.index, int(seconds), int(serial), call.line, number & 0xFFFFFFFF, fate, call.legs, reason,
-                call.doubtful, call.answered_us, self._wall_us + self.now_ns // 1000,
-            )
+        number = call.number if kind.who is _USUAL else NO_NUMBER
+        self._records.note(
+            switch.index, call.seconds, call.serial, call.line, number, fate, call.legs, reason, call.doubtful,
+            call.answered_us, self._wall_us + now_ns // 1000,
         )  # fmt: skip

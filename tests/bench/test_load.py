@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # bench is no part of the package
 
-from bench.load import report  # noqa: E402
-from bench.load.captures import bursts  # noqa: E402
+from bench.load import compiled, report  # noqa: E402
+from bench.load.captures import bursts, joined  # noqa: E402
 from bench.load.histogram import Histogram  # noqa: E402
 from bench.load.mix import mix  # noqa: E402
 from bench.load.people import People  # noqa: E402
@@ -113,6 +114,28 @@ def test_a_kind_of_call_is_told_as_captured_with_its_own_names(kind: Any) -> Non
     assert told.count(b"Event: Hangup\r\n") >= told.count(b"Event: Newchannel\r\n") - 1
     assert told.endswith(b"\r\n\r\n")
     assert kind.steps[-1].ends
+
+
+def test_what_is_compiled_puts_a_burst_together_as_its_source_does() -> None:
+    folder = compiled.built()
+    assert folder is not None, "it can be built wherever the tests run"
+    spec = compiled.Finder(folder).find_spec("bench.load.template")
+    assert spec is not None
+    assert spec.loader is not None
+    template = module_from_spec(spec)
+    spec.loader.exec_module(template)
+    every = [mix().begin, mix().denied, mix().guard, mix().away, mix().cut, mix().dropped]
+    every += [burst for kind in mix().kinds for burst in (kind.allowed, *(step.burst for step in kind.steps))]
+    values = [bytes([slot + 65]) * slot for slot in range(13)]
+    for burst in every:
+        render = template.Template(burst.texts, burst.slots)
+        assert render(values) == joined(burst.texts, burst.slots)(values)
+    with pytest.raises(IndexError):
+        render(values[:1])
+    with pytest.raises(TypeError):
+        render([None] * 13)
+    with pytest.raises(ValueError, match="by turns"):
+        template.Template((b"", b""), ())
 
 
 def test_shares_of_the_kinds_make_a_whole() -> None:
