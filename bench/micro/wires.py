@@ -39,4 +39,5 @@ def attach_link(link: Link | ClusterLinks, wire: Wire) -> Callable[[bytes], obje
     protocol.connection_made(wire)  # type: ignore[arg-type]
     link.open(protocol, wire)  # type: ignore[arg-type]
     link.up = True
+    link.widen = lambda: None  # type: ignore[method-assign]  # one wire is all there is
     return protocol.data_received

@@ -27,7 +27,7 @@ cdef class Pipeline:
     cdef public list _queue
     cdef list _rows
     cdef long _under_way
-    cdef double _since_s, _answered, _busy_s
+    cdef double _since_s, _answered, _busy_s, _measured_s
 
     cpdef queue(self, Call call)
     @cython.locals(call=Call, queue=list, row=Row, lane=Lane)

@@ -20,9 +20,12 @@ BATCH = 16_384
 """Bytes that Redis takes from one connection in a turn of its loop: after each turn it writes its file through
 (`appendfsync always`), a millisecond and more in which it does nothing else. With one connection some 15 operations
 share a turn, however many wait; so what exceeds a turn goes over further connections, up to `LANES`."""
-LOADED, LOOKED_AT_S, PAUSE_S = 64, 1.0, 0.1
-"""How fast answers come is measured while at least so many are awaited (of few, several would have come in the time
-of one), over about so long. Nothing for longer than a pause is no measure: the server was held up."""
+LOADED, ENOUGH = 64, 8
+"""How fast answers come is measured, and told, while at least so many are awaited: of few, several would have come
+in the time of one. It takes `ENOUGH`. What is told is being measured, so that a wrong idea of it does not last."""
+LOOKED_AT_S, KNOWN_FOR_S, PAUSE_S = 1.0, 2.0, 0.1
+"""It is measured over about so long, and forgotten when it was not for so long. Nothing for longer than a pause is
+no measure: the server was held up."""
 ANSWERS_AT_ONCE = 32
 """So many are handed out before what they lead to is written: of a read with hundreds the first would wait for the
 last, some ten milliseconds."""
@@ -82,7 +85,7 @@ class Pipeline:
         self._under_way = 0
         self._since_s = 0.0
         """When the last answer came, or something was sent with nothing under way."""
-        self._answered, self._busy_s = 0.0, 0.0
+        self._answered, self._busy_s, self._measured_s = 0.0, 0.0, 0.0
         self._rows = [Row() for _ in range(ROWS)]
 
     def queue(self, call: Call) -> None:
@@ -169,16 +172,19 @@ class Pipeline:
 
     def _measure(self, awaited: int, answered: int, now_s: float) -> None:
         if awaited >= LOADED:
+            if now_s - self._measured_s > KNOWN_FOR_S:
+                self._answered, self._busy_s = 0.0, 0.0
             self._answered += answered
             self._busy_s += min(now_s - self._since_s, PAUSE_S)
             if self._busy_s > LOOKED_AT_S:
                 self._answered, self._busy_s = self._answered / 2, self._busy_s / 2
+            self._measured_s = now_s
         self._since_s = now_s
 
     def expected_wait_s(self, shard: int) -> float:
         """In how long the answer to what is asked for now is to be expected, by what is under way and how fast
         answers came lately; 0 where that is not known."""
-        if self._answered < LOADED:
+        if self._under_way < LOADED or self._answered < ENOUGH or monotonic() - self._measured_s > KNOWN_FOR_S:
             return 0.0
         return (self._under_way + len(self._queue)) * self._busy_s / self._answered
 

@@ -9,7 +9,7 @@ import pytest
 
 import rater.charging.pipeline as pipeline_module
 from rater.charging.call import Call
-from rater.charging.pipeline import ANSWERS_AT_ONCE, BATCH, LANES, Pipeline, Reading
+from rater.charging.pipeline import ANSWERS_AT_ONCE, BATCH, LANES, LOADED, Pipeline, Reading
 
 MANY = 2 * ANSWERS_AT_ONCE + 5
 HALF = b"x" * (BATCH // 2)
@@ -144,32 +144,55 @@ def test_what_is_unanswered_when_they_break_is_sent_again_in_order() -> None:
     assert pipeline.idle
 
 
+class Timed(Wide):
+    """One connection, its clock turned by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 100.0
+        monkeypatch.setattr(pipeline_module, "monotonic", lambda: self.now_s)
+        Wide.__init__(self, 1)
+
+    def ask(self, calls: int) -> None:
+        self.send(*(Call(b"") for _ in range(calls)))
+
+    def read(self, times: int, answers: int, every_s: float) -> None:
+        for _ in range(times):
+            self.now_s += every_s
+            self.answer(0, answers)
+
+
 def test_how_long_an_answer_will_take_is_known_by_how_fast_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    now_s = [100.0]
-    monkeypatch.setattr(pipeline_module, "monotonic", lambda: now_s[0])
-    pipeline = Wide(1)
-
-    def answer(calls: int, after_s: float) -> None:
-        now_s[0] += after_s
-        pipeline.answer(0, calls)
-
-    pipeline.send(Call(b"alone"))
-    answer(1, 0.05)
+    pipeline = Timed(monkeypatch)
+    pipeline.ask(1)
+    pipeline.read(1, 1, every_s=0.05)
     assert pipeline.expected_wait_s(0) == 0.0, "a single one tells nothing"
 
-    pipeline.send(*(Call(b"") for _ in range(1000)))
-    now_s[0] += 1.0
-    pipeline.send(*(Call(b"") for _ in range(1000)))
-    answer(1, 0)
-    for _ in range(100):
-        answer(10, 0.01)
+    pipeline.ask(2000)
+    pipeline.read(1, 1, every_s=1.0)
+    pipeline.read(100, 10, every_s=0.01)
     assert pipeline.expected_wait_s(0) == pytest.approx(999 / 1000, rel=0.15), "a pause is no measure"
-    for _ in range(30):
-        answer(30, 0.01)
+    pipeline.read(30, 30, every_s=0.01)
     assert pipeline.expected_wait_s(0) == pytest.approx(99 * 0.01 / 20, rel=0.3)
     pipeline.shut()
     pipeline.take_back()
     assert pipeline.expected_wait_s(0) == 0.0
+
+
+def test_a_wrong_idea_of_how_long_it_takes_does_not_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who goes by it asks for less, and what little is asked for must not keep it."""
+    pipeline = Timed(monkeypatch)
+    pipeline.ask(LOADED + 100)
+    pipeline.read(100, 1, every_s=0.05)
+    assert pipeline.expected_wait_s(0) == pytest.approx(LOADED * 0.05, rel=0.01)
+    pipeline.read(1, 1, every_s=0.05)
+    assert pipeline.expected_wait_s(0) == 0.0, "few wait"
+    pipeline.ask(LOADED)
+    for _ in range(20):
+        pipeline.read(1, 10, every_s=0.01)
+        pipeline.ask(10)
+    assert pipeline.expected_wait_s(0) < LOADED * 0.02
+    pipeline.now_s += 3.0
+    assert pipeline.expected_wait_s(0) == 0.0, "that was long ago"
 
 
 def test_a_connection_that_is_being_closed_is_written_nothing_and_loses_nothing() -> None:

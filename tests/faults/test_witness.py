@@ -234,8 +234,8 @@ def test_25_what_newest_can_tell() -> None:
 
 
 def test_25_the_newest_of_each_connection_must_be_there() -> None:
-    """Which of two connections answered first nobody knows: the one whose answer was read last may have been carried
-    out before."""
+    """Which of two connections answered first nobody knows: the one whose answer was read last may have been
+    carried out before."""
     newest = Newest(lambda shard: Keys("rater", shard), lambda: 0.0)
     desk = Desk(None)  # type: ignore[arg-type]
     newest.note(Shard(3), 1, desk.a_reservation("later"), 0.0)
