@@ -72,14 +72,15 @@ local function known(text)
   return values
 end
 
+-- Of a whole number.
+local function digits(n) return string.format('%d', n) end
+
 -- How many legs have a lease in a set, or `most` or more; those that have run out are told apart only then.
 local function legs_under(key, most, now)
   local all = call('ZCARD', key)
   if all < most then return all end
-  return call('ZCOUNT', key, string.format('%.0f', now + 1), '+inf')
+  return call('ZCOUNT', key, digits(now + 1), '+inf')
 end
-
-local function digits(n) return string.format('%.0f', n) end
 
 -- Whether a newer leader writes for the switch. `epoch` and `known` are decimal texts; a newer one is written down.
 local function is_stale(known, epoch, key, switches, switch)

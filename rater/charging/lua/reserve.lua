@@ -34,12 +34,12 @@ if held[1] then
   if stored[4] == 0 then return pack(2, 71, 0, 0, 0, 0, 0, 0) end
 end
 
-if away(held[3]) then return '\6\0' .. held[3] end
-if owner_id ~= '' and away(held[4]) then return '\6\1' .. held[4] end
 if KEPT and not held[1] and exempt == 0 and broken == 0 and not ARGV[5] then
   local reply = carry_out_quickly(KEYS, ARGV, held[3], FIRST_LEASE, limits, needs, n, now, first_s, account_id, leg_id, switch)
   if reply then return reply end
 end
+if away(held[3]) then return '\6\0' .. held[3] end
+if owner_id ~= '' and away(held[4]) then return '\6\1' .. held[4] end
 local _, op, short = unpack_some(ARGV[1], 2, rest)
 local floor, use_money, seconds_order, money_order, shadow, _, allowances, share, spend_caps, of_money, of_allowance, of_spend,
   bands = unpack(known(ARGV[4]))

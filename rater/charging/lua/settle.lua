@@ -38,7 +38,8 @@ if KEPT and caps_text == '' then
     number, used, grant_reserved = settle_quickly(held[1], held[3], n, now, duration_s, needs,
       thresholds_text)
   if reply then
-    write_numbers(KEYS[4], held[3], after, reserved, charges, legs, number, used, grant_reserved)
+    local numbers = numbers_text(held[3], after, reserved, charges, legs, number, used, grant_reserved)
+    call('SETRANGE', KEYS[4], '1', numbers)
     call('SET', KEYS[1], pack(0, n, reply, 0), 'PX', LEG_KEPT_MS)
     call('SREM', KEYS[5], leg_id)
     for i = FIRST_LEASE, OWNER - 1 do call('ZREM', KEYS[i], leg_id) end
