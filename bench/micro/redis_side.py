@@ -1,14 +1,15 @@
-"""What a call costs Redis: the requests that the daemon's side writes for it (see `daemon_side`), sent to a server with
-an append-only file, as calls come that live at the same time. Accounts have their openings, and their allowances were
-opened by as many calls before, which are not counted.
+"""What a call costs Redis: the requests that the daemon's side writes for it (see `daemon_side`), sent to a server
+with an append-only file, as calls come that live at the same time. Accounts have their openings, and their
+allowances were opened by as many calls before, which are not counted.
 
-    python -m bench.micro.redis_side 1800                      bytes of requests, answers and the append-only file
-    python -m bench.micro.redis_side 1800 --count              instructions too, as valgrind counts them
-    python -m bench.micro.redis_side 1800 --count --profile F  for callgrind_annotate --inclusive=yes F
-    python -m bench.micro.redis_side 1800 --count --apart      by kind: all reservations first, then all answers, …
+    python -m bench.micro.redis_side 1800                    bytes of requests, answers and the append-only file
+    python -m bench.micro.redis_side 1800 --count            instructions too, as valgrind counts them
+    python -m bench.micro.redis_side 1800 --count --profile F    for callgrind_annotate --inclusive=yes F
+    python -m bench.micro.redis_side 1800 --count --apart    by kind: all reservations first, then all answers, …
+    python -m bench.micro.redis_side 1800 --words            bytes of each word of the requests, by kind
 
-Instructions are the same to a hundredth each time, whatever else the machine does. Not counted: the kernel, waiting
-for memory. `--server`: another redis-server, such as one that was built with its symbols.
+Instructions are the same to a hundredth each time, whatever else the machine does: the more calls, the nearer. Not
+counted: the kernel, waiting for memory. `--server`: another redis-server, such as one built with its symbols.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -70,8 +70,8 @@ class Cost:
     instructions: int = 0
 
     def told(self, calls: int) -> str:
-        each = (self.requests, self.sent, self.answered, self.kept, self.instructions)
-        return "".join(f"{value / calls:>14,.2f}" if value == self.requests else f"{value / calls:>14,.0f}" for value in each)
+        each = (self.sent, self.answered, self.kept, self.instructions)
+        return f"{self.requests / calls:>14.2f}" + "".join(f"{value / calls:>14,.0f}" for value in each)
 
 
 def requests_of(calls: int) -> tuple[Catalog, list[Sent]]:
@@ -126,18 +126,18 @@ class Server:
         settings = {
             "port": "0", "unixsocket": str(path), "dir": str(folder), "appendonly": "yes", "appendfsync": "no",
             "save": "", "daemonize": "no", "auto-aof-rewrite-min-size": "8gb", "hz": "1", "dynamic-hz": "no",
+            "slowlog-log-slower-than": "-1",
         }  # fmt: skip
         words = [str(binary), *(word for name, value in settings.items() for word in (f"--{name}", value))]
         if counted:
             out = f"--callgrind-out-file={folder}/calls.cg"
             words = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=no", out, *words]
         self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not path.exists():
+        self._socket = socket.socket(socket.AF_UNIX)
+        while self._socket.connect_ex(str(path)):
             if self.process.poll() is not None:
                 raise RuntimeError(f"the server ended with {self.process.returncode}")
             time.sleep(0.05)
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(str(path))
         self._reader = hiredis.Reader()
         self._answered = 0
 
@@ -170,7 +170,7 @@ class Server:
     def counted(self, profile: Path | None) -> int:
         """Instructions since it was last asked."""
         self._dumps += 1
-        self._control("-d", f"part {self._dumps}")
+        self._control("-d", f"part-{self._dumps}")
         dump = self._folder / f"calls.cg.{self._dumps}"
         if profile is not None:
             shutil.copy(dump, profile)
@@ -260,11 +260,14 @@ def main() -> None:
     if args.words:
         print(*parts_of(args.calls), sep="\n")
         return
+    if args.calls < 1:
+        parser.error("at least one call must be sent")
     found = measure(args.calls, args.server, counted=args.count, apart=args.apart, profile=args.profile)
-    print(f"{'a call':>8}" + "".join(f"{name:>14}" for name in ("requests", "sent", "answered", "file", "instructions")))
+    titles = ("requests", "sent", "answered", "file", "instructions")
+    print(f"{'a call':>8}" + "".join(f"{title:>14}" for title in titles))
     for name, cost in found.items():
         print(f"{name:>8}{cost.told(args.calls)}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

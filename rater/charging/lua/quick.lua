@@ -2,7 +2,8 @@
 -- only a few numbers change, in place, in the stored account and leg. Whatever else is the case takes the long way, which
 -- stores and answers the very same where both could be taken (tests/charging/test_quick.py).
 --
--- The first that it writes is SETRANGE, which no other part uses: where a user may not, nothing was done, and scripts serve.
+-- The first that it writes is MSET, or SETRANGE, which no other part uses: where a user may not, nothing was done, and scripts
+-- serve.
 --
 -- Only in a library of functions, where KEPT lives from call to call. It keeps, bounded: plans, by terms, class of the leg
 -- and the part of an account that tells its grants from others but not what is left of them: the order in which they
@@ -14,7 +15,7 @@
 
 local ACCOUNT_BYTES, GRANT_BYTES, SOURCE = 75, 27, 7
 local KEPT_MOST, LAST = 10000, 1
-local WHOLE_BYTES = 512
+local WHOLE_BYTES = 512 -- an account that is shorter is written whole with a new leg
 
 -- Balance, reserved, charges, live legs, those that could get no more, how many grants; nothing when the account is not in the
 -- form in which it can be changed in place.
@@ -82,6 +83,21 @@ local function plan_of(held, count, terms_text)
   return of_class[text]
 end
 
+-- Whether there is money for what the seconds do not reach.
+local function has_money(list, held, unreserved)
+  for k = 1, #list, SOURCE do
+    if list[k + 6] == 1 then return false end
+    if not list[k] then
+      if unreserved > 0 then return true end
+    else
+      local used, reserved, given = grant_numbers(held, list[k])
+      if not used then return false end
+      if given - used - reserved > 0 then return true end
+    end
+  end
+  return false
+end
+
 -- Which source pays the seconds from `from` to `to`, with plenty left: the plan's list, its place there, the amount, the
 -- grant's numbers. Nothing when more than one has a part in it, or it comes near its end.
 local function sole_payer(plan, held, from, to, sharers, unreserved)
@@ -92,7 +108,12 @@ local function sole_payer(plan, held, from, to, sharers, unreserved)
     local used, reserved, given = grant_numbers(held, list[k])
     if not used then return end
     local left, free, first, following = given - used - reserved, list[k + 3], list[k + 4], list[k + 5]
-    if left > 0 and to > free and reach(from, to, (left - fmod(left, sharers)) / sharers, free, first, following) == to then
+    local budget = left
+    -- Where nothing can follow, what is left is shared (see `use_seconds`).
+    if k + SOURCE > #list and not has_money(plan.funds, held, unreserved) then
+      budget = (left - fmod(left, sharers)) / sharers
+    end
+    if left > 0 and to > free and reach(from, to, budget, free, first, following) == to then
       local amount = counted(to, free, first, following) - counted(from, free, first, following)
       if reach(to, to + 1, left - amount, free, first, following) <= to then return end
       return list, k, amount, used, reserved
@@ -202,7 +223,7 @@ local function carry_out_quickly(keys, arguments, held, first_lease, limits, nee
     account_id, switch, now, arguments[3])
   local numbers = numbers_text(held, balance, reserved, charges, legs, number, used, grant_reserved)
   if #held < WHOLE_BYTES then
-    -- Writing it whole costs less than a command of its own for what has changed.
+    -- That costs less than a command of its own for what has changed.
     call('MSET', keys[4], '\2' .. numbers .. sub(held, #numbers + 2), keys[1], leg)
   else
     call('SETRANGE', keys[4], '1', numbers)
