@@ -165,6 +165,7 @@ def trouble(site: Site, what: str) -> None:
         site.redis.kill()
         time.sleep(0.5)
         site.redis.start()
+        site.prefer()
     time.sleep(3)
 
 

@@ -220,6 +220,10 @@ class Site:
             self._start_daemon(settings)
         answer = self.load.answer()
         assert answer == {"attended": True}, answer
+        self.prefer()
+
+    def prefer(self) -> None:
+        """Gives the measured processes, as they are now, their priority."""
         if self.priority:
             for pid in (*chain(*self.pids.values()), self.load.process.pid):
                 prefer(pid, self.priority)
