@@ -99,7 +99,7 @@ def flood(server: Server, enough: Callable[[], bool]) -> None:
             asked, until_s = 0, time.monotonic() + PATIENCE_S
             while not enough() or len(answers) < asked:
                 assert time.monotonic() < until_s, (asked, len(answers), server.connections)
-                if not enough():
+                if not enough() and asked - len(answers) < 3 * AT_ONCE:
                     for row in range(AT_ONCE):
                         link.queue(Call(LONG, row=row))
                     link.flush()
