@@ -46,20 +46,10 @@ def sequence(values: Iterable[Any]) -> bytes:
     return b"".join([_FOR_REDIS.pack(value) for value in values])
 
 
-def named(
-    head: bytes, names: tuple[bytes, ...], values: tuple[Any, ...], usual: tuple[Any, ...] | None = None
-) -> bytes:
-    """A map. `head`: its own, packed; `names`: its keys, each packed; `values`: as they come. Those that are the
-    very objects in `usual` are left out."""
-    if len(names) != len(values) or (usual is not None and len(usual) != len(values)):
-        raise ValueError("each value has one name")
-    parts = [
-        name + _packed(value)
-        for place, (name, value) in enumerate(zip(names, values, strict=True))
-        if usual is None or value is not usual[place]
-    ]
-    count = int.from_bytes(head[-2:], "big") - (len(names) - len(parts))
-    return b"".join([head[:-2], count.to_bytes(min(2, len(head)), "big"), *parts])
+def named(head: bytes, names: tuple[bytes, ...], values: tuple[Any, ...]) -> bytes:
+    """A map. `head`: its own, packed; `names`: its keys, each packed; `values`: as they come."""
+    pairs = zip(names, values, strict=True)
+    return head + b"".join([part for name, value in pairs for part in (name, _packed(value))])
 
 
 def first_text(data: bytes) -> str:

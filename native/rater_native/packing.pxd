@@ -79,7 +79,7 @@ cdef inline int add_number(Buffer* out, int64_t number) except -1:
 
 
 cpdef bytes sequence(values)
-cpdef bytes named(bytes head, tuple names, tuple values, tuple usual=*)
+cpdef bytes named(bytes head, tuple names, tuple values)
 cpdef tuple numbers(bytes data, Py_ssize_t count)
 cpdef str first_text(bytes data)
 cpdef long long trailing_number(str text) except? -1

@@ -16,11 +16,8 @@ def numbers(data: bytes, count: int) -> tuple[int, ...]:
 def sequence(values: Iterable[Any]) -> bytes:
     """The values packed one after the other, bytes as texts: Redis' msgpack library knows no bytes."""
 
-def named(
-    head: bytes, names: tuple[bytes, ...], values: tuple[Any, ...], usual: tuple[Any, ...] | None = None
-) -> bytes:
-    """A map. `head`: its own, packed; `names`: its keys, each packed; `values`: as they come. Those that are the
-    very objects in `usual` are left out."""
+def named(head: bytes, names: tuple[bytes, ...], values: tuple[Any, ...]) -> bytes:
+    """A map. `head`: its own, packed; `names`: its keys, each packed; `values`: as they come."""
 
 def first_text(data: bytes) -> str:
     """The first of values packed one after the other. Raises ValueError when it is no text."""

@@ -341,39 +341,22 @@ cpdef bytes sequence(values):
         end(&out)
 
 
-cdef inline void count_less(unsigned char* head, Py_ssize_t size, Py_ssize_t left_out) noexcept:
-    """A map has so many values less than its head of one or three bytes says."""
-    if size == 1:
-        head[0] -= <unsigned char>left_out
-        return
-    left_out = (head[size - 2] << 8 | head[size - 1]) - left_out
-    head[size - 2], head[size - 1] = <unsigned char>(left_out >> 8), <unsigned char>(left_out & 0xFF)
-
-
-cpdef bytes named(bytes head, tuple names, tuple values, tuple usual=None):
-    """A map. `head`: its own, packed; `names`: its keys, each packed; `values`: as they come. Those that are the
-    very objects in `usual` are left out."""
+cpdef bytes named(bytes head, tuple names, tuple values):
+    """A map. `head`: its own, packed; `names`: its keys, each packed; `values`: as they come."""
     cdef Buffer out
-    cdef Py_ssize_t i, left_out = 0
+    cdef Py_ssize_t i
     cdef PyObject* name  # borrowed, as are the values: the tuples hold them
-    cdef PyObject* value
-    if len(names) != len(values) or (usual is not None and len(usual) != len(values)):
+    if len(names) != len(values):
         raise ValueError("each value has one name")
     begin(&out, ROOM, False)
     try:
         add(&out, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
         for i in range(len(names)):
-            value = PyTuple_GET_ITEM(values, i)
-            if usual is not None and value == PyTuple_GET_ITEM(usual, i):
-                left_out += 1
-                continue
             name = PyTuple_GET_ITEM(names, i)
             if not PyBytes_Check(<object>name):
                 raise TypeError("a name is packed")
             add(&out, PyBytes_AS_STRING(<object>name), PyBytes_GET_SIZE(<object>name))
-            add_value(&out, <object>value, 0)
-        if left_out:
-            count_less(<unsigned char*>out.data, PyBytes_GET_SIZE(head), left_out)
+            add_value(&out, <object>PyTuple_GET_ITEM(values, i), 0)
         return PyBytes_FromStringAndSize(out.data, out.size)
     finally:
         end(&out)

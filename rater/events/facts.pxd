@@ -1,7 +1,7 @@
 cimport cython
 
-cdef bytes _HEAD, _MAP, _REASON
-cdef tuple _KEYS, _USUAL
+cdef bytes _HEAD, _REASON
+cdef tuple _KEYS
 
 cdef class LegFacts:
     cdef public object id, call, switch, mode, direction, account, line, trunk, caller, dialled, number, prefix

@@ -66,7 +66,7 @@ class LegFacts:
     """In shadow: how long the leg could have lasted; 0: as long as its quote says."""
 
     def pack(self) -> bytes:
-        """As it travels: a msgpack map, without what is as it would be taken to be."""
+        """As it travels: a msgpack map."""
         if not isinstance(self.steps, Packed):
             self.steps = Packed(self.steps)
         return named(_HEAD, _KEYS, (
@@ -76,7 +76,7 @@ class LegFacts:
             self.channel_id, self.caller_channel_id, self.dialled_at_ms, self.answered_at_ms, self.ended_at_ms,
             self.disposition, self.cause, self.grade, self.answer_grade, self.unanswered_at_ms, self.cut,
             self.reason, self.detail, self.reseller, self.shadow, self.shadow_at_s, self.longest_s,
-        ), _USUAL)  # fmt: skip
+        ))  # fmt: skip
 
     @classmethod
     def unpack(cls, data: bytes) -> LegFacts:
@@ -94,13 +94,7 @@ class LegFacts:
 _NAMES = tuple(f.name for f in fields(LegFacts))
 _FACTS = frozenset(_NAMES)
 _REQUIRED = tuple(f.name for f in fields(LegFacts) if f.default is MISSING)
-_ALWAYS = frozenset(("disposition", "cut", "reason"))
-"""What is told of an event without `from_map`."""
-_USUAL = tuple(object() if f.default is MISSING or f.name in _ALWAYS else f.default for f in fields(LegFacts))
-"""Values that are left out."""
 _HEAD: bytes = msgpack.packb(dict.fromkeys(_NAMES))[:3]
-"""Of all of them."""
-_MAP = _HEAD[:1]
 _KEYS: tuple[bytes, ...] = tuple(msgpack.packb(name) for name in _NAMES)
 _REASON: bytes = msgpack.packb("reason")
 
@@ -108,7 +102,7 @@ _REASON: bytes = msgpack.packb("reason")
 def reason_of(data: bytes) -> str:
     """The reason in packed facts; empty when they name none."""
     at = data.find(_REASON)
-    if data.startswith(_MAP) and at >= 0 and data.find(_REASON, at + 1) < 0:  # so that it stands in no other text
+    if data.startswith(_HEAD) and at >= 0 and data.find(_REASON, at + 1) < 0:  # so that it stands in no other text
         begin = at + len(_REASON) + 1
         size = data[begin - 1] - 0xA0
         if 0 <= size < 32:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import hiredis
@@ -192,35 +192,6 @@ def test_facts_are_a_map_of_all_their_fields() -> None:
         assert facts.pack() == msgpack.packb(expected)
         assert LegFacts.unpack(facts.pack()) == facts
         assert list(facts.steps) == ["a: b", "c"]
-
-
-def test_facts_that_are_as_they_would_be_taken_to_be_do_not_travel() -> None:
-    facts = some_facts("", "")
-    told = msgpack.unpackb(facts.pack())
-    assert LegFacts.unpack(facts.pack()) == facts
-    assert list(told)[-3:] == ["disposition", "cut", "reason"], "whatever they are, for who reads the map itself"
-    required = [field.name for field in fields(LegFacts) if field.default is MISSING]
-    assert list(told) == [*required, "disposition", "cut", "reason"]
-    facts.answered_at_ms, facts.reseller, facts.longest_s = 0, "r", 7
-    assert msgpack.unpackb(facts.pack()) == told | {"answered_at_ms": 0, "reseller": "r", "longest_s": 7}
-    assert LegFacts.unpack(facts.pack()) == facts
-    assert LegFacts.unpack(msgpack.packb(asdict(facts) | {"steps": ["a: b"]})) == facts, (
-        "as all of them travelled before"
-    )
-
-
-@pytest.mark.parametrize("count", [2, 15, 16, 40, 300])
-def test_both_ways_leave_out_the_same_values(count: int) -> None:
-    names, values = tuple(msgpack.packb(f"{n}") for n in range(count)), tuple(range(count))
-    usual = tuple(value if value % 2 else object() for value in values)
-    head = msgpack.packb(dict.fromkeys(values))[: 1 if count < 16 else 3]
-    expected = {f"{n}": n for n in values if not n % 2}
-    for way in WAYS:
-        assert msgpack.unpackb(way.named(head, names, values, usual)) == expected
-        assert way.named(head, names, values, (object(),) * count) == way.named(head, names, values)
-        with pytest.raises(ValueError, match=r"name|argument"):
-            way.named(head, names, values, usual[1:])
-    assert native.named(head, names, values, usual) == packing_reference.named(head, names, values, usual)
 
 
 def some_facts(reason: str, detail: str) -> LegFacts:
