@@ -279,8 +279,9 @@ class RedisServer:
     def lacks(self, request: LegRequest) -> bool:
         """Asked and judged by the product."""
         newest = Newest(lambda shard: self._keys, self.clock.monotonic)
-        newest.note(SHARD, request, self.clock.monotonic())
-        return bool(newest.missing([self._client.get(key) for _, key in newest.questions()]))
+        newest.note(SHARD, 0, request, self.clock.monotonic())
+        known = newest.acknowledged()
+        return bool(newest.missing(known, [self._client.get(key) for _, key in newest.questions(known)]))
 
     def lead(self, switch: SwitchId, holder: str, ttl_ms: int, above: int = 0) -> int | None:
         now_ms = self.clock.wall_ms()
