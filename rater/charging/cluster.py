@@ -87,13 +87,16 @@ class ClusterLinks:
 
     def reaches(self, shard: int) -> bool:
         """Whether the shard's master, as far as it is known, is connected."""
-        link = self._links.get(self._masters.get(self._slots[shard], ("", 0)))
+        link = self._link_of(shard)
         return link is not None and link.up
 
     def expected_wait_s(self, shard: int) -> float:
         """Of operations of that shard: see `Pipeline`."""
-        link = self._links.get(self._masters.get(self._slots.get(shard, -1), ("", 0)))
+        link = self._link_of(shard)
         return link.expected_wait_s(shard) if link is not None else 0.0
+
+    def _link_of(self, shard: int) -> Link | None:
+        return self._links.get(self._masters.get(self._slots.get(shard, -1), ("", 0)))
 
     def start(self) -> None:
         if self._task is None:

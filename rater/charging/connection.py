@@ -180,10 +180,12 @@ class Link(Pipeline):
 
     def widen(self) -> None:
         if self._widening is None or self._widening.done():
-            self._widening = asyncio.create_task(self._widen(), name=f"redis {self.address}, one more")
+            self._widening = asyncio.create_task(
+                self._widen(self.lanes[0].reading), name=f"redis {self.address}, more"
+            )
 
-    async def _widen(self) -> None:
-        first = self.lanes[0].reading
+    async def _widen(self, first: Reading) -> None:
+        """A further connection beside those that there are; of no use when they have broken meanwhile."""
         try:
             protocol = await asyncio.wait_for(self._connect(further=True), CONNECT_S)
         except (OSError, TimeoutError, hiredis.HiredisError) as error:
