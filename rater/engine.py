@@ -294,7 +294,7 @@ class Engine:
         followed all the same."""
         if attempt.mode is not _GATE or decision.exempt or decision.shadow or switch.fails_open:
             return False
-        if not attempt.arrived_ns:
+        if not attempt.arrived_ns:  # nobody knows since when it waits
             return False
         waited_ms = self._clock.monotonic_ms() - attempt.arrived_ns // 1_000_000
         expected_ms = 1000.0 * self._store.expected_wait_s(decision.account.shard)

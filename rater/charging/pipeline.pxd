@@ -26,7 +26,6 @@ cdef class Pipeline:
     cdef public object _on_answer, _after_read
     cdef public list _queue
     cdef list _rows
-    cdef long _under_way
     cdef double _since_s, _answered, _busy_s, _measured_s
 
     cpdef queue(self, Call call)
@@ -34,9 +33,12 @@ cdef class Pipeline:
     cpdef flush(self)
     @cython.locals(lane=Lane, best=Lane)
     cdef Lane _roomy(self)
-    @cython.locals(handed=long, answered=long, awaited=long, call=Call, row=Row)
+    @cython.locals(answered=long, awaited=long, call=Call, row=Row)
     cpdef answers(self, Lane lane, next_answer)
+    @cython.locals(lane=Lane, awaited=long)
+    cdef long _awaited(self) except -1
     cdef _measure(self, long awaited, long answered, double now_s)
+    @cython.locals(awaited=long)
     cpdef double expected_wait_s(self, long shard) except? -1.0
 
 cdef class Reading:

@@ -82,7 +82,6 @@ class Pipeline:
         self._on_answer = on_answer
         self._after_read = after_read
         self._queue: list[Call] = []
-        self._under_way = 0
         self._since_s = 0.0
         """When the last answer came, or something was sent with nothing under way."""
         self._answered, self._busy_s, self._measured_s = 0.0, 0.0, 0.0
@@ -97,9 +96,8 @@ class Pipeline:
             return
         now_s, queue = monotonic(), self._queue
         self._queue = []
-        if not self._under_way:
+        if not self._awaited():
             self._since_s = now_s
-        self._under_way += len(queue)
         for call in queue:
             call.sent_s = now_s
             row = self._rows[call.row]
@@ -135,7 +133,6 @@ class Pipeline:
     def shut(self) -> None:
         """Nothing may go over the present connections any more; what they have not answered is queued again."""
         self.up = False
-        self._under_way = 0
         lanes, self.lanes = self.lanes, []
         unanswered: list[Call] = []
         for lane in lanes:
@@ -148,27 +145,30 @@ class Pipeline:
         """What a present connection has read; `next_answer` gives False when there is no more. Raises
         hiredis.ProtocolError for an answer to nothing."""
         sent, on_answer = lane.sent, self._on_answer
-        handed = answered = 0
-        awaited = self._under_way
+        answered, awaited = 0, self._awaited()
         try:
             while (reply := next_answer()) is not False:
                 if not sent:
                     raise hiredis.ProtocolError("an answer to nothing")
-                if handed == ANSWERS_AT_ONCE:
-                    handed = 0
+                if answered and answered % ANSWERS_AT_ONCE == 0:
                     self._after_read()
-                handed += 1
+                answered += 1
                 call = sent.popleft()
                 lane.unanswered -= len(call.data)
                 row = self._rows[call.row]
                 row.under_way -= 1
-                self._under_way -= 1
-                answered += 1
                 on_answer(call, reply)
         finally:
             self._patience_s, lane.heard_s = self._timeout_s, monotonic()
             self._measure(awaited, answered, lane.heard_s)
             self._after_read()
+
+    def _awaited(self) -> int:
+        """How many are sent and unanswered."""
+        awaited = 0
+        for lane in self.lanes:
+            awaited += len(lane.sent)
+        return awaited
 
     def _measure(self, awaited: int, answered: int, now_s: float) -> None:
         if awaited >= LOADED:
@@ -184,9 +184,10 @@ class Pipeline:
     def expected_wait_s(self, shard: int) -> float:
         """In how long the answer to what is asked for now is to be expected, by what is under way and how fast
         answers came lately; 0 where that is not known."""
-        if self._under_way < LOADED or self._answered < ENOUGH or monotonic() - self._measured_s > KNOWN_FOR_S:
+        awaited = self._awaited()
+        if awaited < LOADED or self._answered < ENOUGH or monotonic() - self._measured_s > KNOWN_FOR_S:
             return 0.0
-        return (self._under_way + len(self._queue)) * self._busy_s / self._answered
+        return (awaited + len(self._queue)) * self._busy_s / self._answered
 
     @property
     def late_s(self) -> float:
