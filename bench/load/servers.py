@@ -38,6 +38,11 @@ def stop(process: subprocess.Popen[Any]) -> None:
             process.wait()
 
 
+def redis_binary() -> Path:
+    """Debian's where it is installed, else the one that is embedded."""
+    return DEBIAN if DEBIAN.exists() else server_binary()
+
+
 @dataclass
 class Redis:
     """A redis-server with an append-only file that is written through before every answer."""
@@ -53,7 +58,7 @@ class Redis:
 
     @property
     def binary(self) -> Path:
-        return DEBIAN if DEBIAN.exists() else server_binary()
+        return redis_binary()
 
     @property
     def url(self) -> str:

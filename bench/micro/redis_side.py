@@ -30,17 +30,15 @@ from typing import Any
 
 import hiredis
 
-from bench.load.servers import DEBIAN, stop
+from bench.load.servers import redis_binary, stop
 from bench.micro.daemon_side import T0_MS, run, script
 from rater.catalog.model import Catalog
-from rater.charging.embedded import server_binary
 from rater.charging.keys import Keys
 from rater.charging.model import Post, PostKind, Status
 from rater.charging.scripts import Forms
 from rater.charging.terms import Terms
 from rater.charging.wire import from_reply, to_call
 from rater.ids import OpId, Shard
-from rater.packing import Command
 
 RATE = 2000.0
 KINDS = ("reserve", "answer", "extend", "settle")
@@ -91,11 +89,7 @@ def words_of(written: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 
 def _sent(words: Sequence[bytes]) -> Sent:
-    return Sent(words[1].decode().rpartition("_")[2], words[3], as_command(words))
-
-
-def as_command(words: Sequence[bytes]) -> bytes:
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+    return Sent(words[1].decode().rpartition("_")[2], words[3], hiredis.pack_command(tuple(words)))
 
 
 def openings(catalog: Catalog, words: tuple[str, str]) -> Iterator[bytes]:
@@ -107,13 +101,7 @@ def openings(catalog: Catalog, words: tuple[str, str]) -> Iterator[bytes]:
             OpId(f"opening:{account.id}"), Shard(0), account.id, PostKind.OPENING, amount, T0_MS - 1, Terms()
         )
         _, names, arguments = to_call(post, keys, b"")
-        command = Command()
-        command.begin()
-        for name in names:
-            command.key(name, "")
-        for argument in arguments:
-            command.argument(argument)
-        yield command.call(words)
+        yield hiredis.pack_command((*words, len(names), *names, *arguments))
 
 
 class Server:
@@ -181,7 +169,7 @@ class Server:
         subprocess.run(["callgrind_control", *words, str(self.process.pid)], check=True, stdout=subprocess.DEVNULL)
 
     def _kept(self) -> int:
-        info = self.ask([as_command((b"INFO", b"persistence"))])[0]
+        info = self.ask([hiredis.pack_command(("INFO", "persistence"))])[0]
         return int(re.search(rb"aof_current_size:(\d+)", info)[1])  # type: ignore[index]
 
     def close(self) -> None:
@@ -207,7 +195,7 @@ def measure(
     forms = Forms()
     with server(binary, counted=counted) as redis:
         for command in forms.loading():
-            redis.ask([as_command([word if isinstance(word, bytes) else word.encode() for word in command])])
+            redis.ask([hiredis.pack_command(tuple(command))])
         postings = list(openings(catalog, forms.call("post")))
         for start in range(0, len(postings), TURN):
             redis.ask(postings[start : start + TURN])
@@ -253,7 +241,7 @@ def main() -> None:
     add("--apart", action="store_true", help="by kind of request")
     add("--profile", type=Path, help="keep valgrind's profile of the last part there")
     add("--words", action="store_true", help="bytes of each word of the requests")
-    add("--server", type=Path, default=DEBIAN if DEBIAN.exists() else server_binary(), help="a redis-server")
+    add("--server", type=Path, default=redis_binary(), help="a redis-server")
     args = parser.parse_args()
     if args.count and shutil.which("valgrind") is None:
         parser.error("valgrind is missing; install it (Debian, Ubuntu: apt install valgrind)")

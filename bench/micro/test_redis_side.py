@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from bench.load.servers import DEBIAN
+from bench.load.servers import redis_binary
 from bench.micro.redis_side import KINDS, measure, parts_of
-from rater.charging.embedded import server_binary
 
 
 def test_each_request_of_a_call_is_answered_and_kept(size: int) -> None:
     calls = min(size, 2000)
-    binary = DEBIAN if DEBIAN.exists() else server_binary()
+    binary = redis_binary()
     together = measure(calls, binary)["all"]
     apart = measure(calls, binary, apart=True)
     assert together.requests == 4 * calls
