@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from bench.load.people import People, price_micro_s
-from bench.load.records import CallRecord, Fate, read_records
+from bench.load.people import POOR_NUMBER, People, price_micro_s
+from bench.load.records import NO_NUMBER, CallRecord, Fate, read_records
 from bench.load.site import Site
 from rater.charging.keys import Keys
 from rater.ids import Shard, SwitchId
@@ -28,8 +28,6 @@ from rater.verdict import Reason
 
 SETTLE_S = 30.0
 PAGE = 5_000
-NO_NUMBER = 0xFFFFFFFF
-POOR_NUMBER = "33142345678"
 SHOWN = 10
 BACKLOG_S = 10.0
 WITHOUT_THE_STORE = ("store_unavailable", "not_ready")

@@ -15,6 +15,8 @@ PRICE_MICRO_S = {"331": 10_000, "336": 20_000, "44": 12_000, "49": 11_000, "1": 
 """What a second costs, by the beginning of the number; the longest one counts."""
 PREMIUM = "33899"
 """Blocked by every plan."""
+POOR_NUMBER = "33142345678"
+"""What those call whose account runs dry."""
 
 
 @dataclass(frozen=True, slots=True)

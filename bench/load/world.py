@@ -19,7 +19,7 @@ from random import Random
 from bench.load.captures import LINE, NUMBER, SERIAL, STAMP, UNIQUE, Burst
 from bench.load.histogram import Histogram
 from bench.load.mix import Kind, Mix, Wait, Who
-from bench.load.people import People, premium_number
+from bench.load.people import POOR_NUMBER, People, premium_number
 from bench.load.port import Calls, Port
 from bench.load.records import NO_NUMBER, Fate, RecordFile
 
@@ -301,7 +301,7 @@ class World:
         if kind.who is _USUAL:
             number = self._numbers[call.number]
         else:
-            number = b"33142345678" if kind.who is _POOR else premium_number(call.number).encode()
+            number = POOR_NUMBER.encode() if kind.who is _POOR else premium_number(call.number).encode()
         call.serial = serial = switch.serial
         call.seconds = seconds = (self._wall_us + self.now_ns // 1000) // 1_000_000
         switch.serial += 3
