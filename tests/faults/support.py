@@ -146,6 +146,18 @@ class Site:
         await daemon.ready()
         return daemon
 
+    async def standby(self) -> Daemon:
+        """A daemon beside the one that leads, once it has all that it needs to lead in its place."""
+        daemon = await self.serve()
+
+        async def holds() -> bool:
+            assert daemon.process.poll() is None, daemon.log.read_text()[-4000:]
+            seen = await daemon.scrape()  # the port is opened when the store is reached and the catalogue read
+            return seen is not None and seen("rater_leader") == 0
+
+        await until(holds)
+        return daemon
+
     def call(self, talk_s: float, ring_s: float = 0.2) -> Call:
         return self.switch.place_call("1001", NUMBER, ring_s=ring_s, talk_s=talk_s)
 

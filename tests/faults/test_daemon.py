@@ -106,7 +106,7 @@ def test_33_a_leader_that_slept_through_its_lease_changes_nothing_when_it_wakes(
     async def case(here: Site) -> None:
         first = await here.ready()
         old = here.leader()
-        second = await here.serve()
+        second = await here.standby()
         call = here.call(10)
         await asyncio.sleep(1.2)
         first.process.send_signal(signal.SIGSTOP)
@@ -132,9 +132,8 @@ def test_33_a_leader_that_slept_through_its_lease_changes_nothing_when_it_wakes(
 def test_33_a_standby_leads_within_five_seconds_of_the_leaders_death(tmp_path: Path) -> None:
     async def case(here: Site) -> None:
         first = await here.ready()
-        second = await here.serve()
+        second = await here.standby()
         old = here.leader()
-        await asyncio.sleep(2)
         call = here.call(9)
         await asyncio.sleep(1.2)
         first.end(signal.SIGKILL)
@@ -158,7 +157,7 @@ def test_34_the_leadership_is_forgotten_in_mid_call_and_one_leads_again(tmp_path
 
     async def case(here: Site) -> None:
         await here.ready()
-        await here.serve()
+        await here.standby()
         call = here.call(9)
         await asyncio.sleep(1.2)
         old, before = here.leader(), here.epoch()
@@ -221,8 +220,7 @@ def test_45_told_to_stop_under_load_it_hands_over(tmp_path: Path) -> None:
 
     async def case(here: Site) -> None:
         first = await here.ready()
-        second = await here.serve()
-        await asyncio.sleep(2)
+        second = await here.standby()
         placed = [here.call(6, ring_s=0.1 + number / 40) for number in range(calls)]
         await asyncio.sleep(1.5)
         old = here.leader()
