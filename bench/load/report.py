@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.load.plot import svg
-from bench.load.servers import Redis
+from bench.load.servers import SLOW_DISK_MS, Redis
 from bench.load.site import ROOT
 
 RESULTS = ROOT / "bench" / "RESULTS.md"
@@ -103,6 +103,7 @@ def _section(run: Figures, previous: Figures | None) -> str:
     every = [figures for group in results.values() for figures in group]
     loads = [figures["figures"]["load_average"] for figures in every]
     paces = [figures["figures"]["pace_ns"] for figures in every]
+    disk = [figures["figures"]["disk_percent"] for figures in every]
     balanced = sum(figures["books_balance"] for figures in every)
     versions = f"Python {run['python']}, Redis {run['redis']}, uvloop {run['uvloop']}, hiredis {run['hiredis']}"
     lines = [
@@ -111,8 +112,9 @@ def _section(run: Figures, previous: Figures | None) -> str:
         "Redis, daemon and load generator on it together, `appendfsync always`, limits, allowances, thresholds and",
         "metrics on. Medians, in brackets the lowest and the highest run. Other work on the machine meanwhile:",
         f"load averages from {min(loads)} to {max(loads)}; a piece of work that is always the same took",
-        f"{min(paces)} to {max(paces)} ns of processor time. Books audited after each run: {balanced} of",
-        f"{len(every)} balanced.",
+        f"{min(paces)} to {max(paces)} ns of processor time. For at least {min(disk):g} to {max(disk):g} % of the",
+        f"time Redis, and so everything, waited for the disk, more than {SLOW_DISK_MS} ms each time. Books",
+        f"audited after each run: {balanced} of {len(every)} balanced.",
         "",
         "| figure | must hold | aim | measured | runs | before |",
         "|---|---:|---:|---:|---:|---:|",
@@ -156,14 +158,16 @@ def _ramp(steps: Sequence[Figures]) -> list[str]:
     lines = [
         "Rate after rate on one site (`--only ramp`); [the same as a plot](results/whole-path.svg):",
         "",
-        "| offered | done | p50, ms | p99, ms | p99.9, ms | daemon, µs | Redis, µs | cores: daemon, Redis, load |",
-        "|---:|---:|---:|---:|---:|---:|---:|---|",
+        "| offered | done | p50, ms | p99, ms | p99.9, ms | daemon, µs | Redis, µs | cores: daemon, Redis, load |"
+        " held up by the disk |",
+        "|---:|---:|---:|---:|---:|---:|---:|---|---:|",
     ]
     for step in steps:
         share = step["figures"]["cpu_share"]
         times = [step[key] for key in ("p50_ms", "p99_ms", "p999_ms", "daemon_us_per_call", "redis_us_per_call")]
         cores = f"{share['daemon']:.2f}, {share['redis']:.2f}, {share['generator']:.2f}"
         cells = [f"{step['rate']:g}", f"{step['calls_per_s']:g}", *map(_number, times), cores]
+        cells.append(f"{step['figures']['disk_percent']:g} %")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

@@ -170,10 +170,11 @@ def trouble(site: Site, what: str) -> None:
 
 
 def measured(site: Site, rate: float, seconds: float, warm_s: float = 3.0) -> Figures:
-    """A phase of the site, with the machine's own pace beside it."""
+    """A phase of the site, with the machine's own pace beside it and how long the disk held Redis up."""
     with Pace() as pace:
         figures = site.phase(rate, seconds, warm_s)
-    figures |= pace.figures()
+    held_up_s = site.store.held_up_s(time.time() - seconds)
+    figures |= pace.figures() | {"disk_percent": round(100 * held_up_s / seconds, 2)}
     note(figures)
     return figures
 
@@ -215,7 +216,8 @@ def note(figures: Figures) -> None:
         f"reaction p50 {reaction['p50_ms']} p99 {reaction['p99_ms']} p99.9 {reaction['p999_ms']} ms; "
         f"µs a call: daemon {cpu['daemon']}, redis {cpu['redis']}, generator {cpu['generator']}; cores: {share}; "
         f"unanswered {figures['unanswered']}, generator late p99 {figures['lateness']['p99_ms']} ms, "
-        f"live {figures['live']}, pace {figures['pace_ns']} ns, load {figures['load_average']}, {figures['fates']}",
+        f"live {figures['live']}, pace {figures['pace_ns']} ns, "
+        f"held up by the disk for {figures['disk_percent']} %, load {figures['load_average']}, {figures['fates']}",
         file=sys.stderr,
         flush=True,
     )

@@ -20,6 +20,8 @@ START_S = 60.0
 STOP_S = 60.0
 SLOTS = 16384
 DEBIAN = Path("/usr/bin/redis-server")
+SLOW_DISK_MS = 10
+"""A write-through that takes longer is counted as one that held everything up."""
 
 
 def free_port() -> int:
@@ -62,6 +64,9 @@ class Redis:
 
     @property
     def url(self) -> str:
+        """By its socket, as the embedded one is reached; a cluster's have none but ports."""
+        if self.cluster_bus is None:
+            return f"unix://{self.folder.resolve()}/redis.sock"
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
@@ -69,14 +74,26 @@ class Redis:
         assert self.process is not None
         return [self.process.pid]
 
+    def held_up_s(self, since_at_s: float) -> float:
+        """For how long at least its disk held it up since then (Unix time): of each second the longest wait, when
+        that was more than `SLOW_DISK_MS`, of the last 160 such seconds; Redis keeps no more."""
+        with self.client() as client:
+            seen = client.execute_command("LATENCY", "HISTORY", "aof-fsync-always")
+        return sum(wait_ms for at_s, wait_ms in seen if at_s >= since_at_s) / 1000
+
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = {
             "port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), "appendonly": "yes",
             "appendfsync": "always", "save": "", "daemonize": "no", "latency-tracking": "yes",
-            "slowlog-log-slower-than": "5000", "auto-aof-rewrite-min-size": "64mb" if self.rewrites else "8gb",
+            "latency-monitor-threshold": str(SLOW_DISK_MS), "slowlog-log-slower-than": "5000",
+            "auto-aof-rewrite-min-size": "64mb" if self.rewrites else "8gb",
         }  # fmt: skip
-        if self.cluster_bus is not None:
+        if self.cluster_bus is None:
+            settings["unixsocket"] = (
+                "redis.sock"  # in its folder; a whole path may be longer than a socket's can be
+            )
+        else:
             settings |= {"cluster-enabled": "yes", "cluster-port": str(self.cluster_bus)}
         words = [str(self.binary), *(word for name, value in settings.items() for word in (f"--{name}", value))]
         with (self.folder / "redis.log").open("ab") as log:
@@ -121,6 +138,10 @@ class RedisCluster:
     @property
     def pids(self) -> list[int]:
         return [pid for node in self.nodes for pid in node.pids]
+
+    def held_up_s(self, since_at_s: float) -> float:
+        """On average of the masters; see `Redis.held_up_s`."""
+        return sum(node.held_up_s(since_at_s) for node in self.nodes) / len(self.nodes)
 
     def start(self) -> None:
         for number in range(self.masters):

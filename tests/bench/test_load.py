@@ -154,7 +154,8 @@ def test_results_are_told_beside_those_of_the_run_before(tmp_path: Path, monkeyp
     monkeypatch.setattr(report, "FOLDER", tmp_path / "results")
     for rate in (100.0, 120.0):
         figures = {
-            "load_average": 1.5, "pace_ns": 140, "seconds": 5, "events_per_call": 28, "actions_per_call": 8,
+            "load_average": 1.5, "pace_ns": 140, "disk_percent": 0.5,
+            "seconds": 5, "events_per_call": 28, "actions_per_call": 8,
             "lateness": {"p99_ms": 1}, "cpu_us_per_call": {"generator": 90},
             "cpu_share": {"daemon": 0.1, "redis": 0.1, "generator": 0.1},
         }  # fmt: skip
