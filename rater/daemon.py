@@ -39,7 +39,6 @@ from rater.ids import AccountId, LegId, Shard, SwitchId
 from rater.interpreter import Collector, share_the_interpreter, spare_the_collector
 from rater.leading import SwitchLeader
 from rater.metrics import Metrics
-from rater.moderation import Moderation
 
 TICK_S = 0.02
 GAUGES_S = 1.0
@@ -174,7 +173,6 @@ class Daemon:
 
     async def run(self, stop: asyncio.Event, ready: asyncio.Event | None) -> None:
         """Everything at once until `stop`; the failure of any part ends the whole."""
-        Moderation(asyncio.get_running_loop()).look()
         tasks = [
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self.clock.keep(self.store), name="clock"),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.load import report, scenarios
+from bench.load.machine import Machine
 
 GATE_RATE = 2_000.0
 SCENARIOS = ("gate", "ramp", "live", "swap", "spread", "soak")
@@ -40,7 +41,8 @@ def main() -> None:
 
 
 def _scenarios(args: argparse.Namespace) -> dict[str, Callable[[], list[dict[str, Any]]]]:
-    common = {"switches": args.switches, "priority": args.priority, "keep": args.keep}
+    machine = Machine(args.priority, own_cores=not args.shared_cores)
+    common = {"switches": args.switches, "machine": machine, "keep": args.keep}
     gate = partial(scenarios.gate, args.rate, args.seconds, warm_s=args.warm, **common)
     return {
         "gate": lambda: [gate() for _ in range(args.runs if args.only is None else 1)],
@@ -79,6 +81,7 @@ def _arguments() -> argparse.Namespace:
     add(
         "--priority", type=int, default=0, help="niceness of Redis, daemon and load, -20 to 19, on a shared machine"
     )
+    add("--shared-cores", action="store_true", help="let the scheduler run others on the daemons' cores")
     add("--keep", type=Path, help="leave a run's files there")
     add("--json", action="store_true", help="with --only: one line of JSON for each result, the last line last")
     return parser.parse_args()

@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 from bench.load.books import Books, audit
+from bench.load.machine import OWN_CORES, Machine
 from bench.load.pace import Pace
 from bench.load.people import People
 from bench.load.site import RATER, ROOT, Site, write_deck
@@ -32,34 +33,40 @@ def people_for(rate: float, seconds: float) -> People:
 
 
 def gate(
-    rate: float, seconds: float, *, warm_s: float, switches: int, priority: int = 0, keep: Path | None = None
+    rate: float,
+    seconds: float,
+    *,
+    warm_s: float,
+    switches: int,
+    machine: Machine = OWN_CORES,
+    keep: Path | None = None,
 ) -> Figures:
     """One rate, once."""
-    with Site(people_for(rate, seconds + warm_s), switches, priority=priority, keep=keep) as site:
+    with Site(people_for(rate, seconds + warm_s), switches, machine=machine, keep=keep) as site:
         figures = measured(site, rate, seconds, warm_s)
         books = finish(site)
     return summary(figures, books)
 
 
 def ramp(
-    rates: Sequence[float], seconds: float, *, switches: int, priority: int = 0, keep: Path | None = None
+    rates: Sequence[float], seconds: float, *, switches: int, machine: Machine = OWN_CORES, keep: Path | None = None
 ) -> list[Figures]:
     """Rate after rate on one site; the books once, at the end."""
     people = people_for(max(rates), (seconds + 3) * len(rates))
-    with Site(people, switches, priority=priority, keep=keep) as site:
+    with Site(people, switches, machine=machine, keep=keep) as site:
         steps = [measured(site, rate, seconds) for rate in rates]
         books = finish(site)
     return [summary(step, books) for step in steps]
 
 
 def live(
-    calls: int, rate: float, hold_s: float, *, switches: int, priority: int = 0, keep: Path | None = None
+    calls: int, rate: float, hold_s: float, *, switches: int, machine: Machine = OWN_CORES, keep: Path | None = None
 ) -> Figures:
     """So many calls talk at once; what each takes of the daemon's memory, and what a new call waits meanwhile."""
     people = People(usual=max(500, calls // 5 * 5), poor=20 + int(calls * POOR_SHARE))
     talk = ["--talk", "7200", "7200", "--ring", "0.02", "0.05"]
     charging = "first_slice_s = 30\nlong_slice_s = 60\n"
-    with Site(people, switches, priority=priority, charging=charging, generator_arguments=talk, keep=keep) as site:
+    with Site(people, switches, machine=machine, charging=charging, generator_arguments=talk, keep=keep) as site:
         before = measured(site, max(5.0, rate / 20), 2, 1)
         filling = measured(site, rate, calls / TALKING_SHARE / rate, 0)
         holding = measured(site, max(5.0, rate / 20), hold_s, 2)
@@ -78,12 +85,16 @@ def live(
 
 
 def swap(
-    prefixes: int, rate: float, seconds: float, *, switches: int, priority: int = 0, keep: Path | None = None
+    prefixes: int,
+    rate: float,
+    seconds: float,
+    *,
+    switches: int,
+    machine: Machine = OWN_CORES,
+    keep: Path | None = None,
 ) -> Figures:
     """The same rate without and with a large catalogue being published and taken up meanwhile."""
-    with Site(
-        people_for(rate, 3 * seconds + 60), switches, priority=priority, prefixes=prefixes, keep=keep
-    ) as site:
+    with Site(people_for(rate, 3 * seconds + 60), switches, machine=machine, prefixes=prefixes, keep=keep) as site:
         quiet = measured(site, rate, seconds)
         write_deck(site.folder / "catalog" / "decks" / "retail.csv", prefixes, seed=8)
         began_s = time.monotonic()
@@ -116,13 +127,13 @@ def spread(
     seconds: float,
     *,
     switches: int,
-    priority: int = 0,
+    machine: Machine = OWN_CORES,
     keep: Path | None = None,
 ) -> Figures:
     """The switches shared out among several daemons, the accounts among the masters of a cluster: what a call takes
     then of all of them together."""
     with Site(
-        people_for(rate, seconds + 3), switches, priority=priority, keep=keep, daemons=daemons, masters=masters
+        people_for(rate, seconds + 3), switches, machine=machine, keep=keep, daemons=daemons, masters=masters
     ) as site:
         figures = measured(site, rate, seconds)
         books = finish(site)
@@ -130,12 +141,18 @@ def spread(
 
 
 def soak(
-    rate: float, minutes: float, *, switches: int, priority: int = 0, every_s: float = 60, keep: Path | None = None
+    rate: float,
+    minutes: float,
+    *,
+    switches: int,
+    machine: Machine = OWN_CORES,
+    every_s: float = 60,
+    keep: Path | None = None,
 ) -> Figures:
     """A long run with transfers, in which connections are cut and Redis is restarted; memory is looked at after
     every part."""
     random, parts, faults = Random(5), [], []
-    with Site(people_for(rate, minutes * 60 + 60), switches, priority=priority, keep=keep, rewrites=True) as site:
+    with Site(people_for(rate, minutes * 60 + 60), switches, machine=machine, keep=keep, rewrites=True) as site:
         until_s = time.monotonic() + minutes * 60
         while time.monotonic() < until_s or len(parts) < 3:
             if parts:
@@ -165,7 +182,7 @@ def trouble(site: Site, what: str) -> None:
         site.redis.kill()
         time.sleep(0.5)
         site.redis.start()
-        site.prefer()
+        site.arrange()
     time.sleep(3)
 
 

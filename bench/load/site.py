@@ -17,12 +17,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Any
 
+from bench.load.machine import OWN_CORES, Machine
 from bench.load.people import POOR_OPENING, PREMIUM, PRICE_MICRO_S, People
 from bench.load.servers import Redis, RedisCluster, free_port, stop
 
@@ -121,14 +121,6 @@ def write_deck(path: Path, prefixes: int, seed: int = 7) -> None:
     path.write_text("\n".join(rows) + "\n")
 
 
-def prefer(pid: int, niceness: int) -> None:
-    """Of a process that is a session of its own: by its group, where the kernel shares by groups. Needs root."""
-    os.setpriority(os.PRIO_PROCESS, pid, niceness)
-    group = Path(f"/proc/{pid}/autogroup")
-    if group.exists():
-        group.write_text(str(niceness))
-
-
 class Generator:
     """The load generator's process: orders in, figures out. One order at a time."""
 
@@ -180,12 +172,12 @@ class Site:
     """`with Site(…) as site`: everything runs, the daemon decides. Removed at the end, unless `keep`.
 
     `charging`: keys of the settings' section; the slices are short, so that a call of some seconds needs an
-    extension. `priority`: of the three processes to the scheduler, as a niceness; for a machine with other work."""
+    extension."""
 
     people: People
     switches: int = 8
     prefixes: int = 2_000
-    priority: int = 0
+    machine: Machine = OWN_CORES
     charging: str = "first_slice_s = 2\nlong_slice_s = 60\nextend_ahead_ms = 700\n"
     generator_arguments: Sequence[str] = ()
     keep: Path | None = None
@@ -220,13 +212,11 @@ class Site:
             self._start_daemon(settings)
         answer = self.load.answer()
         assert answer == {"attended": True}, answer
-        self.prefer()
+        self.arrange()
 
-    def prefer(self) -> None:
-        """Gives the measured processes, as they are now, their priority."""
-        if self.priority:
-            for pid in (*chain(*self.pids.values()), self.load.process.pid):
-                prefer(pid, self.priority)
+    def arrange(self) -> None:
+        """Gives the measured processes, as they are now, their cores and priority."""
+        self.machine.arrange(self.pids["daemon"], [*self.pids["redis"], self.load.process.pid])
 
     @property
     def store(self) -> Redis | RedisCluster:

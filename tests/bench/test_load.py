@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))  # bench is no part of the package
 from bench.load import compiled, report  # noqa: E402
 from bench.load.captures import bursts, joined  # noqa: E402
 from bench.load.histogram import Histogram  # noqa: E402
+from bench.load.machine import Machine  # noqa: E402
 from bench.load.mix import mix  # noqa: E402
 from bench.load.people import People  # noqa: E402
 from bench.load.records import CallRecord, Fate, RecordFile, read_records  # noqa: E402
@@ -179,3 +180,25 @@ def test_records_come_back_as_written(tmp_path: Path) -> None:
     file.write(record)
     file.close()
     assert list(read_records(tmp_path / "calls.bin")) == [record]
+
+
+@pytest.mark.parametrize("own_cores", [True, False])
+def test_daemons_share_no_core_with_the_others_unless_asked_to(own_cores: bool) -> None:
+    machine, cores = Machine(own_cores=own_cores), os.sched_getaffinity(0)
+    with (
+        subprocess.Popen(["sleep", "60"]) as daemon,
+        subprocess.Popen(["sleep", "60"]) as second,
+        subprocess.Popen(["sleep", "60"]) as store,
+    ):
+        try:
+            machine.arrange([daemon.pid, second.pid], [store.pid])
+            first, other, stores = (os.sched_getaffinity(each.pid) for each in (daemon, second, store))
+        finally:
+            for each in (daemon, second, store):
+                each.kill()
+    if own_cores and len(cores) > 1:
+        assert len(first) == len(other) == 1
+        assert not (first | other) & stores
+        assert first | other | stores <= cores
+    else:
+        assert first == other == stores == cores
