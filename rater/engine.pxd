@@ -69,4 +69,5 @@ cdef class Engine:
     cpdef tick(self)
     cdef _mark_dirty(self)
 
+@cython.locals(answered=Answered, ended=Ended, dialled=Dialled)
 cdef long long _said_at(signal) except? -1

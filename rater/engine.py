@@ -543,6 +543,13 @@ class Engine:
 
 def _said_at(signal: Signal) -> int:
     """When by the switch's clock; 0 when it does not say, or says what it only thinks."""
-    if isinstance(signal, Answered | Ended):
-        return 0 if signal.grade is _ESTIMATED else signal.at_ms
-    return signal.at_ms if isinstance(signal, Dialled | Seen) else 0
+    if isinstance(signal, Answered):
+        answered = signal
+        return 0 if answered.grade is _ESTIMATED else answered.at_ms
+    if isinstance(signal, Ended):
+        ended = signal
+        return 0 if ended.grade is _ESTIMATED else ended.at_ms
+    if isinstance(signal, Dialled):
+        dialled = signal
+        return dialled.at_ms
+    return signal.at_ms if isinstance(signal, Seen) else 0

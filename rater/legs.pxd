@@ -1,5 +1,7 @@
 cimport cython
 
+from rater_native.timetable cimport Timetable as Times
+
 from rater.calls.session cimport Session
 from rater.charging.terms cimport Share
 from rater.live cimport LiveLeg, LiveSwitch
@@ -27,7 +29,7 @@ cdef _put(dict kept, name, LiveLeg record)
 cdef _take(dict kept, name, LiveLeg record)
 
 cdef class Wakes:
-    cdef object _times
+    cdef Times _times
     cdef long long _count
 
     cpdef set(self, LiveLeg record, due_ms)

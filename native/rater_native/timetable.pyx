@@ -3,16 +3,10 @@
 entries are compared as numbers."""
 
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
-from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 
 cdef enum:
     CHILDREN = 4
-
-cdef struct Entry:
-    long long due_ms
-    long long number
-    PyObject* who
-
 
 cdef bint _before(Entry* one, Entry* other) noexcept:
     if one.due_ms != other.due_ms:
@@ -21,9 +15,6 @@ cdef bint _before(Entry* one, Entry* other) noexcept:
 
 
 cdef class Timetable:
-    cdef Entry* _entries
-    cdef Py_ssize_t _count, _room
-
     def __dealloc__(self):
         cdef Py_ssize_t i
         for i in range(self._count):
@@ -45,7 +36,7 @@ cdef class Timetable:
                 raise MemoryError
             self._entries = entries
             self._room = 2 * self._room + 64
-        entry.due_ms, entry.number, entry.who = due_ms, number, <PyObject*>who
+        entry.due_ms, entry.number, entry.who = due_ms, number, <void*>who
         Py_INCREF(who)
         self._count += 1
         while place > 0:

@@ -15,10 +15,10 @@ cdef class AnnounceEnd:
     cdef readonly object leg, cut, at_ms
 
 cdef class Forget:
-    cdef readonly object leg
+    cdef readonly str leg
 
 cdef class ReserveSlice:
-    cdef readonly object leg
+    cdef readonly str leg
 
 cdef class PersistAnswer:
     cdef readonly object leg, answered_at_ms
@@ -30,6 +30,6 @@ cdef class SettleLeg:
     cdef readonly object leg, duration_s, emit
 
 cdef class WakeAt:
-    cdef readonly object leg
+    cdef readonly str leg
     cdef readonly long long at_ms
 

@@ -26,16 +26,16 @@ cdef class Settled:
     cdef readonly object leg, amount_micro
 
 cdef class Lost:
-    cdef readonly object leg
+    cdef readonly str leg
 
 cdef class Due:
-    cdef readonly object leg
+    cdef readonly str leg
 
 cdef class MoneyArrived:
-    cdef readonly object leg
+    cdef readonly str leg
 
 cdef class HangupRequested:
-    cdef readonly object leg
+    cdef readonly str leg
 
 cdef class KnownLeg:
     cdef readonly object leg, call, channel_id, caller_channel_id, answered, direction, seen_at_ms, dialled

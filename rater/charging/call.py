@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from rater.charging.model import OfLeg, Request
+from rater.charging.model import Request
 from rater.charging.store import Done
 from rater.ids import LegId
 
@@ -37,10 +37,10 @@ class Operation(Call):
         "waiting", "waits",
     )  # fmt: skip
 
-    def __init__(self, request: Request, done: Done, leg: LegId | None) -> None:
+    def __init__(self, request: Request, done: Done, leg: LegId | None, shard: int, row: int = 0) -> None:
         self.data = b""
-        self.shard = request.shard
-        self.row = hash(request.account) % ROWS if isinstance(request, OfLeg) else 0
+        self.shard = shard
+        self.row = row
         self.lane = 0
         self.sent_s = 0.0
         self.leg = leg

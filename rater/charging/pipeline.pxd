@@ -7,8 +7,8 @@ cdef class Lane:
     cdef readonly Reading reading
     cdef public double heard_s
     cdef public long unanswered
-    cdef readonly object sent
-    cdef object _transport
+    cdef readonly object sent, first_sent
+    cdef object _transport, _sent_last
     cdef list _unwritten
 
     cdef put(self, Call call)

@@ -41,12 +41,13 @@ class Lane:
         self.heard_s = 0.0
         self.unanswered = 0
         self.sent: deque[Call] = deque()
+        self._sent_last, self.first_sent = self.sent.append, self.sent.popleft
         self._transport = transport
         self._unwritten: list[bytes] = []
 
     def put(self, call: Call) -> None:
         call.lane = self.number
-        self.sent.append(call)
+        self._sent_last(call)
         self.unanswered += len(call.data)
         self._unwritten.append(call.data)
 
@@ -144,7 +145,7 @@ class Pipeline:
     def answers(self, lane: Lane, next_answer: Callable[[], Any]) -> None:
         """What a present connection has read; `next_answer` gives False when there is no more. Raises
         hiredis.ProtocolError for an answer to nothing."""
-        sent, on_answer = lane.sent, self._on_answer
+        sent, first_sent, on_answer = lane.sent, lane.first_sent, self._on_answer
         answered, awaited = 0, self._awaited()
         try:
             while (reply := next_answer()) is not False:
@@ -153,7 +154,7 @@ class Pipeline:
                 if answered and answered % ANSWERS_AT_ONCE == 0:
                     self._after_read()
                 answered += 1
-                call = sent.popleft()
+                call = first_sent()
                 lane.unanswered -= len(call.data)
                 row = self._rows[call.row]
                 row.under_way -= 1

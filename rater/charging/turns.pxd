@@ -24,7 +24,7 @@ cdef class Turns:
     cdef list _keys_of
     cdef Command _command
 
-    @cython.locals(of_leg=OfLeg, under_way=Operation)
+    @cython.locals(of_leg=OfLeg, under_way=Operation, shard=cython.long, row=cython.long)
     cpdef submit(self, request, done)
     cpdef flush(self)
     @cython.locals(one=Pipeline)

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from rater import packing
-from rater.charging.call import Operation
+from rater.charging.call import ROWS, Operation
 from rater.charging.keys import Keys
 from rater.charging.model import (
     FreeLeases,
@@ -71,21 +71,23 @@ class Turns:
     def submit(self, request: Request, done: Done) -> None:
         """See `ChargingStore`. New work beyond the queue's bound is answered at once: denied, store unavailable."""
         leg: LegId | None = None
+        row = 0
         if isinstance(request, OfLeg):
             of_leg = request
-            leg = of_leg.leg
+            leg, shard, row = of_leg.leg, of_leg.shard, hash(of_leg.account) % ROWS
             if not 0 < len(of_leg.op) <= MAX_ID_LENGTH:  # all that there is to be said against one
                 validate(request)
         else:
             if isinstance(request, TakeLeases | FreeLeases):
                 leg = request.leg
+            shard = request.shard
             validate(request)
         if self._open >= self._queue_max and (leg is None or isinstance(request, Reserve)):
             self.refused += 1
             done(request, Reply(_DENIED, _UNAVAILABLE))
             return
         self._open += 1
-        operation = Operation(request, done, leg)
+        operation = Operation(request, done, leg, shard, row)
         if leg is not None:
             under_way = self._busy.setdefault(leg, operation)
             if under_way is not operation:

@@ -16,7 +16,7 @@ cdef class Actions:
     cdef long long _made
 
     cdef long long _number(self)
-    @cython.locals(channels=LegChannels)
+    @cython.locals(channels=LegChannels, timer=ArmTimer)
     cpdef list of(self, object command, Tracker tracker)
     @cython.locals(channel=str)
     cdef list _arm_timer(self, ArmTimer command, LegChannels channels, Tracker tracker)

@@ -51,11 +51,13 @@ class Actions:
         """What the switch is told. Nothing when the channels concerned are gone, or for `Forget`."""
         if isinstance(command, Forget):
             return []
+        if isinstance(command, ArmTimer):
+            timer = command
+            channels = tracker.channels_of(timer.leg)
+            return self._arm_timer(timer, channels, tracker) if channels is not None else []
         channels = tracker.channels_of(command.leg)
         if channels is None:
             return []
-        if isinstance(command, ArmTimer):
-            return self._arm_timer(command, channels, tracker)
         if isinstance(command, AnswerGate):
             return self._answer_gate(command, channels, tracker)
         if isinstance(command, AnnounceEnd):

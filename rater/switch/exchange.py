@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 import structlog
 
@@ -123,7 +123,7 @@ class Exchange:
         """Rows of a list are only put by: there are thousands."""
         if isinstance(frame, dict):
             return self.answered(frame)
-        event = cast(Event, frame)
+        event: Event = frame  # type: ignore[assignment]  # a `cast` would be called
         if event.action_id is None:
             return False
         rows = self._lists.get(event.action_id)

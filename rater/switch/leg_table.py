@@ -92,7 +92,7 @@ class LegTable:
 
     def emit(self, leg: Leg, signal: Signal) -> None:
         """Nothing more is told of a leg that was forgotten."""
-        if leg.id in self.legs:
+        if not leg.forgotten:
             self._out.append(signal)
 
     def take_signals(self) -> list[Signal]:
@@ -151,3 +151,4 @@ class LegTable:
         found = self.legs.pop(leg, None)
         if found is not None:
             found.open = False
+            found.forgotten = True

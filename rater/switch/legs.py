@@ -29,20 +29,22 @@ class Leg:
     """A gate's leg that the next dial may take over."""
     answered: bool = False
     ended: bool = False
+    forgotten: bool = False
+    """The core is done with it."""
 
     @property
     def passes(self) -> bool:
         """It is the incoming channel of a call that is led outside again; see `rater.switch.passage`."""
-        return self.direction is _IN and self.billed is not None and self.billed.trunk is not None
+        return _passes(self)
 
     def channels(self) -> LegChannels:
         """Where its actions go, now."""
         return LegChannels(
-            _living(self.billed), _living(self.caller), self.asking, self.answered, self.direction, self.passes
+            _living(self.billed), _living(self.caller), self.asking, self.answered, self.direction, _passes(self)
         )
 
     def is_dialled_by(self, caller: Channel | None) -> bool:
-        return self.caller is caller and self.billed is not None and not self.passes and not self.ended
+        return self.caller is caller and self.billed is not None and not _passes(self) and not self.ended
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class LegChannels:
     answered: bool
     direction: Direction
     passes: bool = False
+
+
+def _passes(leg: Leg) -> bool:
+    """Apart from the property, through which nothing is called in C."""
+    return leg.direction is _IN and leg.billed is not None and leg.billed.trunk is not None
 
 
 def _living(channel: Channel | None) -> str | None:

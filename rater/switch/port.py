@@ -67,15 +67,18 @@ class Port:
         word, or cut what it extended. A verdict or hang-up that was held back so is made good when nobody else did,
         if its channel still waits or lives (`SwitchAdapter.leads_again`)."""
         if isinstance(command, Forget):
-            self._gates.pop(command.leg, None)
-            self._hang_ups.pop(command.leg, None)
+            forget = command
+            self._gates.pop(forget.leg, None)
+            self._hang_ups.pop(forget.leg, None)
             if self.tracker is not None:
-                self.tracker.forget(command.leg)
+                self.tracker.forget(forget.leg)
             return
         if isinstance(command, AnswerGate):
-            self._gates[command.leg] = command
+            gate = command
+            self._gates[gate.leg] = gate
         elif isinstance(command, HangUp):
-            self._hang_ups[command.leg] = command
+            hang_up = command
+            self._hang_ups[hang_up.leg] = hang_up
         if self.tracker is not None and time.monotonic() <= self.acts_until_s:
             self._outgoing += self._actions.of(command, self.tracker)
 

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from sys import intern
-from typing import cast
 
 from rater.calls.signals import Direction, Grade, Mode, Payer, Signal
 from rater.catalog.model import SwitchRules, Trunk
@@ -118,13 +117,13 @@ class Tracker(LegTable):
 
     def feed(self, frame: Frame, arrived_ns: int) -> list[Signal]:
         """What a frame means. `arrived_ns`: time.monotonic_ns() when its bytes were read."""
-        self._take(event_frame(frame) if isinstance(frame, dict) else cast(Event, frame), arrived_ns)
+        self._take(_event_of(frame), arrived_ns)
         return self.take_signals()
 
     def feed_all(self, frames: Iterable[Frame], arrived_ns: int, on_signal: Callable[[Signal], object]) -> None:
         """The same of many, each signal being told before the next frame is looked at."""
         for frame in frames:
-            self._take(event_frame(frame) if isinstance(frame, dict) else cast(Event, frame), arrived_ns)
+            self._take(_event_of(frame), arrived_ns)
             if self._out:
                 for signal in self.take_signals():
                     on_signal(signal)
@@ -451,6 +450,12 @@ class Tracker(LegTable):
         channel = self._channel(frame, at_ms, arrived_ns)
         if channel is not None:
             self.gate_passed(channel, at_ms)
+
+
+def _event_of(frame: Frame) -> Event:
+    if isinstance(frame, dict):
+        return event_frame(frame)
+    return frame  # type: ignore[return-value]  # a `cast` would be called
 
 
 def _cause_of(text: str | None) -> int:

@@ -9,20 +9,24 @@ import pytest
 
 from rater.calls.commands import AnswerGate, Forget, HangUp, SwitchCommand
 from rater.calls.signals import Direction
+from rater.catalog.model import SwitchRules
 from rater.config import SwitchSettings
-from rater.ids import LegId
+from rater.ids import LegId, SwitchId
 from rater.metrics import Metrics
+from rater.switch.actions import Actions
 from rater.switch.adapter import SwitchAdapter
 from rater.switch.legs import LegChannels
+from rater.switch.tracker import Tracker
 from rater.verdict import Reason
 
-LEG = LegId("pbx1.b.7")
+SWITCH, LEG = SwitchId("pbx1"), LegId("pbx1.b.7")
 
 
-class Tracker:
+class OneLeg(Tracker):
     """Knows one leg. `asking`: its channel still waits at the gate."""
 
     def __init__(self, *, asking: bool) -> None:
+        super().__init__(SWITCH, "b", SwitchRules(SWITCH), [])
         self.asking = asking
 
     def channels_of(self, leg: LegId) -> LegChannels | None:
@@ -33,7 +37,7 @@ class Tracker:
         pass
 
 
-class Actions:
+class Said(Actions):
     """What would be sent, in words."""
 
     def of(self, command: SwitchCommand, tracker: Tracker) -> list[Any]:
@@ -44,9 +48,7 @@ def made(*, asking: bool) -> SwitchAdapter:
     settings = SwitchSettings.model_validate({"id": "pbx1", "secret": {"file": "x"}})
     engine: Any = None
     adapter = SwitchAdapter(settings, "secret", engine, Metrics())
-    tracker: Any = Tracker(asking=asking)
-    actions: Any = Actions()
-    adapter.tracker, adapter._actions = tracker, actions
+    adapter.tracker, adapter._actions = OneLeg(asking=asking), Said("test")
     return adapter
 
 
