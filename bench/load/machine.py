@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+GIVES_WAY = 7
+"""By so many steps of niceness: a fifth of the other's share when both want the core."""
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -17,18 +20,20 @@ class Machine:
     priority: int = 0
     own_cores: bool = True
 
-    def arrange(self, daemons: Iterable[int], others: Iterable[int]) -> None:
-        """Of processes that are sessions of their own, by pid, with all their threads."""
+    def arrange(self, daemons: Iterable[int], stores: Iterable[int], load: int) -> None:
+        """Of processes that are sessions of their own, by pid, with all their threads. The load, which stands for
+        other machines, gives way to Redis, beside which it runs."""
         cores = sorted(os.sched_getaffinity(0))
         half = len(cores) // 2
         placed = [(pid, {cores[number % half]} if half else set(cores)) for number, pid in enumerate(daemons)]
-        placed += [(pid, set(cores[half:])) for pid in others]
+        placed += [(pid, set(cores[half:])) for pid in (*stores, load)]
         for pid, own in placed:
             if self.own_cores:
                 for thread in Path(f"/proc/{pid}/task").iterdir():
                     os.sched_setaffinity(int(thread.name), own)
-            if self.priority:
-                _prefer(pid, self.priority)
+            niceness = self.priority + (GIVES_WAY if pid == load else 0)
+            if niceness:
+                _prefer(pid, min(niceness, 19))
 
 
 def _prefer(pid: int, niceness: int) -> None:

@@ -216,7 +216,7 @@ class Site:
 
     def arrange(self) -> None:
         """Gives the measured processes, as they are now, their cores and priority."""
-        self.machine.arrange(self.pids["daemon"], [*self.pids["redis"], self.load.process.pid])
+        self.machine.arrange(self.pids["daemon"], self.pids["redis"], self.load.process.pid)
 
     @property
     def store(self) -> Redis | RedisCluster:

@@ -189,15 +189,18 @@ def test_daemons_share_no_core_with_the_others_unless_asked_to(own_cores: bool) 
         subprocess.Popen(["sleep", "60"]) as daemon,
         subprocess.Popen(["sleep", "60"]) as second,
         subprocess.Popen(["sleep", "60"]) as store,
+        subprocess.Popen(["sleep", "60"], start_new_session=True) as load,
     ):
         try:
-            machine.arrange([daemon.pid, second.pid], [store.pid])
-            first, other, stores = (os.sched_getaffinity(each.pid) for each in (daemon, second, store))
+            machine.arrange([daemon.pid, second.pid], [store.pid], load.pid)
+            first, other, stores, loads = (os.sched_getaffinity(each.pid) for each in (daemon, second, store, load))
+            assert os.getpriority(os.PRIO_PROCESS, load.pid) > os.getpriority(os.PRIO_PROCESS, store.pid)
         finally:
-            for each in (daemon, second, store):
+            for each in (daemon, second, store, load):
                 each.kill()
     if own_cores and len(cores) > 1:
         assert len(first) == len(other) == 1
+        assert stores == loads
         assert not (first | other) & stores
         assert first | other | stores <= cores
     else:
