@@ -93,7 +93,7 @@ def _settled(site: Site, books: Books) -> None:
         [Keys("rater", Shard(number)) for number in range(site.masters)],
         time.monotonic() + SETTLE_S,
     )
-    switches = [SwitchId(f"pbx{number + 1}") for number in range(site.switches)]
+    switches = [SwitchId(f"pbx{number + 1}") for number in range(site.setting.switches)]
     with site.store.client() as client:
         while True:
             held = [key for keys in shards for key in client.scan_iter(f"{keys.lease_prefix}*", count=1000)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import signal
 import sys
@@ -19,11 +20,14 @@ from typing import Any
 
 from bench.load import report, scenarios
 from bench.load.machine import Machine
+from bench.load.site import Setting
 
 GATE_RATE = 2_000.0
 SCENARIOS = ("gate", "ramp", "live", "swap", "spread", "soak")
 SPREAD = ("1x1", "2x1", "4x1", "1x2", "1x3", "2x3")
 """Daemons, and masters of Redis."""
+KEEP_BYTES = 107 - len("/redis/redis.sock")
+"""A socket's path has at most 107 (unix(7))."""
 
 
 def main() -> None:
@@ -41,19 +45,18 @@ def main() -> None:
 
 
 def _scenarios(args: argparse.Namespace) -> dict[str, Callable[[], list[dict[str, Any]]]]:
-    machine = Machine(args.priority, own_cores=not args.shared_cores)
-    common = {"switches": args.switches, "machine": machine, "keep": args.keep}
-    gate = partial(scenarios.gate, args.rate, args.seconds, warm_s=args.warm, **common)
+    setting = Setting(args.switches, Machine(args.priority, own_cores=not args.shared_cores), args.keep)
+    gate = partial(scenarios.gate, args.rate, args.seconds, warm_s=args.warm, setting=setting)
     return {
         "gate": lambda: [gate() for _ in range(args.runs if args.only is None else 1)],
-        "ramp": lambda: scenarios.ramp(args.rates, min(args.seconds, args.step_seconds), **common),
-        "live": lambda: [scenarios.live(args.calls, args.fill_rate, min(args.seconds, 10), **common)],
-        "swap": lambda: [scenarios.swap(args.prefixes, args.rate / 10, min(args.seconds, 20), **common)],
+        "ramp": lambda: scenarios.ramp(args.rates, min(args.seconds, args.step_seconds), setting=setting),
+        "live": lambda: [scenarios.live(args.calls, args.fill_rate, min(args.seconds, 10), setting=setting)],
+        "swap": lambda: [scenarios.swap(args.prefixes, args.rate / 10, min(args.seconds, 20), setting=setting)],
         "spread": lambda: [
-            scenarios.spread(*parts, args.spread_rate, min(args.seconds, args.step_seconds), **common)
+            scenarios.spread(*parts, args.spread_rate, min(args.seconds, args.step_seconds), setting=setting)
             for parts in args.spread
         ],
-        "soak": lambda: [scenarios.soak(args.rate / 2, args.minutes, every_s=args.part_seconds, **common)],
+        "soak": lambda: [scenarios.soak(args.rate / 2, args.minutes, every_s=args.part_seconds, setting=setting)],
     }
 
 
@@ -84,7 +87,10 @@ def _arguments() -> argparse.Namespace:
     add("--shared-cores", action="store_true", help="let the scheduler run others on the daemons' cores")
     add("--keep", type=Path, help="leave a run's files there")
     add("--json", action="store_true", help="with --only: one line of JSON for each result, the last line last")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.keep is not None and len(os.fsencode(args.keep.resolve())) > KEEP_BYTES:
+        parser.error(f"argument --keep: Redis' socket is made there; give a path of at most {KEEP_BYTES} bytes")
+    return args
 
 
 def _daemons_and_masters(text: str) -> tuple[int, int]:

@@ -11,15 +11,13 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from random import Random
 from typing import Any
 
 from bench.load.books import Books, audit
-from bench.load.machine import OWN_CORES, Machine
 from bench.load.pace import Pace
 from bench.load.people import People
-from bench.load.site import RATER, ROOT, Site, write_deck
+from bench.load.site import RATER, ROOT, Setting, Site, write_deck
 
 POOR_SHARE = 0.02
 TALKING_SHARE = 0.74
@@ -32,41 +30,29 @@ def people_for(rate: float, seconds: float) -> People:
     return People(usual=max(500, int(rate * 5) // 5 * 5), poor=int(rate * seconds * POOR_SHARE / 2 * 1.1) + 20)
 
 
-def gate(
-    rate: float,
-    seconds: float,
-    *,
-    warm_s: float,
-    switches: int,
-    machine: Machine = OWN_CORES,
-    keep: Path | None = None,
-) -> Figures:
+def gate(rate: float, seconds: float, *, warm_s: float, setting: Setting) -> Figures:
     """One rate, once."""
-    with Site(people_for(rate, seconds + warm_s), switches, machine=machine, keep=keep) as site:
+    with Site(people_for(rate, seconds + warm_s), setting) as site:
         figures = measured(site, rate, seconds, warm_s)
         books = finish(site)
     return summary(figures, books)
 
 
-def ramp(
-    rates: Sequence[float], seconds: float, *, switches: int, machine: Machine = OWN_CORES, keep: Path | None = None
-) -> list[Figures]:
+def ramp(rates: Sequence[float], seconds: float, *, setting: Setting) -> list[Figures]:
     """Rate after rate on one site; the books once, at the end."""
     people = people_for(max(rates), (seconds + 3) * len(rates))
-    with Site(people, switches, machine=machine, keep=keep) as site:
+    with Site(people, setting) as site:
         steps = [measured(site, rate, seconds) for rate in rates]
         books = finish(site)
     return [summary(step, books) for step in steps]
 
 
-def live(
-    calls: int, rate: float, hold_s: float, *, switches: int, machine: Machine = OWN_CORES, keep: Path | None = None
-) -> Figures:
+def live(calls: int, rate: float, hold_s: float, *, setting: Setting) -> Figures:
     """So many calls talk at once; what each takes of the daemon's memory, and what a new call waits meanwhile."""
     people = People(usual=max(500, calls // 5 * 5), poor=20 + int(calls * POOR_SHARE))
     talk = ["--talk", "7200", "7200", "--ring", "0.02", "0.05"]
     charging = "first_slice_s = 30\nlong_slice_s = 60\n"
-    with Site(people, switches, machine=machine, charging=charging, generator_arguments=talk, keep=keep) as site:
+    with Site(people, setting, charging=charging, generator_arguments=talk) as site:
         before = measured(site, max(5.0, rate / 20), 2, 1)
         filling = measured(site, rate, calls / TALKING_SHARE / rate, 0)
         holding = measured(site, max(5.0, rate / 20), hold_s, 2)
@@ -84,17 +70,9 @@ def live(
     }
 
 
-def swap(
-    prefixes: int,
-    rate: float,
-    seconds: float,
-    *,
-    switches: int,
-    machine: Machine = OWN_CORES,
-    keep: Path | None = None,
-) -> Figures:
+def swap(prefixes: int, rate: float, seconds: float, *, setting: Setting) -> Figures:
     """The same rate without and with a large catalogue being published and taken up meanwhile."""
-    with Site(people_for(rate, 3 * seconds + 60), switches, machine=machine, prefixes=prefixes, keep=keep) as site:
+    with Site(people_for(rate, 3 * seconds + 60), setting, prefixes=prefixes) as site:
         quiet = measured(site, rate, seconds)
         write_deck(site.folder / "catalog" / "decks" / "retail.csv", prefixes, seed=8)
         began_s = time.monotonic()
@@ -120,39 +98,20 @@ def swap(
     }
 
 
-def spread(
-    daemons: int,
-    masters: int,
-    rate: float,
-    seconds: float,
-    *,
-    switches: int,
-    machine: Machine = OWN_CORES,
-    keep: Path | None = None,
-) -> Figures:
+def spread(daemons: int, masters: int, rate: float, seconds: float, *, setting: Setting) -> Figures:
     """The switches shared out among several daemons, the accounts among the masters of a cluster: what a call takes
     then of all of them together."""
-    with Site(
-        people_for(rate, seconds + 3), switches, machine=machine, keep=keep, daemons=daemons, masters=masters
-    ) as site:
+    with Site(people_for(rate, seconds + 3), setting, daemons=daemons, masters=masters) as site:
         figures = measured(site, rate, seconds)
         books = finish(site)
     return {"daemons": daemons, "masters": masters, **summary(figures, books)}
 
 
-def soak(
-    rate: float,
-    minutes: float,
-    *,
-    switches: int,
-    machine: Machine = OWN_CORES,
-    every_s: float = 60,
-    keep: Path | None = None,
-) -> Figures:
+def soak(rate: float, minutes: float, *, setting: Setting, every_s: float = 60) -> Figures:
     """A long run with transfers, in which connections are cut and Redis is restarted; memory is looked at after
     every part."""
     random, parts, faults = Random(5), [], []
-    with Site(people_for(rate, minutes * 60 + 60), switches, machine=machine, keep=keep, rewrites=True) as site:
+    with Site(people_for(rate, minutes * 60 + 60), setting, rewrites=True) as site:
         until_s = time.monotonic() + minutes * 60
         while time.monotonic() < until_s or len(parts) < 3:
             if parts:

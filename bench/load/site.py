@@ -167,27 +167,34 @@ class Generator:
         return self.answer()
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the sites of a run have in common. `keep`: leave a site's files there."""
+
+    switches: int = 8
+    machine: Machine = OWN_CORES
+    keep: Path | None = None
+
+
 @dataclass
 class Site:
-    """`with Site(…) as site`: everything runs, the daemon decides. Removed at the end, unless `keep`.
+    """`with Site(…) as site`: everything runs, the daemon decides. Removed at the end, unless its files are kept.
 
     `charging`: keys of the settings' section; the slices are short, so that a call of some seconds needs an
     extension."""
 
     people: People
-    switches: int = 8
+    setting: Setting
     prefixes: int = 2_000
-    machine: Machine = OWN_CORES
     charging: str = "first_slice_s = 2\nlong_slice_s = 60\nextend_ahead_ms = 700\n"
     generator_arguments: Sequence[str] = ()
-    keep: Path | None = None
     daemons: int = 1
     masters: int = 1
     rewrites: bool = False
     """Of Redis' append-only file; see there."""
 
     def __enter__(self) -> Site:
-        self.folder = self.keep or Path(tempfile.mkdtemp(prefix="rater-bench-"))
+        self.folder = self.setting.keep or Path(tempfile.mkdtemp(prefix="rater-bench-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.redis = Redis(self.folder / "redis", rewrites=self.rewrites)
         self.cluster = RedisCluster(self.folder / "cluster", self.masters) if self.masters > 1 else None
@@ -202,11 +209,11 @@ class Site:
 
     def _start(self) -> None:
         self.store.start()
-        self.load = Generator(self.folder, self.people, self.switches, self.generator_arguments)
+        self.load = Generator(self.folder, self.people, self.setting.switches, self.generator_arguments)
         self.generator = self.load
         switches = list(enumerate(self.load.ports, 1))
         self.led = [self._write_settings(number, switches) for number in range(self.daemons)]
-        catalog = write_catalog(self.folder / "catalog", self.people, self.switches, prefixes=self.prefixes)
+        catalog = write_catalog(self.folder / "catalog", self.people, self.setting.switches, prefixes=self.prefixes)
         self.rater("catalog", "load", str(catalog))
         for settings in self.led:
             self._start_daemon(settings)
@@ -216,7 +223,7 @@ class Site:
 
     def arrange(self) -> None:
         """Gives the measured processes, as they are now, their cores and priority."""
-        self.machine.arrange(self.pids["daemon"], self.pids["redis"], self.load.process.pid)
+        self.setting.machine.arrange(self.pids["daemon"], self.pids["redis"], self.load.process.pid)
 
     @property
     def store(self) -> Redis | RedisCluster:
@@ -291,5 +298,5 @@ class Site:
         if self.generator is not None:
             stop(self.generator.process)
         self.store.stop()
-        if self.keep is None:
+        if self.setting.keep is None:
             shutil.rmtree(self.folder, ignore_errors=True)
