@@ -4,7 +4,7 @@ from rater_native.amievent cimport EventFrame
 
 from rater.switch.channels cimport Channel, ChannelTable
 from rater.switch.legs cimport Leg
-from rater.switch.tracker cimport Tracker
+from rater.switch.tracker cimport Tracker, event_of
 
 cdef object _OUTGOING, _OBSERVED, _RECONCILED
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from sys import intern
-from typing import cast
 
 from rater.calls.signals import Grade, Seen
 from rater.switch.ami_parse import EventFrame as Event
 from rater.switch.ami_parse import Frame
 from rater.switch.channels import STATE_UP, Channel, number_of
-from rater.switch.frames import event_frame
 from rater.switch.gate import WAITING, Arguments, is_ours
 from rater.switch.legs import Leg
-from rater.switch.tracker import Tracker
+from rater.switch.tracker import Tracker, event_of
 
 _OUTGOING = ("AppDial", "AppQueue")
 """How the application of a dialled channel begins, as long as no dialplan runs on it."""
@@ -81,7 +79,7 @@ class Listing:
     def take(self, frames: Sequence[Frame]) -> None:
         """These are listed; the tracker's channels are brought up to date."""
         for frame in frames:
-            self._take(event_frame(frame) if isinstance(frame, dict) else cast(Event, frame))
+            self._take(event_of(frame))
 
     def _take(self, frame: Event) -> None:
         uniqueid, name, channels = frame.uniqueid, frame.channel, self._tracker.channels

@@ -74,7 +74,7 @@ cdef class Tracker(LegTable):
     @cython.locals(channel=Channel)
     cdef _gate_over(self, EventFrame frame, long long at_ms, long long arrived_ns)
 
-cdef EventFrame _event_of(object frame)
+cpdef EventFrame event_of(object frame)
 
 @cython.locals(cause=cython.longlong)
 cdef long long _cause_of(str text) except? -1

@@ -117,13 +117,13 @@ class Tracker(LegTable):
 
     def feed(self, frame: Frame, arrived_ns: int) -> list[Signal]:
         """What a frame means. `arrived_ns`: time.monotonic_ns() when its bytes were read."""
-        self._take(_event_of(frame), arrived_ns)
+        self._take(event_of(frame), arrived_ns)
         return self.take_signals()
 
     def feed_all(self, frames: Iterable[Frame], arrived_ns: int, on_signal: Callable[[Signal], object]) -> None:
         """The same of many, each signal being told before the next frame is looked at."""
         for frame in frames:
-            self._take(_event_of(frame), arrived_ns)
+            self._take(event_of(frame), arrived_ns)
             if self._out:
                 for signal in self.take_signals():
                     on_signal(signal)
@@ -452,7 +452,8 @@ class Tracker(LegTable):
             self.gate_passed(channel, at_ms)
 
 
-def _event_of(frame: Frame) -> Event:
+def event_of(frame: Frame) -> Event:
+    """As a structure, however it came."""
     if isinstance(frame, dict):
         return event_frame(frame)
     return frame  # type: ignore[return-value]  # a `cast` would be called
