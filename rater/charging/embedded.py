@@ -215,6 +215,7 @@ class EmbeddedRedis:
             "appendfsync": self._fsync,
             "save": "",
             "maxmemory-policy": "noeviction",
+            "latency-monitor-threshold": "10",
             "daemonize": "no",
             "loglevel": "notice",
         }

@@ -14,6 +14,7 @@ from rater.doctor.redis_probe import RedisFacts
 
 LATENCY_GOOD_MS = 2.0
 CLOCK_GOOD_MS = 1000.0
+DISK_GOOD_MS = 100
 MEMORY_GOOD = 0.8
 LEAST, RECOMMENDED = (6, 2), (7, 0)
 MENDED = {(6, 2): 20, (7, 0): 15, (7, 2): 11, (7, 4): 6, (8, 0): 4, (8, 2): 2}
@@ -52,6 +53,7 @@ def check_node(facts: RedisFacts, *, master: bool = True, embedded: bool = False
         _fsync(facts),
         _eviction(facts),
         *_files_state(facts),
+        _disk(facts),
         _memory(facts),
         *([_replicas(facts, embedded=embedded), *_functions(facts)] if master else []),
         *_coverage(facts),
@@ -137,6 +139,27 @@ def _files_state(facts: RedisFacts) -> list[Finding]:
         mend = "Look at Redis' log and its disk; until it is mended, writes may be refused."
         return [error("redis.files", "", f"failed: {', '.join(bad)}", "no failures", mend)]
     return [ok("redis.files", "", "written without failures")] if facts.info else []
+
+
+def _disk(facts: RedisFacts) -> Finding:
+    """With `appendfsync always` each answer waits for the disk; with everysec only when it is late by seconds."""
+    check, expected = "redis.disk", f"no wait for its files of more than {DISK_GOOD_MS} ms"
+    watched = facts.config.get("latency-monitor-threshold")
+    look = "Look at CONFIG GET latency-monitor-threshold and LATENCY LATEST on the server."
+    if watched is None or facts.waits_ms is None:
+        return not_checked(check, "", "the user may not ask with CONFIG and LATENCY, as it should be", look)
+    if int(watched) == 0:
+        mend = "CONFIG SET latency-monitor-threshold 10 costs nothing that can be measured; ask again in an hour."
+        return not_checked(check, "", "the server does not watch it (latency-monitor-threshold 0)", mend)
+    waits_ms = {kind: longest for kind, longest in facts.waits_ms.items() if kind.startswith("aof-")}
+    if not waits_ms:
+        return ok(check, "", f"none of {watched} ms or more", expected)
+    kind, longest_ms = max(waits_ms.items(), key=lambda wait: wait[1])
+    seen = f"up to {longest_ms} ms ({kind}); LATENCY HISTORY {kind} tells when"
+    if longest_ms <= DISK_GOOD_MS:
+        return ok(check, "", seen, expected)
+    mend = "Calls wait as long: give Redis a disk of its own that writes steadily; LATENCY RESET begins anew."
+    return warning(check, "", seen, expected, mend)
 
 
 def _memory(facts: RedisFacts) -> Finding:

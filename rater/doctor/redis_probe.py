@@ -25,6 +25,9 @@ from rater.ids import Shard
 
 ANSWER_S = 2.0
 ROUNDS = 20
+_ASKED = (
+    "appendfsync", "dir", "min-replicas-to-write", "cluster-require-full-coverage", "latency-monitor-threshold"
+)  # fmt: skip
 _CODES = {OutOfMemoryError: "OOM", ReadOnlyError: "READONLY", NoPermissionError: "NOPERM"}
 """The codes that redis-py takes off the server's messages."""
 _TRY_WRITE = b"redis.call('SET', KEYS[1], '1', 'PX', 1000) return redis.call('DEL', KEYS[1])"
@@ -34,8 +37,9 @@ _TRY_WRITE = b"redis.call('SET', KEYS[1], '1', 'PX', 1000) return redis.call('DE
 @dataclass(slots=True)
 class RedisFacts:
     """`info`: INFO. `config`: what CONFIG GET tells, empty when it is refused. `*_ms`: medians of `ROUNDS` tries.
-    `libraries`: of our functions, by name; None when it cannot be seen. `write_error`: why nothing can be written,
-    if so. `failed`: why there are no facts at all."""
+    `libraries`: of our functions, by name; `waits_ms`: by kind the longest that the server's latency monitor has
+    noted; None when they cannot be seen. `write_error`: why nothing can be written, if so. `failed`: why there are
+    no facts at all."""
 
     failed: str = ""
     login_refused: bool = False
@@ -44,6 +48,7 @@ class RedisFacts:
     user: str = ""
     cluster: Mapping[str, str] = field(default_factory=dict)
     libraries: Sequence[str] | None = None
+    waits_ms: Mapping[str, int] | None = None
     ping_ms: float | None = None
     script_ms: float | None = None
     write_error: str = ""
@@ -86,11 +91,24 @@ async def probe_node(client: Redis) -> RedisFacts:
         return facts
     facts.info = await _try(redis.info, {})
     config: dict[str, str] = {}
-    for name in ("appendfsync", "dir", "min-replicas-to-write", "cluster-require-full-coverage"):
+    for name in _ASKED:
         config |= await _try(partial(redis.config_get, name), {})
     facts.config = config
     facts.libraries = await _try(partial(_libraries, redis), None)
+    facts.waits_ms = await _try(partial(_waits_ms, redis), None)
     return facts
+
+
+async def _waits_ms(redis: Any) -> dict[str, int] | None:
+    """LATENCY LATEST: of each kind its name, when, the latest and the longest (redis.io, latency monitor)."""
+    found = await redis.execute_command("LATENCY", "LATEST")
+    if isinstance(found, dict):
+        return None  # of a cluster as a whole
+    return {_text(kind): int(longest) for kind, _, _, longest in found}
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 async def _libraries(redis: Any) -> list[str] | None:
