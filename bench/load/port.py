@@ -20,14 +20,12 @@ _TIMEOUT = re.compile(
 )
 _GATE = re.compile(
     rb"Action: Setvar\r\nActionID: ([^\r]*)\r\nChannel: ([^\r]*)\r\n"
-    rb"Variable: RATER_REASON\r\nValue: ([^\r]*)\r\n\r\n"
-    rb"Action: Setvar\r\nActionID: ([^\r]*)\r\nChannel: \2\r\nVariable: RATER_SECONDS\r\nValue: [^\r]*\r\n\r\n"
-    rb"Action: Setvar\r\nActionID: ([^\r]*)\r\nChannel: \2\r\nVariable: RATER_VERDICT\r\nValue: ([^\r]*)\r\n\r\n"
+    rb"Variable: ARRAY\(RATER_REASON,RATER_SECONDS,RATER_VERDICT\)\r\nValue: ([^\r,]*),[^\r,]*,([^\r,]*)\r\n\r\n"
     rb"Action: AGI\r\nActionID: ([^\r]*)\r\nChannel: \2\r\nCommand: ASYNCAGI BREAK\r\n\r\n"
     rb"Action: AbsoluteTimeout\r\nActionID: ([^\r]*)\r\nChannel: \2\r\nTimeout: [^\r]*\r\n\r\n"
 )
-"""The five actions that answer a gate, as they mostly come: together. Looked for as one; each of them is understood
-alone, too."""
+"""The three actions that answer a gate, as they mostly come: together. Looked for as one; each of them is
+understood alone, too."""
 _HOT = re.compile(
     rb"Action: (Setvar|AGI|AbsoluteTimeout)\r\nActionID: ([^\r]*)\r\nChannel: ([^\r]*)\r\n"
     rb"(?:Variable: ([^\r]*)\r\nValue|Command|Timeout): ([^\r]*)\r\n\r\n"
@@ -37,7 +35,7 @@ _DONE = {
     b"AGI": b"Response: Success\r\nActionID: %b\r\nMessage: Added AGI command to queue\r\n\r\n",
     b"AbsoluteTimeout": b"Response: Success\r\nActionID: %b\r\nMessage: Timeout Set\r\n\r\n",
 }
-_GATE_DONE = 3 * _DONE[b"Setvar"] + _DONE[b"AGI"] + _DONE[b"AbsoluteTimeout"]
+_GATE_DONE = _DONE[b"Setvar"] + _DONE[b"AGI"] + _DONE[b"AbsoluteTimeout"]
 _TIMED_BEGIN, _, _TIMED = _DONE[b"AbsoluteTimeout"].partition(b"%b")
 _NO_CHANNEL = b"Response: Error\r\nActionID: %b\r\nMessage: No such channel\r\n\r\n"
 
@@ -176,12 +174,12 @@ class Port:
 
     def _gate(self, found: tuple[bytes, ...]) -> bool:
         """Whether there is a channel that waited for this. The answers go out before what it sets off."""
-        first, channel, reason, second, third, verdict, fourth, fifth = found
+        first, channel, reason, verdict, second, third = found
         place = len(self.out)
         if not self.calls.decide(channel, reason, verdict):
             return False
-        self.actions += 5
-        self.out.insert(place, _GATE_DONE % (first, second, third, fourth, fifth))
+        self.actions += 3
+        self.out.insert(place, _GATE_DONE % (first, second, third))
         return True
 
     def _time_out(self, found: tuple[bytes, ...]) -> None:

@@ -108,10 +108,8 @@ class Switch(Calls):
         call = self.channels.get(channel)
         if call is None:
             return False
-        if name == b"RATER_VERDICT":
-            call.verdict = value
-        elif name == b"RATER_REASON":
-            call.reason = value
+        if name == b"ARRAY(RATER_REASON,RATER_SECONDS,RATER_VERDICT)":
+            call.reason, _, call.verdict = value.split(b",")
         return True
 
     def decide(self, channel: bytes, reason: bytes, verdict: bytes) -> bool:

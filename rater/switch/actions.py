@@ -22,6 +22,10 @@ DISARMED_S = 86_400
 LEAST_TIMER_MS = 1
 VERDICT, REASON, SECONDS = "RATER_VERDICT", "RATER_REASON", "RATER_SECONDS"
 CUT, CUT_AT = "RATER_CUT", "RATER_CUT_AT"
+DECIDED = f"ARRAY({REASON},{SECONDS},{VERDICT})"
+"""One Setvar instead of three, the verdict being set last. The values are codes and digits, without commas. The
+gate's dialplan needs the module of this function, func_strings, for others, too."""
+CERTAIN_END = f"ARRAY({CUT_AT},{CUT})"
 WARNING_CONTEXT = "rater-warning"
 WHISPER = "quWES"
 """ChanSpy: quietly, into this one channel, so that only its party hears it; gone with either of the two."""
@@ -81,10 +85,9 @@ class Actions:
             return self._answer_too_late(command, channels, tracker)
         caller = channels.caller
         limited = command.seconds > 0
+        told = f"{command.seconds},allow" if allowed else "0,deny"
         return [
-            self._set(caller, REASON, command.reason.code),
-            self._set(caller, SECONDS, str(command.seconds if allowed else 0)),
-            self._set(caller, VERDICT, "allow" if allowed else "deny"),
+            self._set(caller, DECIDED, f"{command.reason.code},{told}"),
             made(_LEAVE_GATE, self._prefix, self._number(), caller, "ASYNCAGI BREAK"),
             self._timer(caller, command.seconds * 1000 if limited else DISARMED_S * 1000),
         ]
@@ -140,7 +143,7 @@ class Actions:
         if channels.caller is None:
             return []
         at = str(command.at_ms) if command.cut else ""
-        return [self._set(channels.caller, CUT_AT, at), self._set(channels.caller, CUT, command.cut)]
+        return [self._set(channels.caller, CERTAIN_END, f"{at},{command.cut}")]
 
     def _set(self, channel: str, variable: str, value: str) -> Action:
         return made(_SET, self._prefix, self._number(), channel, variable, value)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import unquote
 
+from rater.switch.actions import DECIDED
+
 T = TypeVar("T")
 Headers = dict[str, str]
 
@@ -129,10 +131,9 @@ class Ami:
         return Question(event, event["Channel"], arguments)
 
     def answer(self, question: Question, verdict: str, reason: str, seconds: int) -> None:
-        """Answer the gate as the product does: three variables, the way out, and last the timer, which wakes it."""
+        """Answer the gate as the product does: the variables, the way out, and last the timer, which wakes it."""
         channel = question.channel
-        for name, value in (("VERDICT", verdict), ("REASON", reason), ("SECONDS", seconds)):
-            self.send("Setvar", Channel=channel, Variable=f"RATER_{name}", Value=value)
+        self.send("Setvar", Channel=channel, Variable=DECIDED, Value=f"{reason},{seconds},{verdict}")
         self.send("AGI", Channel=channel, Command="ASYNCAGI BREAK")
         self.send("AbsoluteTimeout", Channel=channel, Timeout=seconds or 86_400)
 

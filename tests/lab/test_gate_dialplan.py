@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from rater.switch.actions import DECIDED
+
 from .ami import Ami, Event
 from .asterisk import Asterisk
 from .sipp import Sipp, Telephony
@@ -148,8 +150,7 @@ def test_verdict_whose_way_out_is_lost_still_counts(ami: Ami, phones: Telephony,
     beat()
     caller = phones.caller(1001, NUMBER)
     question = ami.question()
-    for name, value in (("VERDICT", "allow"), ("REASON", "allowed"), ("SECONDS", "2")):
-        ami.action("Setvar", Channel=question.channel, Variable=f"RATER_{name}", Value=value)
+    ami.action("Setvar", Channel=question.channel, Variable=DECIDED, Value="allowed,2,allow")
     (call,) = caller.wait(10)
     assert gate_report(ami)["Verdict"] == "allow"
     assert call.was_cut

@@ -12,7 +12,7 @@ from rater.calls.commands import ArmTimer, Party
 from rater.calls.signals import Mode, Seen, Signal
 from rater.catalog.model import SwitchRules, Trunk
 from rater.ids import SwitchId, TrunkId
-from rater.switch.actions import Actions
+from rater.switch.actions import DECIDED, Actions
 from rater.switch.tracker import Tracker
 
 from .ami import Ami, Event, Question
@@ -79,10 +79,9 @@ class SentOn:
         assert asked_s - EXACT_S <= strikes_s <= replied_s + EXACT_S, report.headers
 
 
-def verdict(ami: Ami, question: Question, **told: object) -> None:
+def verdict(ami: Ami, question: Question, *told: object) -> None:
     """As the product tells it, but without the timer: what the dialplan makes of it is to be seen."""
-    for name, value in told.items():
-        ami.send("Setvar", Channel=question.channel, Variable=f"RATER_{name}", Value=value)
+    ami.send("Setvar", Channel=question.channel, Variable=DECIDED, Value=",".join(map(str, told)))
     ami.action("AGI", Channel=question.channel, Command="ASYNCAGI BREAK")
 
 
@@ -92,7 +91,7 @@ def test_what_is_left_of_its_timer_bounds_what_is_granted(
 ) -> None:
     """The switch's timer may have been set by rater on the way out; the dialplan has the last word here."""
     sent = SentOn(ami, phones, 4.25, beat)
-    verdict(ami, sent.question(), VERDICT="allow", REASON="allowed", SECONDS=granted_s)
+    verdict(ami, sent.question(), "allowed", granted_s, "allow")
     report = sent.gate_report()
     assert (report["Verdict"], report["Reason"]) == ("allow", "allowed")
     sent.trunk.until(lambda calls: len(calls) == 2, PATIENCE_S, "the further call")
@@ -139,7 +138,7 @@ def test_daemon_away_leaves_its_timer_alone(ami: Ami, phones: Telephony, policy:
 def test_denied_it_keeps_its_timer(ami: Ami, phones: Telephony, beat: Callable[[], None]) -> None:
     """It may hear an announcement, and no longer than it is paid for."""
     sent = SentOn(ami, phones, 3.0, beat)
-    verdict(ami, sent.question(), VERDICT="deny", REASON="line_limit")
+    verdict(ami, sent.question(), "line_limit", 0, "deny")
     report = sent.gate_report()
     assert (report["Verdict"], report["Reason"]) == ("deny", "line_limit")
     sent.has_what_is_left(report)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from rater.switch.actions import DECIDED
 from rater.switch.simulator.call import Outcome
 from rater.switch.simulator.dialplan import Gating
 from rater.switch.simulator.switch import SimulatedSwitch
@@ -95,8 +96,7 @@ async def answer(client: AmiClient, verdict: str) -> None:
     """As the daemon does: variables by Setvar, then the break."""
     channel = (await client.wait_event("AsyncAGIStart"))["Channel"]
     reason = "allowed" if verdict == "allow" else "insufficient_credit"
-    for name, value in (("RATER_VERDICT", verdict), ("RATER_REASON", reason), ("RATER_SECONDS", "60")):
-        await client.ask("Setvar", Channel=channel, Variable=name, Value=value)
+    await client.ask("Setvar", Channel=channel, Variable=DECIDED, Value=f"{reason},60,{verdict}")
     await client.ask("AGI", Channel=channel, Command="ASYNCAGI BREAK")
 
 

@@ -11,7 +11,7 @@ from rater.calls.commands import AnnounceEnd, AnswerGate, ArmTimer, Forget, Hang
 from rater.calls.signals import Direction
 from rater.ids import LegId
 from rater.switch import frames
-from rater.switch.actions import Actions
+from rater.switch.actions import DECIDED, Actions
 from rater.switch.frames import ACTION_HEADER_LIMIT, ACTION_LINE_LIMIT, Action, serialize
 from rater.switch.tracker import Tracker
 from rater.verdict import Reason
@@ -50,9 +50,7 @@ def test_an_allowed_gate_gets_its_variables_then_goes_on_then_its_timer():
     actions = Actions("x").of(AnswerGate(leg, Reason.ALLOWED, 30), tracker)
     name = actions[0]["Channel"]
     assert brief(actions) == [
-        f"Setvar {name} RATER_REASON allowed",
-        f"Setvar {name} RATER_SECONDS 30",
-        f"Setvar {name} RATER_VERDICT allow",
+        f"Setvar {name} {DECIDED} allowed,30,allow",
         f"AGI {name} ASYNCAGI BREAK",
         f"AbsoluteTimeout {name} 30.000",
     ]
@@ -62,9 +60,7 @@ def test_a_denied_gate_is_told_why_and_has_its_timer_taken_off():
     tracker, leg = at("AsyncAGIStart", "gate")
     actions = Actions("x").of(AnswerGate(leg, Reason.INSUFFICIENT_CREDIT, 0), tracker)
     assert [line.split(" ", 2)[::2] for line in brief(actions)] == [
-        ["Setvar", "RATER_REASON insufficient_credit"],
-        ["Setvar", "RATER_SECONDS 0"],
-        ["Setvar", "RATER_VERDICT deny"],
+        ["Setvar", f"{DECIDED} insufficient_credit,0,deny"],
         ["AGI", "ASYNCAGI BREAK"],
         ["AbsoluteTimeout", "86400.000"],
     ]
@@ -73,16 +69,20 @@ def test_a_denied_gate_is_told_why_and_has_its_timer_taken_off():
 def test_a_denied_gate_keeps_the_timer_of_a_channel_that_is_a_leg_already():
     tracker, leg = at("AsyncAGIStart", "gate")
     lines = brief(Actions("x").of(AnswerGate(leg, Reason.INSUFFICIENT_CREDIT, 6), tracker))
-    assert lines[1].endswith("RATER_SECONDS 0")
-    assert lines[2].endswith("RATER_VERDICT deny")
+    assert lines[0].endswith(" insufficient_credit,0,deny")
     assert lines[-1].endswith(" 6.000")
 
 
 def test_an_emergency_has_no_limit():
     tracker, leg = at("AsyncAGIStart", "gate")
     lines = brief(Actions("x").of(AnswerGate(leg, Reason.EMERGENCY, 0), tracker))
-    assert lines[2].endswith("RATER_VERDICT allow")
+    assert lines[0].endswith(" emergency,0,allow")
     assert lines[-1].endswith(" 86400.000")
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_no_reason_has_what_parts_the_variables(reason):
+    assert not set(reason.code) & set(',"\\|() ')
 
 
 def test_a_denied_attempt_is_not_taken_over_by_a_dial_that_comes_all_the_same():
@@ -297,5 +297,7 @@ def test_a_leg_that_was_handed_to_another_line_warns_that_line():
 def test_a_certain_end_is_written_on_the_dialling_channel_and_taken_off_again():
     actions = Actions("x")
     told = brief(actions.of(AnnounceEnd(WATCHED, "credit", 1_700_000_009_000), talking()))
-    assert told == [f"Setvar {LINE} RATER_CUT_AT 1700000009000", f"Setvar {LINE} RATER_CUT credit"]
-    assert brief(actions.of(AnnounceEnd(WATCHED, "", 0), talking()))[0] == f"Setvar {LINE} RATER_CUT_AT "
+    assert told == [f"Setvar {LINE} ARRAY(RATER_CUT_AT,RATER_CUT) 1700000009000,credit"]
+    assert brief(actions.of(AnnounceEnd(WATCHED, "", 0), talking())) == [
+        f"Setvar {LINE} ARRAY(RATER_CUT_AT,RATER_CUT) ,"
+    ]

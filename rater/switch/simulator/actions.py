@@ -152,13 +152,14 @@ class Actions:
             client.error(request, "No such channel")
             return
         client.success(request, "Variable Set")
-        if channel is not None:
-            channel.variables[name] = value
-            about = channel.lines()
-        else:
-            self.world.globals[name.removeprefix("GLOBAL(").removesuffix(")")] = value
-            about = "Channel: none\r\nUniqueid: none\r\n"
-        self.world.emit("VarSet", f"{about}Variable: {name}\r\nValue: {value}\r\n", category="dialplan")
+        for each, its_value in _assigned(name, value):
+            if channel is not None:
+                channel.variables[each] = its_value
+                about = channel.lines()
+            else:
+                self.world.globals[each.removeprefix("GLOBAL(").removesuffix(")")] = its_value
+                about = "Channel: none\r\nUniqueid: none\r\n"
+            self.world.emit("VarSet", f"{about}Variable: {each}\r\nValue: {its_value}\r\n", category="dialplan")
 
     # Channels
 
@@ -214,6 +215,15 @@ class Actions:
 def stamp(at_us: int) -> str:
     """Seconds since the epoch with six decimals, as Asterisk writes a Timestamp."""
     return f"{at_us // SECOND_US}.{at_us % SECOND_US:06d}"
+
+
+def _assigned(name: str, value: str) -> list[tuple[str, str]]:
+    """The variables that an assignment sets: of `ARRAY(A,B)` each has its part of the value, or none (Asterisk,
+    function ARRAY). Values in quotation marks are not known here."""
+    if not (name.startswith("ARRAY(") and name.endswith(")")):
+        return [(name, value)]
+    names, values = name[6:-1].split(","), value.split(",")
+    return list(zip(names, values + [""] * len(names), strict=False))
 
 
 def _listed(channel: Channel, now_us: int) -> str:
