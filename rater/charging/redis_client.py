@@ -7,6 +7,10 @@ around the whole command instead.
 
 uvloop, unlike asyncio, raises a RuntimeError for what is written to a connection that was closed a moment ago. It
 is a lost connection like any other, and becomes one in the connection itself, under whatever uses it.
+
+What redis-py raises is held by the very frame that raises it, so that only the collector of cycles could free it,
+which the daemon lets look seldom: each connection to a server that is loading, or does not know all of redis-py's
+greeting, left a hundred objects. So the exception goes on without that frame.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterPipeline, ClusterPubSub
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException
+from redis.exceptions import RedisClusterException, RedisError
 
 from rater.errors import ConfigError
 
@@ -37,7 +41,10 @@ class _Closed(AbstractConnection):
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         with _told_as_lost():
-            return await super().read_response(*args, **options)
+            try:
+                return await super().read_response(*args, **options)
+            except RedisError as error:
+                raise error.with_traceback(None)  # noqa: B904  # it is the same one
 
     async def can_read(self) -> Any:
         with _told_as_lost():

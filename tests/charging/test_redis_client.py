@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from pathlib import Path
@@ -15,6 +16,7 @@ import uvloop
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
 
 from rater.charging import redis_client
 from rater.charging.embedded import EmbeddedRedis
@@ -48,6 +50,26 @@ def test_a_task_can_be_cancelled_between_and_within_commands(server: EmbeddedRed
         await client.aclose()
 
     asyncio.run(run())
+
+
+def test_a_refusal_leaves_nothing_that_only_the_collector_could_free(server: EmbeddedRedis) -> None:
+    """Nor does a new connection, whose greeting has words that this server does not know."""
+
+    async def refused(times: int) -> int:
+        client = open_client(server.url, None)
+        for _ in range(times):
+            with contextlib.suppress(ResponseError):
+                await client.execute_command("NOTHING")
+            await client.connection_pool.disconnect()
+        await client.aclose()
+        return sum(isinstance(thing, RedisError) for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(refused(10)) == 0
+    finally:
+        gc.enable()
 
 
 def test_a_server_that_hangs_is_given_up(server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> None:
