@@ -146,11 +146,11 @@ def _disk(facts: RedisFacts) -> Finding:
     check, expected = "redis.disk", f"no wait for its files of more than {DISK_GOOD_MS} ms"
     watched = facts.config.get("latency-monitor-threshold")
     look = "Look at CONFIG GET latency-monitor-threshold and LATENCY LATEST on the server."
-    if watched is None or facts.waits_ms is None:
-        return not_checked(check, "", "the user may not ask with CONFIG and LATENCY, as it should be", look)
-    if int(watched) == 0:
+    if watched == "0":
         mend = "CONFIG SET latency-monitor-threshold 10 costs nothing that can be measured; ask again in an hour."
         return not_checked(check, "", "the server does not watch it (latency-monitor-threshold 0)", mend)
+    if watched is None or facts.waits_ms is None:
+        return not_checked(check, "", "the user may not ask with CONFIG and LATENCY, as it should be", look)
     waits_ms = {kind: longest for kind, longest in facts.waits_ms.items() if kind.startswith("aof-")}
     if not waits_ms:
         return ok(check, "", f"none of {watched} ms or more", expected)

@@ -95,7 +95,8 @@ async def probe_node(client: Redis) -> RedisFacts:
         config |= await _try(partial(redis.config_get, name), {})
     facts.config = config
     facts.libraries = await _try(partial(_libraries, redis), None)
-    facts.waits_ms = await _try(partial(_waits_ms, redis), None)
+    if config.get("latency-monitor-threshold", "0") != "0":
+        facts.waits_ms = await _try(partial(_waits_ms, redis), None)
     return facts
 
 
