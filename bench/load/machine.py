@@ -42,6 +42,3 @@ def _prefer(pid: int, niceness: int) -> None:
     group = Path(f"/proc/{pid}/autogroup")
     if group.exists():
         group.write_text(str(niceness))
-
-
-OWN_CORES = Machine()

@@ -18,9 +18,11 @@ _READ = memoryview(bytearray(1 << 18))
 _TIMEOUT = re.compile(
     rb"Action: AbsoluteTimeout\r\nActionID: ([^\r]*)\r\nChannel: ([^\r]*)\r\nTimeout: ([^\r]*)\r\n\r\n"
 )
+DECIDED = b"ARRAY(RATER_REASON,RATER_SECONDS,RATER_VERDICT)"
+"""What a verdict is set by."""
 _GATE = re.compile(
     rb"Action: Setvar\r\nActionID: ([^\r]*)\r\nChannel: ([^\r]*)\r\n"
-    rb"Variable: ARRAY\(RATER_REASON,RATER_SECONDS,RATER_VERDICT\)\r\nValue: ([^\r,]*),[^\r,]*,([^\r,]*)\r\n\r\n"
+    rb"Variable: " + re.escape(DECIDED) + rb"\r\nValue: ([^\r,]*),[^\r,]*,([^\r,]*)\r\n\r\n"
     rb"Action: AGI\r\nActionID: ([^\r]*)\r\nChannel: \2\r\nCommand: ASYNCAGI BREAK\r\n\r\n"
     rb"Action: AbsoluteTimeout\r\nActionID: ([^\r]*)\r\nChannel: \2\r\nTimeout: [^\r]*\r\n\r\n"
 )

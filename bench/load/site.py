@@ -22,7 +22,7 @@ from random import Random
 from types import TracebackType
 from typing import Any
 
-from bench.load.machine import OWN_CORES, Machine
+from bench.load.machine import Machine
 from bench.load.people import POOR_OPENING, PREMIUM, PRICE_MICRO_S, People
 from bench.load.servers import Redis, RedisCluster, free_port, stop
 
@@ -171,9 +171,9 @@ class Generator:
 class Setting:
     """What the sites of a run have in common. `keep`: leave a site's files there."""
 
-    switches: int = 8
-    machine: Machine = OWN_CORES
-    keep: Path | None = None
+    switches: int
+    machine: Machine
+    keep: Path | None
 
 
 @dataclass

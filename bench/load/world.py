@@ -20,7 +20,7 @@ from bench.load.captures import LINE, NUMBER, SERIAL, STAMP, UNIQUE, Burst
 from bench.load.histogram import Histogram
 from bench.load.mix import Kind, Mix, Wait, Who
 from bench.load.people import POOR_NUMBER, People, premium_number
-from bench.load.port import Calls, Port
+from bench.load.port import DECIDED, Calls, Port
 from bench.load.records import NO_NUMBER, Fate, RecordFile
 
 SECOND_NS = 1_000_000_000
@@ -108,7 +108,7 @@ class Switch(Calls):
         call = self.channels.get(channel)
         if call is None:
             return False
-        if name == b"ARRAY(RATER_REASON,RATER_SECONDS,RATER_VERDICT)":
+        if name == DECIDED:
             call.reason, _, call.verdict = value.split(b",")
         return True
 

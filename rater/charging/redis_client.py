@@ -44,7 +44,8 @@ class _Closed(AbstractConnection):
             try:
                 return await super().read_response(*args, **options)
             except RedisError as error:
-                raise error.with_traceback(None)  # noqa: B904  # it is the same one
+                error.__traceback__ = None
+                raise
 
     async def can_read(self) -> Any:
         with _told_as_lost():

@@ -105,11 +105,7 @@ async def _waits_ms(redis: Any) -> dict[str, int] | None:
     found = await redis.execute_command("LATENCY", "LATEST")
     if isinstance(found, dict):
         return None  # of a cluster as a whole
-    return {_text(kind): int(longest) for kind, _, _, longest in found}
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    return {kind.decode(): longest for kind, _, _, longest in found}
 
 
 async def _libraries(redis: Any) -> list[str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rater.switch.simulator.channel import Channel
 from rater.switch.simulator.filters import BadFilter, parse_filter
@@ -222,8 +223,8 @@ def _assigned(name: str, value: str) -> list[tuple[str, str]]:
     function ARRAY). Values in quotation marks are not known here."""
     if not (name.startswith("ARRAY(") and name.endswith(")")):
         return [(name, value)]
-    names, values = name[6:-1].split(","), value.split(",")
-    return list(zip(names, values + [""] * len(names), strict=False))
+    names = name[6:-1].split(",")
+    return list(zip_longest(names, value.split(",")[: len(names)], fillvalue=""))
 
 
 def _listed(channel: Channel, now_us: int) -> str:
